@@ -1,0 +1,228 @@
+//! Last writer wins: the one core for every type that orders its writes by time.
+
+use std::cmp::Ordering;
+
+use crate::cell::{Cell, DotStore};
+use crate::{Dot, InvalidBytes, Knows, Timestamp};
+
+/// One write or delete, with the dot that names it.
+///
+/// Its order is the frozen order of last-writer-wins, and is total on events: the higher timestamp
+/// wins; at equal timestamps a value beats a tombstone, and the smaller value beats the larger; at
+/// equal values the smaller dot wins. Without the last rule two events of equal time and value would
+/// each survive on one replica, be obsolete to the other, and both be lost at the next exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct LwwEntry<V> {
+    /// The event.
+    pub dot: Dot,
+    /// When it was written.
+    pub timestamp: Timestamp,
+    /// The value, or `None` for a tombstone.
+    pub value: Option<V>,
+}
+
+impl<V: Ord> LwwEntry<V> {
+    /// Compares two events in the order of last-writer-wins; the greater one wins.
+    pub fn event_order(&self, other: &Self) -> Ordering {
+        self.timestamp
+            .cmp(&other.timestamp)
+            .then_with(|| self.value.is_some().cmp(&other.value.is_some()))
+            .then_with(|| other.value.cmp(&self.value))
+            .then_with(|| other.dot.cmp(&self.dot))
+    }
+
+    /// Whether this event wins over `other`.
+    pub fn wins_over(&self, other: &Self) -> bool {
+        self.event_order(other).is_gt()
+    }
+}
+
+/// A key whose last write wins: at most one live event, a value or a tombstone.
+///
+/// | concurrent operations | outcome |
+/// |---|---|
+/// | two writes | the higher timestamp; on a tie the smaller value, then the smaller dot |
+/// | write and delete | the higher timestamp; on a tie the write |
+///
+/// **Order and join.** That of the [`DotStore`]; after the join only the winner stays live.
+///
+/// **Cost.** A join compares two entries: constant time apart from comparing equal-timed values.
+///
+/// **Not for** values where no concurrent write may be lost: use [`MvCell`](crate::MvCell).
+///
+/// Source: Shapiro et al., *A comprehensive study of Convergent and Commutative Replicated Data
+/// Types*, 2011, section 3.2.2, with an order that is total on events.
+///
+/// ```
+/// use crdt::{Cell, CausalContext, Dot, DotStore, LwwCell, ReplicaId, Timestamp};
+///
+/// let (a, b) = (Dot::new(ReplicaId(1), 1), Dot::new(ReplicaId(2), 1));
+/// let mut left = LwwCell::entry(a, Timestamp(5), Some("tea"));
+/// let right = LwwCell::entry(b, Timestamp(5), Some("coffee"));
+/// let (seen_a, seen_b): (CausalContext, CausalContext) =
+///     ([a].into_iter().collect(), [b].into_iter().collect());
+/// left.join(&seen_a, &right, &seen_b);
+/// assert_eq!(left.value(), Some(&"coffee"), "equal times: the smaller value");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct LwwCell<V> {
+    live: Option<LwwEntry<V>>,
+}
+
+impl<V> LwwCell<V> {
+    /// A cell that holds one event; `value` is `None` for a tombstone.
+    pub const fn entry(dot: Dot, timestamp: Timestamp, value: Option<V>) -> Self {
+        Self {
+            live: Some(LwwEntry {
+                dot,
+                timestamp,
+                value,
+            }),
+        }
+    }
+
+    /// The live event, a tombstone included.
+    pub const fn live(&self) -> Option<&LwwEntry<V>> {
+        self.live.as_ref()
+    }
+
+    /// The visible value.
+    pub fn value(&self) -> Option<&V> {
+        self.live.as_ref().and_then(|e| e.value.as_ref())
+    }
+
+    /// When the live event was written.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        self.live.as_ref().map(|e| e.timestamp)
+    }
+}
+
+impl<V: Ord> LwwCell<V> {
+    /// Writes a new event over the cell; it stays as it was if what it holds wins. True if the new
+    /// event is live.
+    pub fn write(&mut self, new: LwwEntry<V>) -> bool {
+        if self.live.as_ref().is_some_and(|held| held.wins_over(&new)) {
+            return false;
+        }
+        self.live = Some(new);
+        true
+    }
+}
+
+impl<V> Default for LwwCell<V> {
+    fn default() -> Self {
+        Self { live: None }
+    }
+}
+
+impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V> {
+    fn is_bottom(&self) -> bool {
+        self.live.is_none()
+    }
+
+    fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.live.iter().map(|e| e.dot)
+    }
+
+    fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+        let same_dot = matches!((&self.live, &other.live), (Some(a), Some(b)) if a.dot == b.dot);
+        let keeps = self
+            .live
+            .as_ref()
+            .is_some_and(|e| same_dot || !theirs.knows(e.dot));
+        let takes = other
+            .live
+            .as_ref()
+            .filter(|e| same_dot || !mine.knows(e.dot));
+        match (keeps, takes) {
+            (true, None) => false,
+            (true, Some(new)) => {
+                let wins = self.live.as_ref().is_none_or(|held| new.wins_over(held));
+                if wins {
+                    self.live = Some(new.clone());
+                }
+                wins
+            }
+            (false, new) => {
+                let changed = self.live.is_some() || new.is_some();
+                self.live = new.cloned();
+                changed
+            }
+        }
+    }
+}
+
+impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Cell for LwwCell<V> {
+    const PROVES_ITSELF: bool = true;
+
+    fn is_visible(&self) -> bool {
+        self.value().is_some()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        self.live
+            .as_ref()
+            .filter(|e| e.value.is_none())
+            .map(|e| e.timestamp)
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        match &self.live {
+            Some(e) if e.dot.counter == 0 => Err(InvalidBytes::ZeroCounter),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReplicaId;
+
+    fn event(replica: u64, timestamp: u64, value: Option<&str>) -> LwwEntry<&str> {
+        LwwEntry {
+            dot: Dot::new(ReplicaId(replica), 1),
+            timestamp: Timestamp(timestamp),
+            value,
+        }
+    }
+
+    #[test]
+    fn the_order_is_the_frozen_one() {
+        assert!(
+            event(1, 6, None).wins_over(&event(2, 5, Some("a"))),
+            "later time"
+        );
+        assert!(
+            event(2, 5, Some("z")).wins_over(&event(1, 5, None)),
+            "value over tombstone"
+        );
+        assert!(
+            event(2, 5, Some("a")).wins_over(&event(1, 5, Some("b"))),
+            "smaller value"
+        );
+        assert!(
+            event(1, 5, Some("a")).wins_over(&event(2, 5, Some("a"))),
+            "smaller dot"
+        );
+        assert!(
+            event(1, 5, None).wins_over(&event(2, 5, None)),
+            "smaller dot of two tombstones"
+        );
+    }
+
+    #[test]
+    fn a_local_write_that_loses_is_not_visible_for_a_moment() {
+        let mut cell = LwwCell::entry(Dot::new(ReplicaId(1), 1), Timestamp(5), Some("a"));
+        assert!(!cell.write(event(2, 5, Some("b"))));
+        assert_eq!(cell.value(), Some(&"a"));
+        assert!(cell.write(event(2, 6, None)));
+        assert_eq!(
+            (cell.is_visible(), cell.tombstone()),
+            (false, Some(Timestamp(6)))
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! Why bytes were refused.
+
+/// Decoded data that no replica can have produced. The sender, or the medium, is at fault; nothing
+/// was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidBytes {
+    /// A list that must be strictly ascending is not.
+    #[error("{0}: not in strictly ascending order")]
+    Unsorted(&'static str),
+    /// A counter of zero: counters start at 1.
+    #[error("a counter of zero names no event")]
+    ZeroCounter,
+    /// Counters beyond `u64::MAX`.
+    #[error("a counter is too large")]
+    CounterOverflow,
+    /// A part that must hold something is empty.
+    #[error("{0}: empty")]
+    Empty(&'static str),
+    /// A cell holds a dot that its sender's knowledge does not.
+    #[error("a live dot lies outside the knowledge it came with")]
+    LiveDotUnknown,
+    /// A covered dot lies outside the knowledge that the listing claims.
+    #[error("a covered dot lies outside the knowledge it came with")]
+    CoveredDotUnknown,
+    /// The same dot is live in two places.
+    #[error("the same dot is live twice")]
+    DotTwice,
+    /// A last-writer-wins cell with more than one entry.
+    #[error("a last-writer-wins cell holds more than one entry")]
+    Unresolved,
+    /// A cell lies outside the interval that lists it.
+    #[error("a listed key lies outside its interval")]
+    KeyOutside,
+    /// An interval that ends before it starts.
+    #[error("an interval is empty or reversed")]
+    EmptyInterval,
+    /// A listing without knowledge whose cell cannot stand for itself.
+    #[error("a listing names no knowledge, and its cell does not prove itself")]
+    Unproven,
+    /// Exceptions that the base already covers, or that are not in normal form.
+    #[error("exceptions are not in normal form")]
+    Exceptions,
+}

@@ -1,0 +1,19 @@
+//! The replicated map: entries, the knowledge they were reached under, and what a replica keeps
+//! beside them.
+
+mod causal_map;
+mod cut;
+mod event_log;
+mod exceptions;
+mod knowledge;
+mod listing;
+mod map_replica;
+mod stability;
+
+pub use causal_map::{CausalMap, Joined};
+pub use cut::{Cut, Interval};
+pub use event_log::EventLog;
+pub use knowledge::{Knowledge, Known};
+pub use listing::{Claim, IntervalListing, KeyListing, Listing};
+pub use map_replica::{Budget, Delta, MapReplica, TransferChunk, Truncated, Written};
+pub use stability::{Horizon, OwnerView, Promise, Promises};

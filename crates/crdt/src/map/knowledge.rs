@@ -1,0 +1,273 @@
+//! What a replica knows of a map: a base for all keys, and exceptions beyond it.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::map::cut::Interval;
+use crate::map::exceptions::Exceptions;
+use crate::{CausalContext, Dot, Knows, Lattice};
+
+/// Which events a replica has seen of each key.
+///
+/// `known(k) = base + exception(k)`. The base holds for every key; an exception holds for an interval
+/// of keys and names events beyond the base. Knowing an event that is not live means that the event is
+/// obsolete (invariant I2), so knowledge of one key must never be mistaken for knowledge of all.
+///
+/// **Order and join.** `a <= b` when `b` knows of each key all that `a` knows; the join unites what is
+/// known of each key.
+///
+/// **Invariants.** The base holds every event that is known of the whole key space; no exception
+/// names an event of the base; exceptions are in normal form. So equal knowledge is equal values.
+///
+/// **Cost.** Asking is a search in a list of contexts, empty in most replicas, plus a look-up in one
+/// or two contexts. Joining a key's knowledge is linear in the exceptions only if there are any.
+///
+/// Source: Novik et al., *Peer-to-Peer Replication in WinFS*, 2006 (knowledge with exceptions);
+/// Gonçalves et al., *DottedDB*, SRDS 2017.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Knowledge<K> {
+    base: CausalContext,
+    exceptions: Exceptions<K>,
+}
+
+/// A base with something beyond it, borrowed: what is known of one key. Joins ask it without ever
+/// building the sum.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    base: &'a CausalContext,
+    beyond: Option<&'a CausalContext>,
+}
+
+impl<'a> Known<'a> {
+    /// What is known beyond the base.
+    pub const fn beyond(&self) -> Option<&'a CausalContext> {
+        self.beyond
+    }
+
+    /// The sum, as a context of its own.
+    pub fn to_context(&self) -> CausalContext {
+        let mut context = self.base.clone();
+        if let Some(beyond) = self.beyond {
+            context.join(beyond);
+        }
+        context
+    }
+
+    /// Whether all of `context` is known.
+    pub fn includes(&self, context: &CausalContext) -> bool {
+        match self.beyond {
+            None => self.base.includes(context),
+            Some(beyond) => {
+                self.base.includes(context) || beyond.includes(&context.difference(self.base))
+            }
+        }
+    }
+}
+
+impl Knows for Known<'_> {
+    fn knows(&self, dot: Dot) -> bool {
+        self.base.contains(dot) || self.beyond.is_some_and(|c| c.contains(dot))
+    }
+}
+
+impl<K: Ord + Clone> Knowledge<K> {
+    /// What is known of every key.
+    pub const fn base(&self) -> &CausalContext {
+        &self.base
+    }
+
+    /// What is known of `key`.
+    pub fn of_key(&self, key: &K) -> Known<'_> {
+        Known {
+            base: &self.base,
+            beyond: self.exceptions.of_key(key),
+        }
+    }
+
+    /// Number of intervals with an exception.
+    pub fn exception_count(&self) -> usize {
+        self.exceptions.len()
+    }
+
+    /// The intervals in which more than the base is known, and what, in key order.
+    pub fn exceptions(&self) -> impl Iterator<Item = (Interval<K>, &Arc<CausalContext>)> + '_ {
+        self.exceptions.iter()
+    }
+
+    /// `interval`, split where knowledge changes, with what is known in each part.
+    pub fn within(&self, interval: &Interval<K>) -> Vec<(Interval<K>, Known<'_>)> {
+        let parts = self.exceptions.within(interval).into_iter();
+        parts
+            .map(|(part, beyond)| {
+                (
+                    part,
+                    Known {
+                        base: &self.base,
+                        beyond,
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// Whether `context` is known everywhere in `interval`.
+    pub fn includes_within(&self, interval: &Interval<K>, context: &CausalContext) -> bool {
+        if self.base.includes(context) {
+            return true;
+        }
+        self.within(interval)
+            .iter()
+            .all(|(_, known)| known.includes(context))
+    }
+
+    /// Whether everything that `other` knows of a key is known of that key here.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.includes_within(&Interval::all(), &other.base)
+            && other
+                .exceptions()
+                .all(|(interval, beyond)| self.includes_within(&interval, beyond))
+    }
+
+    /// Adds an event to the base. The caller must hold the event's effect.
+    pub(crate) fn insert(&mut self, dot: Dot) -> bool {
+        let grew = self.base.insert(dot);
+        if grew && !self.exceptions.is_empty() {
+            self.settle();
+        }
+        grew
+    }
+
+    /// Adds events to the base.
+    pub(crate) fn join_base(&mut self, context: &CausalContext) -> bool {
+        let grew = self.base.join(context);
+        if grew && !self.exceptions.is_empty() {
+            self.settle();
+        }
+        grew
+    }
+
+    /// Adds what is known of the keys in `interval`.
+    pub(crate) fn join_within(&mut self, interval: &Interval<K>, context: &CausalContext) -> bool {
+        if self.base.includes(context) {
+            return false;
+        }
+        let beyond = Arc::new(context.difference(&self.base));
+        let grew = self.exceptions.join(interval, &beyond);
+        if grew {
+            self.settle();
+        }
+        grew
+    }
+
+    /// Restores the invariants: the meet of all keys joins the base, and what the base holds leaves
+    /// the exceptions.
+    fn settle(&mut self) {
+        if let Some(meet) = self.exceptions.meet() {
+            self.base.join(&meet);
+        }
+        self.exceptions.strip(&self.base);
+    }
+}
+
+impl<K: Ord + Clone + fmt::Debug> Lattice for Knowledge<K> {
+    fn join(&mut self, other: &Self) -> bool {
+        let mut grew = self.join_base(&other.base);
+        for (interval, beyond) in other.exceptions() {
+            grew |= self.join_within(&interval, beyond);
+        }
+        grew
+    }
+}
+
+impl<K: Ord + Clone> PartialOrd for Knowledge<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        crate::laws::order_of_inclusion(other.includes(self), self.includes(other))
+    }
+}
+
+impl<K> Default for Knowledge<K> {
+    fn default() -> Self {
+        Self {
+            base: CausalContext::default(),
+            exceptions: Exceptions::default(),
+        }
+    }
+}
+
+impl<K: Ord + Clone> fmt::Display for Knowledge<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exceptions.len() {
+            0 => write!(f, "{}", self.base),
+            n => write!(f, "{} and {n} exceptions", self.base),
+        }
+    }
+}
+
+impl<K: Ord + Clone + fmt::Debug> fmt::Debug for Knowledge<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Knowledge")
+            .field("base", &self.base)
+            .field("exceptions", &self.exceptions().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::Knowledge;
+    use crate::map::cut::Interval;
+    use crate::{CausalContext, InvalidBytes};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename = "Knowledge")]
+    struct Wire<K: Ord> {
+        base: CausalContext,
+        exceptions: Vec<(Interval<K>, CausalContext)>,
+    }
+
+    impl<K: Ord + Clone + Serialize> Serialize for Knowledge<K> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let exceptions = self
+                .exceptions()
+                .map(|(i, c)| (i, CausalContext::clone(c)))
+                .collect();
+            Wire {
+                base: self.base.clone(),
+                exceptions,
+            }
+            .serialize(serializer)
+        }
+    }
+
+    impl<'de, K: Ord + Clone + Deserialize<'de>> Deserialize<'de> for Knowledge<K> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let wire = Wire::<K>::deserialize(deserializer)?;
+            let mut knowledge = Self {
+                base: wire.base,
+                ..Self::default()
+            };
+            let count = wire.exceptions.len();
+            if wire
+                .exceptions
+                .windows(2)
+                .any(|w| w[0].0.end() > w[1].0.start())
+            {
+                return Err(D::Error::custom(InvalidBytes::Unsorted("exceptions")));
+            }
+            for (interval, context) in wire.exceptions {
+                // Joining one by one would settle each time: quadratic for hostile input.
+                if context.is_empty() || context.intersects(&knowledge.base) {
+                    return Err(D::Error::custom(InvalidBytes::Exceptions));
+                }
+                knowledge.exceptions.push_step(&interval, context);
+            }
+            if !knowledge.exceptions.is_normal(count) || knowledge.exceptions.meet().is_some() {
+                return Err(D::Error::custom(InvalidBytes::Exceptions));
+            }
+            Ok(knowledge)
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! One replica of a causal map: the map, and what a replica keeps beside it.
+
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use crate::map::causal_map::{CausalMap, Joined};
+use crate::map::cut::{Cut, Interval};
+use crate::map::event_log::EventLog;
+use crate::map::knowledge::{Knowledge, Known};
+use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
+use crate::map::stability::Horizon;
+use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows, Lattice, ReplicaId, Timestamp};
+
+/// A [`CausalMap`] with its writer's identity, its [`EventLog`] and an index of its tombstones: all
+/// that is needed to write, to answer what a peer lacks, and to forget.
+///
+/// Two replicas converge by exchanging [`Listing`]s, whatever is lost, repeated or reordered on the
+/// way. The example of [`CausalMap`] shows a conflict.
+///
+/// **Cost.** A write is logarithmic; [`delta_since`](Self::delta_since) is proportional to what the
+/// peer lacks; a purge to what it forgets.
+#[derive(Clone)]
+pub struct MapReplica<K, C> {
+    id: ReplicaId,
+    map: CausalMap<K, C>,
+    log: EventLog<K>,
+    tombstones: BTreeSet<(Timestamp, K)>,
+}
+
+/// A write that was made locally.
+#[derive(Debug, Clone)]
+#[must_use = "the listing must reach the other replicas"]
+pub struct Written<K, C> {
+    /// The new event.
+    pub dot: Dot,
+    /// The delta: what the other replicas join.
+    pub listing: Listing<K, C>,
+}
+
+/// How much an answer may hold. It always holds at least one listing, so that it makes progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Events covered, or keys listed.
+    pub events: usize,
+    /// Sum of the weights of the cells listed.
+    pub bytes: usize,
+}
+
+/// The answer to a peer that has shown its knowledge.
+#[derive(Debug, Clone)]
+pub struct Delta<K, C> {
+    /// What the peer lacks, or the first part of it.
+    pub listings: Vec<Listing<K, C>>,
+    /// Whether the peer knows, once it has joined the listings, all that the sender knows.
+    pub complete: bool,
+}
+
+/// The log no longer names all events that the peer lacks: it needs a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event log has been trimmed past what the peer lacks; a full transfer is needed")]
+pub struct Truncated;
+
+/// A part of a full transfer.
+#[derive(Debug, Clone)]
+pub struct TransferChunk<K, C> {
+    /// Listings that tile the key space from where the chunk was asked for.
+    pub listings: Vec<Listing<K, C>>,
+    /// Where the next chunk starts; `None` after the last.
+    pub next: Option<Cut<K>>,
+}
+
+impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
+    /// An empty replica that writes as `id`.
+    pub fn new(id: ReplicaId) -> Self {
+        Self {
+            id,
+            map: CausalMap::default(),
+            log: EventLog::default(),
+            tombstones: BTreeSet::new(),
+        }
+    }
+
+    /// A replica with the state it had stored.
+    ///
+    /// # Errors
+    /// If the parts contradict each other.
+    pub fn restore(
+        id: ReplicaId,
+        entries: impl IntoIterator<Item = (K, C)>,
+        knowledge: Knowledge<K>,
+        log: impl IntoIterator<Item = (Dot, K)>,
+    ) -> Result<Self, InvalidBytes> {
+        let mut replica = Self {
+            map: CausalMap::restore(entries, knowledge),
+            ..Self::new(id)
+        };
+        replica.map.validate()?;
+        for (dot, key) in log {
+            replica.log.note(dot, key);
+        }
+        let tombstones = replica
+            .map
+            .entries()
+            .filter_map(|(k, c)| Some((c.tombstone()?, k.clone())));
+        replica.tombstones = tombstones.collect();
+        Ok(replica)
+    }
+
+    /// Who writes here.
+    pub const fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// Goes on under another identity, one that has never written.
+    pub fn set_id(&mut self, id: ReplicaId) {
+        self.id = id;
+    }
+
+    /// The map.
+    pub const fn map(&self) -> &CausalMap<K, C> {
+        &self.map
+    }
+
+    /// The event log.
+    pub const fn log(&self) -> &EventLog<K> {
+        &self.log
+    }
+
+    /// The event log, for trimming.
+    pub const fn log_mut(&mut self) -> &mut EventLog<K> {
+        &mut self.log
+    }
+
+    /// What is known of each key.
+    pub const fn knowledge(&self) -> &Knowledge<K> {
+        self.map.knowledge()
+    }
+
+    /// Number of tombstones held.
+    pub fn tombstone_count(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    /// Number of events minted under the current identity.
+    pub fn own_counter(&self) -> u64 {
+        self.knowledge().base().last_counter(self.id)
+    }
+
+    /// Makes one new event that changes the cell of `key`, and returns the listing that tells others.
+    ///
+    /// # Panics
+    /// If this identity has minted `u64::MAX` events.
+    pub fn write(&mut self, key: K, change: impl FnOnce(&mut C, Dot)) -> Written<K, C> {
+        let counter = self
+            .own_counter()
+            .checked_add(1)
+            .expect("an identity mints 2^64 events");
+        let dot = Dot::new(self.id, counter);
+        let before = self.map.get(&key).and_then(Cell::tombstone);
+        self.map.write(&key, dot, |cell| change(cell, dot));
+        self.index_tombstone(&key, before);
+        self.log.note(dot, key.clone());
+        Written {
+            dot,
+            listing: self.listing(key, [dot], |known| Arc::new(known.to_context())),
+        }
+    }
+
+    /// Joins a listing that another replica made.
+    pub fn join(&mut self, listing: &Listing<K, C>) -> Joined<K> {
+        let before: SmallVec<[(K, Option<Timestamp>); 1]> = match listing {
+            Listing::Key(l) => {
+                let held = self.map.get(l.key()).and_then(Cell::tombstone);
+                SmallVec::from_iter([(l.key().clone(), held)])
+            }
+            Listing::Interval(l) => self
+                .map
+                .within(l.interval())
+                .filter_map(|(key, cell)| Some((key.clone(), Some(cell.tombstone()?))))
+                .collect(),
+        };
+        let joined = self.map.join_listing(listing);
+        for (key, held) in before.into_iter().filter(|(_, held)| held.is_some()) {
+            self.index_tombstone(&key, held);
+        }
+        for key in &joined.changed {
+            self.index_tombstone(key, None);
+        }
+        for (dot, key) in &joined.based {
+            self.log.note(*dot, key.clone());
+        }
+        joined
+    }
+
+    /// The listing of one key as it stands, for read repair and write-back.
+    pub fn list_key(&self, key: K) -> Listing<K, C> {
+        self.listing(key, [], |known| Arc::new(known.to_context()))
+    }
+
+    /// What a peer with this knowledge lacks: its missing events first, then what is known here of some
+    /// keys beyond the base. `weigh` gives the bytes that a key and its cell count for.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the log no longer names what is missing.
+    pub fn delta_since(
+        &self,
+        remote: &Knowledge<K>,
+        budget: Budget,
+        weigh: impl Fn(&K, &C) -> usize,
+    ) -> Result<Delta<K, C>, Truncated> {
+        let missing = self.knowledge().base().difference(remote.base());
+        let all: u64 = missing.event_count();
+        let mut by_key: BTreeMap<&K, SmallVec<[Dot; 1]>> = BTreeMap::new();
+        let (mut events, mut bytes) = (0_usize, 0_usize);
+        'ranges: for range in missing.ranges() {
+            for (dot, key) in self.log.names(range) {
+                if events > 0 && (events >= budget.events || bytes >= budget.bytes) {
+                    break 'ranges;
+                }
+                let key = key.ok_or(Truncated)?;
+                let dots = by_key.entry(key).or_default();
+                if dots.is_empty() {
+                    bytes += self.map.get(key).map_or(0, |cell| weigh(key, cell));
+                }
+                dots.push(dot);
+                events += 1;
+            }
+        }
+        let all_named = events as u64 == all;
+        let shared = self.knowledge().base().intersection(remote.base());
+        let mut listings: Vec<_> = by_key
+            .into_iter()
+            .map(|(key, dots)| {
+                let covered = dots.clone();
+                self.listing(key.clone(), covered, |known| {
+                    Arc::new(if all_named {
+                        Self::claim_beyond(known, &shared, &dots)
+                    } else {
+                        known.to_context()
+                    })
+                })
+            })
+            .collect();
+        let mut complete = all_named;
+        if all_named {
+            complete = self.list_exceptions(remote, budget, bytes, weigh, &mut listings);
+        }
+        Ok(Delta { listings, complete })
+    }
+
+    /// The chunk of a full transfer that starts at `from`. There is no state at either side: chunks may
+    /// come from any replicas, at any time, in any order; once the key space has been tiled, the base
+    /// follows from the exceptions.
+    pub fn transfer_chunk(
+        &self,
+        from: &Cut<K>,
+        budget: Budget,
+        weigh: impl Fn(&K, &C) -> usize,
+    ) -> TransferChunk<K, C> {
+        let Some(rest) = Interval::new(from.clone(), Cut::AboveAll) else {
+            return TransferChunk {
+                listings: Vec::new(),
+                next: None,
+            };
+        };
+        let (mut keys, mut bytes, mut end) = (0_usize, 0_usize, None);
+        for (key, cell) in self.map.within(&rest) {
+            keys += 1;
+            bytes = bytes.saturating_add(weigh(key, cell));
+            if keys >= budget.events.max(1) || bytes >= budget.bytes {
+                end = Some(Cut::After(key.clone()));
+                break;
+            }
+        }
+        let chunk =
+            Interval::new(from.clone(), end.clone().unwrap_or(Cut::AboveAll)).unwrap_or(rest);
+        let parts = self.knowledge().within(&chunk).into_iter();
+        TransferChunk {
+            listings: parts
+                .map(|(part, known)| self.list_interval(part, known))
+                .collect(),
+            next: end,
+        }
+    }
+
+    /// Forgets tombstones up to the horizon; returns their keys.
+    pub fn purge(&mut self, horizon: Horizon) -> Vec<K> {
+        let mut purged = Vec::new();
+        while let Some((time, _)) = self.tombstones.first() {
+            if *time > horizon.time() {
+                break;
+            }
+            let Some((_, key)) = self.tombstones.pop_first() else {
+                break;
+            };
+            self.map.forget(&key);
+            purged.push(key);
+        }
+        purged
+    }
+
+    /// Listings of the intervals in which `remote` lacks what is known here beyond the base; true if
+    /// all of them fitted into the budget.
+    fn list_exceptions(
+        &self,
+        remote: &Knowledge<K>,
+        budget: Budget,
+        mut bytes: usize,
+        weigh: impl Fn(&K, &C) -> usize,
+        listings: &mut Vec<Listing<K, C>>,
+    ) -> bool {
+        for (interval, beyond) in self.knowledge().exceptions() {
+            if remote.includes_within(&interval, beyond) {
+                continue;
+            }
+            if !listings.is_empty() && (listings.len() >= budget.events || bytes >= budget.bytes) {
+                return false;
+            }
+            let (mut keys, mut end) = (0_usize, None);
+            for (key, cell) in self.map.within(&interval) {
+                keys += 1;
+                bytes = bytes.saturating_add(weigh(key, cell));
+                if keys >= budget.events.max(1) || bytes >= budget.bytes {
+                    end = Some(Cut::After(key.clone()));
+                    break;
+                }
+            }
+            let cut = end.filter(|end| end < interval.end());
+            let is_cut = cut.is_some();
+            let part = cut.and_then(|end| Interval::new(interval.start().clone(), end));
+            for (part, known) in self.knowledge().within(&part.unwrap_or(interval)) {
+                listings.push(self.list_interval(part, known));
+            }
+            if is_cut {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn list_interval(&self, interval: Interval<K>, known: Known<'_>) -> Listing<K, C> {
+        let cells = self
+            .map
+            .within(&interval)
+            .map(|(k, c)| (k.clone(), c.clone()))
+            .collect();
+        let listing = IntervalListing::new(interval, cells, Arc::new(known.to_context()));
+        Listing::Interval(listing.expect("a listing of a valid map is valid"))
+    }
+
+    /// The listing of one key; `claim` builds the context where the cell does not prove itself.
+    fn listing(
+        &self,
+        key: K,
+        covered: impl IntoIterator<Item = Dot>,
+        claim: impl FnOnce(Known<'_>) -> Arc<CausalContext>,
+    ) -> Listing<K, C> {
+        let cell = self.map.get(&key).cloned().unwrap_or_default();
+        let claim = match C::PROVES_ITSELF && !cell.is_bottom() {
+            true => Claim::Itself,
+            false => Claim::Context(claim(self.knowledge().of_key(&key))),
+        };
+        let listing = KeyListing::new(key, cell, claim, covered);
+        Listing::Key(listing.expect("a listing of a valid map is valid"))
+    }
+
+    /// A claim that holds the same events of the key as `known`, and of other keys only what the peer
+    /// has shown (`shared`): the peer then needs no exception for it.
+    fn claim_beyond(known: Known<'_>, shared: &CausalContext, dots: &[Dot]) -> CausalContext {
+        let mut claim = shared.clone();
+        claim.extend(dots.iter().copied());
+        if let Some(beyond) = known.beyond() {
+            claim.join(beyond);
+        }
+        claim
+    }
+
+    fn index_tombstone(&mut self, key: &K, before: Option<Timestamp>) {
+        let now = self.map.get(key).and_then(Cell::tombstone);
+        if before == now {
+            return;
+        }
+        if let Some(time) = before {
+            self.tombstones.remove(&(time, key.clone()));
+        }
+        if let Some(time) = now {
+            self.tombstones.insert((time, key.clone()));
+        }
+    }
+
+    /// Checks invariants I1 and I4 and the normal forms; for tests and simulations.
+    ///
+    /// # Errors
+    /// The name of the invariant that does not hold.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.map.validate().map_err(|e| format!("I1: {e}"))?;
+        for (dot, _) in self.log.iter() {
+            if !self.knowledge().base().knows(dot) {
+                return Err(format!("I4: the log names {dot}, which is not in the base"));
+            }
+        }
+        let expected = self
+            .map
+            .entries()
+            .filter_map(|(k, c)| Some((c.tombstone()?, k.clone())));
+        if !expected.collect::<BTreeSet<_>>().eq(&self.tombstones) {
+            return Err("the index of tombstones does not match the map".into());
+        }
+        Ok(())
+    }
+}
+
+impl<K: Ord + Clone + Debug, C: Debug> Debug for MapReplica<K, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MapReplica")
+            .field("id", &self.id)
+            .field("map", &self.map)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,262 @@
+//! When a tombstone may go: owner views, promises, and the horizon they add up to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{CausalContext, Lattice, ReplicaId, Timestamp};
+
+/// Which incarnations have been at each position of the owners' list.
+///
+/// The highest identity at a position is its current incarnation; the others are dead, and hold
+/// tombstones back until they are retired.
+///
+/// **Order and join.** Union: a view only ever learns of more incarnations.
+///
+/// **Cost.** One id for each position and one for each loss of data.
+///
+/// ```
+/// use crdt::{OwnerView, ReplicaId};
+///
+/// let mut view = OwnerView::default();
+/// view.record(0, ReplicaId(10));
+/// view.record(0, ReplicaId(11));
+/// assert_eq!(view.current(0), Some(ReplicaId(11)));
+/// assert!(view.is_fenced(0, ReplicaId(10)), "the dead incarnation is refused");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct OwnerView {
+    positions: BTreeMap<u32, BTreeSet<ReplicaId>>,
+}
+
+impl OwnerView {
+    /// Notes that `replica` is or was the incarnation at `position`; true if that was new.
+    pub fn record(&mut self, position: u32, replica: ReplicaId) -> bool {
+        self.positions.entry(position).or_default().insert(replica)
+    }
+
+    /// The current incarnation at `position`.
+    pub fn current(&self, position: u32) -> Option<ReplicaId> {
+        self.positions
+            .get(&position)
+            .and_then(|all| all.last().copied())
+    }
+
+    /// Whether messages of `replica` are refused because a later incarnation took its position.
+    pub fn is_fenced(&self, position: u32, replica: ReplicaId) -> bool {
+        self.current(position)
+            .is_some_and(|current| replica < current)
+    }
+
+    /// All incarnations, current and dead, ascending by position and identity.
+    pub fn incarnations(&self) -> impl Iterator<Item = (u32, ReplicaId)> + '_ {
+        self.positions
+            .iter()
+            .flat_map(|(p, all)| all.iter().map(|r| (*p, *r)))
+    }
+
+    /// The current incarnation of each position.
+    pub fn currents(&self) -> impl Iterator<Item = (u32, ReplicaId)> + '_ {
+        self.positions
+            .iter()
+            .filter_map(|(p, all)| all.last().map(|r| (*p, *r)))
+    }
+}
+
+impl Lattice for OwnerView {
+    fn join(&mut self, other: &Self) -> bool {
+        other
+            .incarnations()
+            .fold(false, |grew, (p, r)| self.record(p, r) | grew)
+    }
+}
+
+impl PartialOrd for OwnerView {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        let includes = |a: &Self, b: &Self| {
+            b.positions
+                .iter()
+                .all(|(p, ids)| a.positions.get(p).is_some_and(|all| all.is_superset(ids)))
+        };
+        crate::laws::order_of_inclusion(includes(other, self), includes(self, other))
+    }
+}
+
+/// "All my events after the `counter`-th have timestamps above `time`", said by one incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Promise {
+    /// All later events have timestamps above this.
+    pub time: Timestamp,
+    /// Number of events the incarnation had minted.
+    pub counter: u64,
+}
+
+/// The highest promise of each incarnation, relayed unchanged from replica to replica.
+///
+/// A promise is only as good as the view that came with it: whoever takes over promises joins the
+/// sender's [`OwnerView`] first, or a newcomer could write below what others have already forgotten.
+///
+/// **Order and join.** The higher promise of each incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Promises {
+    by_replica: BTreeMap<ReplicaId, Promise>,
+}
+
+impl Promises {
+    /// The highest promise of an incarnation.
+    pub fn of(&self, replica: ReplicaId) -> Option<Promise> {
+        self.by_replica.get(&replica).copied()
+    }
+
+    /// All promises, ascending by identity.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, Promise)> + '_ {
+        self.by_replica.iter().map(|(r, p)| (*r, *p))
+    }
+
+    /// Takes note of a promise; true if it is higher than the one held.
+    pub fn record(&mut self, replica: ReplicaId, promise: Promise) -> bool {
+        let higher = self.of(replica).is_none_or(|held| held < promise);
+        if higher {
+            self.by_replica.insert(replica, promise);
+        }
+        higher
+    }
+
+    /// Up to which time `own`, which knows `base` and whose clock stands at `clock`, may forget
+    /// tombstones. `None` while an incarnation of the view has promised nothing, or some event that it
+    /// had minted when it promised is not in the base.
+    ///
+    /// `owners` is the number of positions; a view that has not heard of all of them proves nothing.
+    pub fn horizon(
+        &self,
+        view: &OwnerView,
+        owners: usize,
+        own: ReplicaId,
+        base: &CausalContext,
+        clock: Timestamp,
+    ) -> Option<Horizon> {
+        if view.currents().count() < owners {
+            return None;
+        }
+        let mut time = clock;
+        for (_, replica) in view.incarnations().filter(|(_, r)| *r != own) {
+            let promise = self.of(replica)?;
+            if !base.includes_prefix(replica, promise.counter) {
+                return None;
+            }
+            time = time.min(promise.time);
+        }
+        Some(Horizon { time })
+    }
+}
+
+impl Lattice for Promises {
+    fn join(&mut self, other: &Self) -> bool {
+        other
+            .iter()
+            .fold(false, |grew, (r, p)| self.record(r, p) | grew)
+    }
+}
+
+impl PartialOrd for Promises {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        let includes = |a: &Self, b: &Self| b.iter().all(|(r, p)| a.of(r).is_some_and(|q| q >= p));
+        crate::laws::order_of_inclusion(includes(other, self), includes(self, other))
+    }
+}
+
+/// A proof that no write with a timestamp up to its time can still be unseen: without one, tombstones
+/// cannot be forgotten. Only [`Promises::horizon`] makes one. Age alone is never a reason: that is how
+/// deleted data comes back in stores with a grace period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use = "tombstones stay until they are purged with the horizon"]
+pub struct Horizon {
+    time: Timestamp,
+}
+
+impl Horizon {
+    /// Tombstones up to and including this time may go.
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dot;
+
+    const A: ReplicaId = ReplicaId(1);
+    const B: ReplicaId = ReplicaId(2);
+    const C: ReplicaId = ReplicaId(3);
+
+    fn promise(counter: u64, time: u64) -> Promise {
+        Promise {
+            counter,
+            time: Timestamp(time),
+        }
+    }
+
+    fn view() -> OwnerView {
+        let mut view = OwnerView::default();
+        view.record(0, A);
+        view.record(1, B);
+        view
+    }
+
+    #[test]
+    fn the_horizon_needs_every_owner_and_every_promised_event() {
+        let (mut promises, mut view) = (Promises::default(), view());
+        let mut base = CausalContext::default();
+        let horizon = |promises: &Promises, view: &OwnerView, base: &CausalContext| {
+            promises
+                .horizon(view, 2, A, base, Timestamp(50))
+                .map(|h| h.time())
+        };
+        assert_eq!(
+            horizon(&promises, &view, &base),
+            None,
+            "B has promised nothing"
+        );
+        promises.record(B, promise(1, 20));
+        assert_eq!(
+            horizon(&promises, &view, &base),
+            None,
+            "an event of B is missing"
+        );
+        base.insert(Dot::new(B, 1));
+        assert_eq!(horizon(&promises, &view, &base), Some(Timestamp(20)));
+        promises.record(B, promise(1, 70));
+        assert_eq!(
+            horizon(&promises, &view, &base),
+            Some(Timestamp(50)),
+            "the own clock counts"
+        );
+        view.record(1, C);
+        assert_eq!(
+            horizon(&promises, &view, &base),
+            None,
+            "the new incarnation has promised nothing"
+        );
+        promises.record(C, promise(0, 90));
+        assert_eq!(
+            horizon(&promises, &view, &base),
+            Some(Timestamp(50)),
+            "the dead one still counts"
+        );
+        assert_eq!(
+            promises.horizon(&view, 3, A, &base, Timestamp(50)),
+            None,
+            "an owner is unheard of"
+        );
+    }
+
+    #[test]
+    fn a_lower_promise_changes_nothing() {
+        let mut promises = Promises::default();
+        assert!(promises.record(B, promise(5, 20)));
+        assert!(!promises.record(B, promise(4, 10)));
+        assert_eq!(promises.of(B), Some(promise(5, 20)));
+    }
+}
