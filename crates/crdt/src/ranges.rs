@@ -267,7 +267,7 @@ mod tests {
             prop_assert_eq!(more.insert(Range::new(n, n + m)), !a.is_superset(&added));
             prop_assert_eq!(&more, &of(&(&a | &added)));
             #[cfg(feature = "serde")]
-            prop_assert_eq!(Ranges::from_wire(&ra.to_wire()).as_ref(), Ok(&ra));
+            prop_assert_eq!(Ranges::from_wire(&ra.to_wire()), Ok(ra));
         }
     }
 
