@@ -1,1 +1,17 @@
-//! x
+//! A pure replication protocol over the `crdt` crate, with drivers that need no network.
+
+mod clock;
+mod config;
+mod identity;
+mod message;
+mod partition;
+mod request;
+mod storage;
+
+pub use clock::Now;
+pub use config::{ClockKind, Config, ConfigError, MAX_NODES};
+pub use identity::{NodeId, incarnation, incarnation_number, node_of};
+pub use message::{Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer};
+pub use partition::{Counters, Output, Partition, Ready, State, Status};
+pub use request::{Command, Level, Outcome, RequestError, RequestId};
+pub use storage::{MemoryStorage, Storage, StorageError, Table, Visitor, WriteBatch};

@@ -146,6 +146,17 @@ pub enum RequestError {
         /// The configured limit.
         limit: usize,
     },
+    /// The key was last written with a timestamp too far ahead of this node's physical clock to write
+    /// above it. A write in flight may still take effect, and lose.
+    #[error(
+        "the key's timestamp is {ahead_ms} ms ahead of this node's clock, the bound is {bound_ms} ms"
+    )]
+    TimestampAhead {
+        /// How far ahead, in milliseconds.
+        ahead_ms: u64,
+        /// The drift bound, in milliseconds.
+        bound_ms: u64,
+    },
     /// A timestamp could not be given because the clock has reached its end. Nothing was changed.
     #[error("the node's clock cannot advance any further")]
     ClockExhausted,

@@ -199,6 +199,15 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         self.listing(key, [], |known| Arc::new(known.to_context()))
     }
 
+    /// The listing of one key as it stands, which also tells of an event of that key known here: for a
+    /// write whose first listing may have been lost.
+    ///
+    /// # Panics
+    /// If the event is not known for the key.
+    pub fn list_written(&self, key: K, dot: Dot) -> Listing<K, C> {
+        self.listing(key, [dot], |known| Arc::new(known.to_context()))
+    }
+
     /// What a peer with this knowledge lacks: its missing events first, then what is known here of some
     /// keys beyond the base. `weigh` gives the bytes that a key and its cell count for.
     ///

@@ -1,0 +1,631 @@
+//! The protocol state machine of one partition on one node.
+//!
+//! The state machine has no clock, socket, thread or randomness of its own. A driver feeds it inputs
+//! with the current time, then takes what is [`Ready`]: first the changes to make durable, then the
+//! outputs to release.
+
+mod journal;
+mod peers;
+mod reads;
+mod recovery;
+mod sync;
+mod writes;
+
+use bytes::Bytes;
+use crdt::{Dot, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::message::{Envelope, Message, StoreListing, StoredCell};
+use crate::storage::{Storage, StorageError, WriteBatch};
+use crate::{Command, Config, ConfigError, Level, NodeId, Now, Outcome, RequestError, RequestId};
+
+use journal::Journal;
+use peers::Peers;
+use reads::PendingReads;
+use recovery::Recovery;
+use writes::PendingWrites;
+
+/// The replicated state of a node and the protocol around it.
+///
+/// **Inputs** are the `handle_*` methods; each takes the current time. **Outputs** are taken with
+/// [`take_ready`](Self::take_ready), after one input or after many: taking them after many is group
+/// commit. [`deadline`](Self::deadline) says when [`handle_timeout`](Self::handle_timeout) is next
+/// wanted. `Now::elapsed_ms` must not decrease from call to call.
+///
+/// **Rules for a driver.** What [`Ready::persist`] holds MUST be durable before any of
+/// [`Ready::outputs`] is released. If it cannot be made durable the outputs MUST be dropped and
+/// [`handle_storage_failure`](Self::handle_storage_failure) called. Messages may be lost, repeated,
+/// delayed and reordered at will.
+#[derive(Debug)]
+pub struct Partition {
+    config: Config,
+    replica: MapReplica<Bytes, StoredCell>,
+    clock: Clock,
+    view: Arc<OwnerView>,
+    promises: Promises,
+    phase: Phase,
+    peers: Peers,
+    writes: PendingWrites,
+    reads: PendingReads,
+    journal: Journal,
+    outputs: Vec<Output>,
+    random: u64,
+    next_tick_ms: u64,
+    /// When a chunk of a transfer was last asked for while serving: one transfer at a time.
+    asked_chunk_ms: Option<u64>,
+    now: Now,
+    counters: Counters,
+}
+
+/// What the node may do.
+#[derive(Debug)]
+enum Phase {
+    /// Serves, acknowledges and counts.
+    Ready,
+    /// Joins what others send; serves nothing and counts in no quorum.
+    Recovering(Recovery),
+    /// Storage has failed: does nothing until it is restarted.
+    StorageFailed(StorageError),
+}
+
+/// What a driver has to do, in this order.
+#[derive(Debug, Default)]
+#[must_use = "outputs are lost unless they are released, and must not be released before they are durable"]
+pub struct Ready {
+    /// Changes that must be durable before any output is released.
+    pub persist: Option<WriteBatch>,
+    /// Messages and replies, in order.
+    pub outputs: Vec<Output>,
+}
+
+/// An effect of the state machine.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send a message.
+    Send {
+        /// The receiver.
+        to: NodeId,
+        /// What to send.
+        envelope: Envelope,
+    },
+    /// Answer a client.
+    Reply {
+        /// The request that is answered.
+        request: RequestId,
+        /// The answer.
+        result: Result<Outcome, RequestError>,
+    },
+}
+
+/// How often the rarer paths were taken, for metrics and so that a test can show it was not vacuous.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Writes minted again because something else had won.
+    pub writes_minted_again: u64,
+    /// Writes answered as superseded.
+    pub superseded_answers: u64,
+    /// Replicas repaired after a read.
+    pub read_repairs: u64,
+    /// Messages refused because a later incarnation took the sender's place.
+    pub fenced_messages: u64,
+    /// Answers that the log could not give.
+    pub truncated_answers: u64,
+    /// Answers cut by their budget.
+    pub cut_answers: u64,
+    /// Chunks of full transfers joined.
+    pub transfer_chunks: u64,
+    /// Tombstones forgotten.
+    pub tombstones_purged: u64,
+    /// Times the node became a new incarnation.
+    pub incarnations: u64,
+    /// Listings that left an exception behind.
+    pub exceptions_left: u64,
+    /// Acknowledgements dropped because their sender has lost its data since.
+    pub acknowledgements_dropped: u64,
+}
+
+/// What a node is doing, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It serves.
+    Up,
+    /// It catches up after losing its data.
+    Recovering,
+    /// Its storage has failed.
+    StorageFailed,
+}
+
+/// What an operator sees of a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// The node.
+    pub node: NodeId,
+    /// What it is doing.
+    pub state: State,
+    /// The identity under which it writes; `None` while it has none.
+    pub incarnation: Option<ReplicaId>,
+    /// What it knows of all keys.
+    pub context: crdt::CausalContext,
+    /// Number of key intervals of which it knows more.
+    pub exceptions: usize,
+    /// Keys with something live, tombstones included.
+    pub entries: usize,
+    /// Tombstones.
+    pub tombstones: usize,
+    /// Events that the log can name.
+    pub log_events: usize,
+    /// For each peer that has shown its knowledge, how many of its events this node lacks.
+    pub lacks: Vec<(NodeId, u64)>,
+    /// Requests pending.
+    pub pending: usize,
+    /// Sources of a recovery that are covered, and how many are needed.
+    pub recovery: Option<(usize, usize)>,
+    /// How often the rarer paths were taken.
+    pub counters: Counters,
+}
+
+impl Partition {
+    /// Starts a node of a brand-new cluster, empty and ready at once. A driver MUST call it only on an
+    /// operator's explicit word that the cluster has never held data, once for each node; a node that
+    /// finds no data otherwise is [recovered](Self::recover).
+    ///
+    /// `random` seeds the random bits of identities; it must differ from node to node and start to
+    /// start.
+    ///
+    /// # Errors
+    /// If the configuration cannot work.
+    pub fn bootstrap(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
+        let mut partition = Self::empty(config, random, now)?;
+        let id = crate::incarnation(partition.config.node, 1, partition.random_bits());
+        partition.adopt_identity(id);
+        partition.phase = Phase::Ready;
+        Ok(partition)
+    }
+
+    /// Starts a node that has lost its data. It takes a new identity, catches up from the others, and
+    /// serves once it is reconciled.
+    ///
+    /// # Errors
+    /// If the configuration cannot work.
+    pub fn recover(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
+        let mut partition = Self::empty(config, random, now)?;
+        partition.say_hello();
+        Ok(partition)
+    }
+
+    /// Starts a node with the state in its storage; `None` if the storage holds none.
+    ///
+    /// # Errors
+    /// If the storage cannot be read, or holds what no node can have stored.
+    pub fn restore(
+        config: Config,
+        storage: &dyn Storage,
+        random: u64,
+        now: Now,
+    ) -> Result<Option<Self>, StorageError> {
+        let partition = Self::empty(config, random, now);
+        let mut partition = partition.map_err(|e| StorageError::new("configuration", e))?;
+        let restored = partition.restore_from(storage)?;
+        Ok(restored.then_some(partition))
+    }
+
+    fn empty(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            clock: Clock::new(&config),
+            replica: MapReplica::new(ReplicaId(0)),
+            view: Arc::default(),
+            promises: Promises::default(),
+            phase: Phase::Recovering(Recovery::nameless()),
+            peers: Peers::new(&config),
+            writes: PendingWrites::default(),
+            reads: PendingReads::new(random),
+            journal: Journal::new(config.durable),
+            outputs: Vec::new(),
+            random,
+            // Nodes that start together do not all compare knowledge in the same moment.
+            next_tick_ms: now.elapsed_ms
+                + config.sync_interval_ms * u64::from(config.node.0) / u64::from(config.nodes),
+            asked_chunk_ms: None,
+            now,
+            counters: Counters::default(),
+            config,
+        })
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The map and what is kept beside it.
+    pub const fn replica(&self) -> &MapReplica<Bytes, StoredCell> {
+        &self.replica
+    }
+
+    /// The owner view.
+    pub fn view(&self) -> &OwnerView {
+        &self.view
+    }
+
+    /// How often the rarer paths were taken.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The identity under which the node writes; `None` while it has none.
+    pub fn incarnation(&self) -> Option<ReplicaId> {
+        (self.replica.id() != ReplicaId(0)).then_some(self.replica.id())
+    }
+
+    /// What the node is doing.
+    pub const fn state(&self) -> State {
+        match &self.phase {
+            Phase::Ready => State::Up,
+            Phase::Recovering(_) => State::Recovering,
+            Phase::StorageFailed(_) => State::StorageFailed,
+        }
+    }
+
+    /// What this node holds for a key, without asking anyone: a read at level `One`.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn read_local(&self, key: &[u8]) -> Result<Option<Bytes>, RequestError> {
+        self.check_serves()?;
+        Ok(self
+            .replica
+            .map()
+            .get(key)
+            .and_then(|cell| cell.value().cloned()))
+    }
+
+    /// What an operator sees.
+    pub fn status(&self) -> Status {
+        let recovery = match &self.phase {
+            Phase::Recovering(recovery) => Some((
+                recovery.covered(self.replica.knowledge()),
+                self.sources_needed(),
+            )),
+            _ => None,
+        };
+        Status {
+            node: self.config.node,
+            state: self.state(),
+            incarnation: self.incarnation(),
+            context: self.replica.knowledge().base().clone(),
+            exceptions: self.replica.knowledge().exception_count(),
+            entries: self.replica.map().len(),
+            tombstones: self.replica.tombstone_count(),
+            log_events: self.replica.log().len(),
+            lacks: self.peers.lacking(self.replica.knowledge().base()),
+            pending: self.writes.len() + self.reads.len(),
+            recovery,
+            counters: self.counters,
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next wanted, in `Now::elapsed_ms`; `None` once
+    /// storage has failed.
+    pub fn deadline(&self) -> Option<u64> {
+        if matches!(self.phase, Phase::StorageFailed(_)) {
+            return None;
+        }
+        let due = [self.writes.next_due(), self.reads.next_due()]
+            .into_iter()
+            .flatten()
+            .min();
+        Some(due.map_or(self.next_tick_ms, |due| due.min(self.next_tick_ms)))
+    }
+
+    /// Takes what has to be made durable and what may be released after it.
+    pub fn take_ready(&mut self) -> Ready {
+        let persist = self.take_batch();
+        Ready {
+            persist,
+            outputs: std::mem::take(&mut self.outputs),
+        }
+    }
+
+    /// A client's request. The reply comes as an [`Output::Reply`] with the same id.
+    pub fn handle_request(&mut self, request: RequestId, command: Command, level: Level, now: Now) {
+        self.now = now;
+        let refused = self
+            .check_serves()
+            .and_then(|()| self.check_limits(&command));
+        if let Err(error) = refused {
+            self.reply(request, Err(error));
+            return;
+        }
+        match command {
+            Command::Get { key } => self.start_read(request, key, level),
+            Command::Put { key, value } => self.start_write(request, &key, Some(value), level),
+            Command::Delete { key } => self.start_write(request, &key, None, level),
+        }
+    }
+
+    /// A message from a peer. `from` is the node that the driver received it from.
+    pub fn handle_message(&mut self, from: NodeId, envelope: Envelope, now: Now) {
+        self.now = now;
+        if matches!(self.phase, Phase::StorageFailed(_)) || !self.peers.contains(from) {
+            return;
+        }
+        if !self.admit(from, &envelope) {
+            self.counters.fenced_messages += 1;
+            return;
+        }
+        let sender = envelope.from;
+        match (envelope.message, sender) {
+            (Message::Hello, _) => self.answer_hello(from),
+            (Message::HelloAnswer { reconciled }, Some(_)) => self.note_hello(from, reconciled),
+            (Message::Write { dot, listing }, Some(_)) => self.join_write(from, dot, &listing),
+            (Message::Repair { listing }, Some(_)) => self.join_listing(&listing),
+            (Message::Acknowledged { dot }, Some(id)) => self.note_acknowledged(id, dot),
+            (Message::Superseded { dot, time }, Some(_)) => self.note_superseded(dot, time),
+            (Message::Read { read, key, held }, Some(_)) => self.answer_read(from, read, key, held),
+            (Message::ReadAnswer { read, listing }, Some(id)) => {
+                self.note_read_answer(from, id, read, listing);
+            }
+            (
+                Message::SyncRequest {
+                    knowledge,
+                    want_entries,
+                },
+                Some(id),
+            ) => {
+                self.answer_sync(from, id, &knowledge, want_entries);
+            }
+            (Message::SyncAnswer(answer), Some(id)) => {
+                self.note_sync_answer(from, id, &answer, envelope.clock);
+            }
+            (Message::TransferRequest { from: cut }, Some(_)) => self.answer_transfer(from, cut),
+            (
+                Message::TransferAnswer {
+                    from: cut,
+                    listings,
+                    next,
+                },
+                Some(_),
+            ) => {
+                self.note_transfer(from, &cut, &listings, next);
+            }
+            // A sender without an identity can only say hello.
+            (_, None) => {}
+        }
+        self.check_reconciled();
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.now = now;
+        if matches!(self.phase, Phase::StorageFailed(_)) {
+            return;
+        }
+        self.expire_writes();
+        self.expire_reads();
+        if now.elapsed_ms >= self.next_tick_ms {
+            self.next_tick_ms = now.elapsed_ms + self.config.sync_interval_ms;
+            self.tick();
+        }
+        self.check_reconciled();
+    }
+
+    /// A hint that a peer can or cannot be reached. It steers requests; safety never depends on it.
+    pub fn handle_reachable(&mut self, node: NodeId, reachable: bool, now: Now) {
+        self.now = now;
+        if !self.peers.set_reachable(node, reachable) {
+            return;
+        }
+        match reachable {
+            true => self.greet(node),
+            false => self.fail_hopeless(),
+        }
+        self.check_reconciled();
+    }
+
+    /// An operator's decision to let this node serve although acknowledged writes may be lost, because
+    /// too few reconciled nodes are left to recover from. It then needs no more sources than there are
+    /// reconciled nodes it can reach.
+    pub fn handle_accept_loss(&mut self, now: Now) {
+        self.now = now;
+        if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.accept_loss();
+            self.say_hello();
+            self.recover_step();
+            self.check_reconciled();
+        }
+    }
+
+    /// The last batch could not be made durable: the node stops for good, because what it holds in
+    /// memory can no longer be shown to anyone. `dropped` are the outputs that came with the batch; the
+    /// clients among them are told so.
+    pub fn handle_storage_failure(&mut self, error: &StorageError, dropped: &[Output]) {
+        let unanswered = dropped
+            .iter()
+            .chain(&self.outputs)
+            .filter_map(|output| match output {
+                Output::Reply { request, .. } => Some(*request),
+                Output::Send { .. } => None,
+            });
+        let unanswered: Vec<RequestId> = unanswered
+            .chain(self.writes.drain())
+            .chain(self.reads.drain())
+            .collect();
+        self.outputs.clear();
+        let failed = RequestError::StorageFailed {
+            node: self.config.node,
+            cause: error.to_string(),
+        };
+        for request in unanswered {
+            self.reply(request, Err(failed.clone()));
+        }
+        self.journal.clear();
+        self.phase = Phase::StorageFailed(error.clone());
+    }
+
+    /// Merges what travels beside a message; false if the sender is fenced.
+    fn admit(&mut self, from: NodeId, envelope: &Envelope) -> bool {
+        if !Arc::ptr_eq(&self.view, &envelope.view) && !self.view.ge(&envelope.view) {
+            Arc::make_mut(&mut self.view).join(&envelope.view);
+            self.view_changed();
+        }
+        let Some(sender) = envelope.from else {
+            return matches!(envelope.message, Message::Hello);
+        };
+        if crate::node_of(sender) != from || self.view.is_fenced(from.0, sender) {
+            return false;
+        }
+        if self.view.current(from.0) != Some(sender) {
+            Arc::make_mut(&mut self.view).record(from.0, sender);
+            self.view_changed();
+        }
+        // Beyond the drift bound: ignored here, refused where a write would have to go above it.
+        let _ahead = self.clock.observe(envelope.clock, self.now);
+        true
+    }
+
+    /// The view has learnt of an incarnation: what the dead one said no longer counts.
+    fn view_changed(&mut self) {
+        self.journal.note_meta();
+        self.peers.forget_dead(&self.view);
+        self.counters.acknowledgements_dropped += self.writes.drop_dead(&self.view);
+        let own = self.replica.id();
+        if own != ReplicaId(0) && self.view.is_fenced(self.config.node.0, own) {
+            self.start_over();
+        }
+    }
+
+    /// Joins a listing from a peer into the map and notes what has to be made durable.
+    fn join_listing(&mut self, listing: &StoreListing) {
+        if self.shows_own_future(listing) {
+            self.start_over();
+        }
+        let exceptions = self.replica.knowledge().exception_count();
+        let joined = self.replica.join(listing);
+        if self.replica.knowledge().exception_count() > exceptions {
+            self.counters.exceptions_left += 1;
+        }
+        for key in &joined.changed {
+            self.journal.note_key(key);
+            let timestamp = self.replica.map().get(key).and_then(StoredCell::timestamp);
+            if let Some(timestamp) = timestamp {
+                let _ahead = self.clock.observe(timestamp, self.now);
+            }
+        }
+        for (dot, key) in joined.based {
+            self.journal.note_event(dot, key);
+        }
+        if joined.knowledge_grew {
+            self.journal.note_meta();
+        }
+    }
+
+    /// Whether the listing names an event of this identity that it has not minted: the sign of a disk
+    /// that was rolled back, or cloned.
+    fn shows_own_future(&self, listing: &StoreListing) -> bool {
+        let (own, last) = (self.replica.id(), self.replica.own_counter());
+        let is_future = |dot: Dot| dot.replica == own && dot.counter > last;
+        match listing {
+            crdt::Listing::Key(l) => {
+                let claimed = match l.claim() {
+                    crdt::Claim::Itself => l.cell().live().is_some_and(|e| is_future(e.dot)),
+                    crdt::Claim::Context(known) => known.last_counter(own) > last,
+                };
+                claimed || l.covered().iter().any(|d| is_future(*d))
+            }
+            crdt::Listing::Interval(l) => l.known().last_counter(own) > last,
+        }
+    }
+
+    fn check_serves(&self) -> Result<(), RequestError> {
+        match &self.phase {
+            Phase::Ready => Ok(()),
+            Phase::Recovering(recovery) => Err(RequestError::Recovering {
+                node: self.config.node,
+                reconciled: recovery.covered(self.replica.knowledge()),
+                needed: self.sources_needed(),
+            }),
+            Phase::StorageFailed(error) => Err(RequestError::StorageFailed {
+                node: self.config.node,
+                cause: error.to_string(),
+            }),
+        }
+    }
+
+    fn check_limits(&self, command: &Command) -> Result<(), RequestError> {
+        let (size, limit) = (command.key().len(), self.config.max_key_bytes);
+        if size > limit {
+            return Err(RequestError::KeyTooLarge { size, limit });
+        }
+        if let Command::Put { value, .. } = command {
+            let (size, limit) = (value.len(), self.config.max_value_bytes);
+            if size > limit {
+                return Err(RequestError::ValueTooLarge { size, limit });
+            }
+        }
+        let (pending, limit) = (
+            self.writes.len() + self.reads.len(),
+            self.config.max_pending,
+        );
+        if pending >= limit {
+            return Err(RequestError::Overloaded { pending, limit });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        let envelope = Envelope {
+            from: self.incarnation(),
+            view: Arc::clone(&self.view),
+            clock: self.clock.last(),
+            message,
+        };
+        self.outputs.push(Output::Send { to, envelope });
+    }
+
+    fn reply(&mut self, request: RequestId, result: Result<Outcome, RequestError>) {
+        self.outputs.push(Output::Reply { request, result });
+    }
+
+    /// The live event of a key, tombstones included.
+    fn live_dot(&self, key: &[u8]) -> Option<Dot> {
+        self.replica
+            .map()
+            .get(key)
+            .and_then(|cell| cell.live())
+            .map(|entry| entry.dot)
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// The next 16 random bits, from the seed that the driver passed in (splitmix64).
+    fn random_bits(&mut self) -> u16 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z >> 48) as u16
+    }
+}
+
+/// The weight of a key with its cell in a message, in bytes.
+fn weight(key: &Bytes, cell: &StoredCell) -> usize {
+    key.len() + cell.value().map_or(0, Bytes::len) + 16
+}
+
+/// A timestamp that is not too far ahead, or the error that a client sees.
+fn clock_error(error: crdt::ClockError) -> RequestError {
+    match error {
+        crdt::ClockError::Ahead { ahead_ms, bound_ms } => {
+            RequestError::TimestampAhead { ahead_ms, bound_ms }
+        }
+        _ => RequestError::ClockExhausted,
+    }
+}

@@ -1,0 +1,287 @@
+//! Coming back without data: a new incarnation, and what it must know before it counts.
+
+use bytes::Bytes;
+use crdt::{Cut, Knowledge, ReplicaId, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Partition, Phase};
+use crate::NodeId;
+use crate::message::{Extent, Message, SyncAnswer};
+
+/// A node that has lost its data, on its way back.
+///
+/// First it asks the others which incarnations they have seen at its position, and takes a higher
+/// number. Then it is reconciled once it knows all that each of `K - W + 1` other owners, themselves
+/// reconciled, showed in answer to a request of this incarnation: every write quorum has at least one
+/// of them in it. Until then it joins what it is sent, and counts in no quorum.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    /// Who has answered the hello, and whether it is reconciled itself.
+    hellos: BTreeMap<NodeId, bool>,
+    /// What each reconciled source knew when it was first asked.
+    targets: BTreeMap<NodeId, Arc<Knowledge<Bytes>>>,
+    /// Where the next chunk of the full transfer starts; `None` once the end was reached.
+    transfer: Option<Cut<Bytes>>,
+    /// When the chunk was asked for; `None` if none is on its way.
+    asked_chunk_ms: Option<u64>,
+    /// An operator has decided to go on with fewer sources.
+    loss_accepted: bool,
+}
+
+impl Recovery {
+    /// A recovery that starts from nothing, without an identity.
+    pub(super) fn nameless() -> Self {
+        Self {
+            hellos: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            transfer: Some(Cut::BelowAll),
+            asked_chunk_ms: None,
+            loss_accepted: false,
+        }
+    }
+
+    /// An operator accepts loss: what the others said of themselves so far is asked again.
+    pub(super) fn accept_loss(&mut self) {
+        self.loss_accepted = true;
+        self.hellos.clear();
+    }
+
+    /// Sources whose knowledge is covered.
+    pub(super) fn covered(&self, own: &Knowledge<Bytes>) -> usize {
+        self.targets
+            .values()
+            .filter(|target| own.includes(target))
+            .count()
+    }
+
+    /// Takes note of a chunk; true if it is the one that was asked for.
+    pub(super) fn note_chunk(&mut self, from: &Cut<Bytes>, next: Option<Cut<Bytes>>) -> bool {
+        let is_asked = self.transfer.as_ref() == Some(from);
+        if is_asked {
+            self.transfer = next;
+            self.asked_chunk_ms = None;
+        }
+        is_asked
+    }
+}
+
+impl Partition {
+    /// Sources that this recovery needs; `K - W + 1` unless an operator has accepted less.
+    pub(super) fn sources_needed(&self) -> usize {
+        let needed = self.config.sources_needed();
+        match &self.phase {
+            Phase::Recovering(r) if r.loss_accepted => {
+                needed.min(r.hellos.values().filter(|reconciled| **reconciled).count())
+            }
+            _ => needed,
+        }
+    }
+
+    pub(super) fn say_hello(&mut self) {
+        for peer in self.peers.all() {
+            self.send(peer, Message::Hello);
+        }
+    }
+
+    pub(super) fn answer_hello(&mut self, from: NodeId) {
+        let reconciled = self.is_ready();
+        self.send(from, Message::HelloAnswer { reconciled });
+    }
+
+    pub(super) fn note_hello(&mut self, from: NodeId, reconciled: bool) {
+        if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.hellos.insert(from, reconciled);
+            self.recover_step();
+        }
+    }
+
+    /// Gives up the identity, because it has lost events or another has taken the position: the node
+    /// goes on as a new incarnation, with what it still holds as a head start.
+    pub(super) fn start_over(&mut self) {
+        self.abandon_writes();
+        self.abandon_reads();
+        self.replica.set_id(ReplicaId(0));
+        let mut recovery = Recovery::nameless();
+        if !self.replica.map().is_empty() {
+            recovery.transfer = None;
+        }
+        self.phase = Phase::Recovering(recovery);
+        self.journal.note_meta();
+        self.say_hello();
+    }
+
+    /// Takes an identity and records it in the own view.
+    pub(super) fn adopt_identity(&mut self, id: ReplicaId) {
+        self.replica.set_id(id);
+        Arc::make_mut(&mut self.view).record(self.config.node.0, id);
+        self.counters.incarnations += 1;
+        self.journal.note_meta();
+    }
+
+    /// Does what comes next in a recovery.
+    pub(super) fn recover_step(&mut self) {
+        if !matches!(self.phase, Phase::Recovering(_)) {
+            return;
+        }
+        if self.incarnation().is_none() {
+            if !self.has_heard_enough() {
+                return self.say_hello();
+            }
+            self.take_identity();
+        }
+        let repeats_hello = !self.has_heard_enough();
+        let Phase::Recovering(recovery) = &self.phase else {
+            return;
+        };
+        let (sources, silent): (Vec<NodeId>, Vec<NodeId>) = self
+            .peers
+            .all()
+            .partition(|peer| recovery.targets.contains_key(peer));
+        for peer in silent {
+            self.ask(peer, false);
+            if repeats_hello {
+                self.send(peer, Message::Hello);
+            }
+        }
+        self.ask_chunk(&sources);
+        let Phase::Recovering(recovery) = &self.phase else {
+            return;
+        };
+        if recovery.transfer.is_none() {
+            let own = self.replica.knowledge();
+            let behind: Vec<NodeId> = recovery
+                .targets
+                .iter()
+                .filter(|(_, target)| !own.includes(target))
+                .map(|(node, _)| *node)
+                .collect();
+            for node in behind {
+                self.ask(node, true);
+            }
+        }
+    }
+
+    /// Whether enough nodes have said which incarnations they have seen: the sources, or, where loss is
+    /// accepted, all that can be reached.
+    fn has_heard_enough(&self) -> bool {
+        let Phase::Recovering(recovery) = &self.phase else {
+            return false;
+        };
+        if recovery.loss_accepted {
+            return self
+                .peers
+                .reachable()
+                .all(|node| recovery.hellos.contains_key(&node));
+        }
+        recovery
+            .hellos
+            .values()
+            .filter(|reconciled| **reconciled)
+            .count()
+            >= self.sources_needed()
+    }
+
+    /// One above the highest number that anyone has recorded at this position.
+    fn take_identity(&mut self) {
+        let highest = self
+            .view
+            .current(self.config.node.0)
+            .map_or(0, crate::incarnation_number);
+        // After 65,535 losses of data the random bits alone tell incarnations apart.
+        let number = highest.saturating_add(1);
+        let id = crate::incarnation(self.config.node, number, self.random_bits());
+        self.adopt_identity(id);
+    }
+
+    /// Asks for the next chunk of the full transfer, from any source, if none is on its way.
+    fn ask_chunk(&mut self, sources: &[NodeId]) {
+        let (now_ms, patience_ms) = (self.now.elapsed_ms, 2 * self.config.sync_interval_ms);
+        let Phase::Recovering(recovery) = &mut self.phase else {
+            return;
+        };
+        let Some(cut) = recovery.transfer.clone() else {
+            return;
+        };
+        let waits = recovery
+            .asked_chunk_ms
+            .is_some_and(|at| now_ms < at + patience_ms);
+        if waits || sources.is_empty() {
+            return;
+        }
+        recovery.asked_chunk_ms = Some(now_ms);
+        let turn = self
+            .peers
+            .next_in_turn()
+            .filter(|peer| sources.contains(peer));
+        let source = turn.unwrap_or(sources[0]);
+        self.send(source, Message::TransferRequest { from: cut });
+    }
+
+    /// A reconciled owner has answered a request of this incarnation: what it knew then is a target,
+    /// and this node's clock goes on above its clock. The clock is taken over even from beyond the
+    /// drift bound: what others have forgotten on the strength of their promises must stay below what
+    /// this node writes.
+    pub(super) fn note_source(&mut self, from: NodeId, answer: &SyncAnswer, clock: Timestamp) {
+        let Phase::Recovering(recovery) = &mut self.phase else {
+            return;
+        };
+        self.clock.resume(clock);
+        self.journal.note_meta();
+        let is_new = !recovery.targets.contains_key(&from);
+        recovery
+            .targets
+            .entry(from)
+            .or_insert_with(|| Arc::clone(&answer.knowledge));
+        if is_new {
+            let sources: Vec<NodeId> = recovery.targets.keys().copied().collect();
+            self.ask_chunk(&sources);
+        }
+    }
+
+    /// What follows an answer during a recovery.
+    pub(super) fn recover_step_after(&mut self, from: NodeId, extent: Extent) {
+        let Phase::Recovering(recovery) = &mut self.phase else {
+            return;
+        };
+        match extent {
+            // The head start was not enough for the log to bridge the rest.
+            Extent::Truncated if recovery.transfer.is_none() => {
+                recovery.transfer = Some(Cut::BelowAll);
+                recovery.asked_chunk_ms = None;
+                self.ask_chunk(&[from]);
+            }
+            Extent::KnowledgeOnly if recovery.transfer.is_none() => {
+                let own = self.replica.knowledge();
+                if recovery
+                    .targets
+                    .get(&from)
+                    .is_some_and(|target| !own.includes(target))
+                {
+                    self.ask(from, true);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the recovery once enough sources are covered.
+    pub(super) fn check_reconciled(&mut self) {
+        let Phase::Recovering(recovery) = &self.phase else {
+            return;
+        };
+        if self.incarnation().is_none() {
+            return;
+        }
+        if recovery.loss_accepted && !self.has_heard_enough() {
+            return;
+        }
+        if recovery.covered(self.replica.knowledge()) >= self.sources_needed() {
+            self.phase = Phase::Ready;
+            self.journal.note_meta();
+            for peer in self.peers.all() {
+                self.ask(peer, true);
+            }
+        }
+    }
+}

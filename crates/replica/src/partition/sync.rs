@@ -1,0 +1,247 @@
+//! Anti-entropy: comparing knowledge with peers, exchanging what is missing, forgetting tombstones.
+
+use bytes::Bytes;
+use crdt::{Budget, Cut, Knowledge, Lattice as _, Promise, Promises, ReplicaId, Timestamp};
+use std::sync::Arc;
+
+use super::{Partition, Phase, weight};
+use crate::NodeId;
+use crate::message::{Extent, Message, StoreListing, SyncAnswer};
+
+impl Partition {
+    /// The regular duties, once in every sync interval.
+    pub(super) fn tick(&mut self) {
+        if !self.is_ready() {
+            return self.recover_step();
+        }
+        if let Some(peer) = self.peers.next_in_turn() {
+            self.ask(peer, true);
+        }
+        if self.replica.knowledge().exception_count() > self.config.max_exceptions {
+            self.start_transfer();
+        }
+        self.trim_log();
+        self.purge();
+    }
+
+    /// A peer can be reached again: shows it what is known here, so that it asks for what it lacks, and
+    /// gets what it has.
+    pub(super) fn greet(&mut self, node: NodeId) {
+        if self.is_ready() {
+            self.ask(node, true);
+        } else {
+            self.recover_step();
+        }
+    }
+
+    pub(super) fn ask(&mut self, node: NodeId, want_entries: bool) {
+        let knowledge = Arc::new(self.replica.knowledge().clone());
+        self.send(
+            node,
+            Message::SyncRequest {
+                knowledge,
+                want_entries,
+            },
+        );
+    }
+
+    fn budget(&self) -> Budget {
+        Budget {
+            events: self.config.chunk_keys,
+            bytes: self.config.chunk_bytes,
+        }
+    }
+
+    /// Answers what a peer lacks, and asks in turn if it knows something that is not known here.
+    pub(super) fn answer_sync(
+        &mut self,
+        from: NodeId,
+        id: ReplicaId,
+        remote: &Knowledge<Bytes>,
+        want_entries: bool,
+    ) {
+        if self.peer_knows_own_future(remote) {
+            self.start_over();
+        }
+        self.peers.note_shown(from, id, remote.base());
+        if self.incarnation().is_none() {
+            return;
+        }
+        let (listings, extent) = match want_entries {
+            false => (Vec::new(), Extent::KnowledgeOnly),
+            true => match self.replica.delta_since(remote, self.budget(), weight) {
+                Ok(delta) if delta.complete => (delta.listings, Extent::Complete),
+                Ok(delta) => {
+                    self.counters.cut_answers += 1;
+                    (delta.listings, Extent::Part)
+                }
+                Err(crdt::Truncated) => {
+                    self.counters.truncated_answers += 1;
+                    (Vec::new(), Extent::Truncated)
+                }
+            },
+        };
+        let promises = (extent == Extent::Complete && self.is_ready()).then(|| self.promise());
+        let answer = SyncAnswer {
+            to: id,
+            reconciled: self.is_ready(),
+            knowledge: Arc::new(self.replica.knowledge().clone()),
+            listings,
+            extent,
+            promises,
+        };
+        self.send(from, Message::SyncAnswer(answer));
+        if self.is_ready() && want_entries && !self.replica.knowledge().includes(remote) {
+            self.ask(from, true);
+        }
+    }
+
+    /// The promises to pass on, with this node's own: "all my later events have later timestamps". A
+    /// promise that was shown must hold after a restart too, so the clock is made durable with it.
+    fn promise(&mut self) -> Promises {
+        self.journal.note_meta();
+        let own = Promise {
+            time: self.clock.last(),
+            counter: self.replica.own_counter(),
+        };
+        self.promises.record(self.replica.id(), own);
+        self.promises.clone()
+    }
+
+    pub(super) fn note_sync_answer(
+        &mut self,
+        from: NodeId,
+        id: ReplicaId,
+        answer: &SyncAnswer,
+        clock: Timestamp,
+    ) {
+        if answer.to != self.replica.id() {
+            return;
+        }
+        if self.peer_knows_own_future(&answer.knowledge) {
+            return self.start_over();
+        }
+        self.peers.note_shown(from, id, answer.knowledge.base());
+        self.peers
+            .note_truncated(from, answer.extent == Extent::Truncated);
+        for listing in &answer.listings {
+            self.join_listing(listing);
+        }
+        // A promise counts only once what it promises about is known, and not beside a view that is
+        // older: the view was merged before this message was looked at.
+        if let Some(promises) = &answer.promises
+            && self.promises.join(promises)
+        {
+            self.journal.note_meta();
+        }
+        if answer.reconciled {
+            self.note_source(from, answer, clock);
+        }
+        match answer.extent {
+            Extent::Part => self.ask(from, true),
+            Extent::Truncated if self.is_ready() && self.peers.all_truncated() => {
+                self.send(
+                    from,
+                    Message::TransferRequest {
+                        from: Cut::BelowAll,
+                    },
+                );
+            }
+            _ => self.recover_step_after(from, answer.extent),
+        }
+    }
+
+    /// Whether a peer knows an event of this identity that this node has not minted.
+    fn peer_knows_own_future(&self, remote: &Knowledge<Bytes>) -> bool {
+        let own = self.replica.id();
+        own != ReplicaId(0) && remote.base().last_counter(own) > self.replica.own_counter()
+    }
+
+    /// Starts a full transfer of a serving node, unless one is under way.
+    fn start_transfer(&mut self) {
+        let (now_ms, patience_ms) = (self.now.elapsed_ms, 4 * self.config.sync_interval_ms);
+        if self
+            .asked_chunk_ms
+            .is_some_and(|at| now_ms < at + patience_ms)
+        {
+            return;
+        }
+        if let Some(peer) = self.peers.next_in_turn() {
+            self.continue_transfer(peer, Cut::BelowAll);
+        }
+    }
+
+    fn continue_transfer(&mut self, peer: NodeId, from: Cut<Bytes>) {
+        self.asked_chunk_ms = Some(self.now.elapsed_ms);
+        self.send(peer, Message::TransferRequest { from });
+    }
+
+    pub(super) fn answer_transfer(&mut self, from: NodeId, cut: Cut<Bytes>) {
+        if self.incarnation().is_none() {
+            return;
+        }
+        let chunk = self.replica.transfer_chunk(&cut, self.budget(), weight);
+        let message = Message::TransferAnswer {
+            from: cut,
+            listings: chunk.listings,
+            next: chunk.next,
+        };
+        self.send(from, message);
+    }
+
+    /// Joins a chunk and asks for the next. Chunks may come from any transfer: what they list is true.
+    pub(super) fn note_transfer(
+        &mut self,
+        from: NodeId,
+        cut: &Cut<Bytes>,
+        listings: &[StoreListing],
+        next: Option<Cut<Bytes>>,
+    ) {
+        for listing in listings {
+            self.counters.transfer_chunks += 1;
+            self.join_listing(listing);
+        }
+        let Phase::Recovering(recovery) = &mut self.phase else {
+            // A serving node whose peers' logs were trimmed: on to the end, then compare again.
+            return match next {
+                Some(next) => self.continue_transfer(from, next),
+                None => {
+                    self.asked_chunk_ms = None;
+                    self.ask(from, true);
+                }
+            };
+        };
+        if recovery.note_chunk(cut, next) {
+            self.recover_step();
+        }
+    }
+
+    /// Forgets events in the log that every peer has, and the oldest ones over the limit.
+    fn trim_log(&mut self) {
+        let known_to_all = self.peers.known_to_all(self.replica.knowledge().base());
+        let limit = self.config.max_log_events;
+        let log = self.replica.log_mut();
+        let mut trimmed = log.trim(&known_to_all);
+        trimmed.extend(log.trim_to(limit));
+        self.journal.note_trimmed(trimmed);
+    }
+
+    /// Forgets the tombstones that no unseen write can be older than.
+    fn purge(&mut self) {
+        if self.replica.tombstone_count() == 0 {
+            return;
+        }
+        let horizon = self.promises.horizon(
+            &self.view,
+            self.config.nodes as usize,
+            self.replica.id(),
+            self.replica.knowledge().base(),
+            self.clock.last(),
+        );
+        let Some(horizon) = horizon else { return };
+        for key in self.replica.purge(horizon) {
+            self.counters.tombstones_purged += 1;
+            self.journal.note_key(&key);
+        }
+    }
+}
