@@ -6,6 +6,7 @@ mod identity;
 mod message;
 mod partition;
 mod request;
+pub mod sim;
 mod storage;
 
 pub use clock::Now;

@@ -127,6 +127,27 @@ pub struct Counters {
     pub acknowledgements_dropped: u64,
 }
 
+impl Counters {
+    /// The sums.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            writes_minted_again: self.writes_minted_again + other.writes_minted_again,
+            superseded_answers: self.superseded_answers + other.superseded_answers,
+            read_repairs: self.read_repairs + other.read_repairs,
+            fenced_messages: self.fenced_messages + other.fenced_messages,
+            truncated_answers: self.truncated_answers + other.truncated_answers,
+            cut_answers: self.cut_answers + other.cut_answers,
+            transfer_chunks: self.transfer_chunks + other.transfer_chunks,
+            tombstones_purged: self.tombstones_purged + other.tombstones_purged,
+            incarnations: self.incarnations + other.incarnations,
+            exceptions_left: self.exceptions_left + other.exceptions_left,
+            acknowledgements_dropped: self.acknowledgements_dropped
+                + other.acknowledgements_dropped,
+        }
+    }
+}
+
 /// What a node is doing, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,1 +1,16 @@
-//! x
+//! A replicated store that speaks the Redis protocol.
+//!
+//! [`server`] speaks the protocol on one port per node, for anything that implements
+//! [`backend::Backend`]. [`client`] speaks it from the other side, for the subcommands of [`cli`].
+
+pub mod backend;
+pub mod cli;
+pub mod client;
+mod commands;
+mod connection;
+#[cfg(test)]
+mod fake;
+pub mod limits;
+mod resp;
+pub mod run;
+pub mod server;

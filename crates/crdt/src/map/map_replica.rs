@@ -274,24 +274,12 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
                 next: None,
             };
         };
-        let (mut keys, mut bytes, mut end) = (0_usize, 0_usize, None);
-        for (key, cell) in self.map.within(&rest) {
-            keys += 1;
-            bytes = bytes.saturating_add(weigh(key, cell));
-            if keys >= budget.events.max(1) || bytes >= budget.bytes {
-                end = Some(Cut::After(key.clone()));
-                break;
-            }
-        }
-        let chunk =
-            Interval::new(from.clone(), end.clone().unwrap_or(Cut::AboveAll)).unwrap_or(rest);
+        let (chunk, next) = self.cut(rest, budget, &mut 0, weigh);
         let parts = self.knowledge().within(&chunk).into_iter();
-        TransferChunk {
-            listings: parts
-                .map(|(part, known)| self.list_interval(part, known))
-                .collect(),
-            next: end,
-        }
+        let listings = parts
+            .map(|(part, known)| self.list_interval(part, known))
+            .collect();
+        TransferChunk { listings, next }
     }
 
     /// Forgets tombstones up to the horizon; returns their keys.
@@ -321,32 +309,46 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         listings: &mut Vec<Listing<K, C>>,
     ) -> bool {
         for (interval, beyond) in self.knowledge().exceptions() {
-            if remote.includes_within(&interval, beyond) {
-                continue;
-            }
-            if !listings.is_empty() && (listings.len() >= budget.events || bytes >= budget.bytes) {
-                return false;
-            }
-            let (mut keys, mut end) = (0_usize, None);
-            for (key, cell) in self.map.within(&interval) {
-                keys += 1;
-                bytes = bytes.saturating_add(weigh(key, cell));
-                if keys >= budget.events.max(1) || bytes >= budget.bytes {
-                    end = Some(Cut::After(key.clone()));
-                    break;
+            let parts = remote.within(&interval).into_iter();
+            for (part, _) in parts.filter(|(_, theirs)| !theirs.includes(beyond)) {
+                if !listings.is_empty()
+                    && (listings.len() >= budget.events || bytes >= budget.bytes)
+                {
+                    return false;
                 }
-            }
-            let cut = end.filter(|end| end < interval.end());
-            let is_cut = cut.is_some();
-            let part = cut.and_then(|end| Interval::new(interval.start().clone(), end));
-            for (part, known) in self.knowledge().within(&part.unwrap_or(interval)) {
-                listings.push(self.list_interval(part, known));
-            }
-            if is_cut {
-                return false;
+                let (fitting, rest) = self.cut(part, budget, &mut bytes, &weigh);
+                let known = self.knowledge().within(&fitting).into_iter();
+                listings.extend(known.map(|(part, known)| self.list_interval(part, known)));
+                if rest.is_some() {
+                    return false;
+                }
             }
         }
         true
+    }
+
+    /// The first part of `interval` whose cells fit into the budget, at least one, and where the rest
+    /// starts if there is one.
+    fn cut(
+        &self,
+        interval: Interval<K>,
+        budget: Budget,
+        bytes: &mut usize,
+        weigh: impl Fn(&K, &C) -> usize,
+    ) -> (Interval<K>, Option<Cut<K>>) {
+        let mut keys = 0_usize;
+        let last = self.map.within(&interval).find(|(key, cell)| {
+            keys += 1;
+            *bytes = bytes.saturating_add(weigh(key, cell));
+            keys >= budget.events || *bytes >= budget.bytes
+        });
+        let end = last
+            .map(|(key, _)| Cut::After(key.clone()))
+            .filter(|end| end < interval.end());
+        let fitting = end
+            .clone()
+            .and_then(|end| Interval::new(interval.start().clone(), end));
+        (fitting.unwrap_or(interval), end)
     }
 
     fn list_interval(&self, interval: Interval<K>, known: Known<'_>) -> Listing<K, C> {

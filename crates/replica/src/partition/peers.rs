@@ -18,8 +18,10 @@ struct Peer {
     reachable: bool,
     /// The incarnation that showed its knowledge last, and its base then.
     shown: Option<(ReplicaId, CausalContext)>,
-    /// Whether its log could not name what this node lacked when it was asked last.
-    truncated: bool,
+    /// When it was last asked for entries.
+    asked_ms: Option<u64>,
+    /// How often in a row its log could not name what this node lacks.
+    truncated: u32,
 }
 
 impl Peers {
@@ -27,7 +29,8 @@ impl Peers {
         let peer = Peer {
             reachable: true,
             shown: None,
-            truncated: false,
+            asked_ms: None,
+            truncated: 0,
         };
         Self {
             peers: config.peers().map(|node| (node, peer.clone())).collect(),
@@ -82,24 +85,38 @@ impl Peers {
         self.turn
     }
 
+    /// Takes note that a peer is asked for entries.
+    pub(super) fn note_asked(&mut self, node: NodeId, now_ms: u64) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.asked_ms = Some(now_ms);
+        }
+    }
+
+    /// Whether a peer was asked for entries within the last `patience_ms`: an answer, or the next part
+    /// of one, is probably on its way.
+    pub(super) fn is_asked(&self, node: NodeId, now_ms: u64, patience_ms: u64) -> bool {
+        let asked_ms = self.peers.get(&node).and_then(|peer| peer.asked_ms);
+        asked_ms.is_some_and(|at| now_ms < at + patience_ms)
+    }
+
     pub(super) fn note_shown(&mut self, node: NodeId, id: ReplicaId, base: &CausalContext) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.shown = Some((id, base.clone()));
         }
     }
 
-    pub(super) fn note_truncated(&mut self, node: NodeId, truncated: bool) {
-        if let Some(peer) = self.peers.get_mut(&node) {
-            peer.truncated = truncated;
-        }
-    }
-
-    /// Whether no reachable peer's log could help when asked last.
-    pub(super) fn all_truncated(&self) -> bool {
-        self.peers
-            .values()
-            .filter(|p| p.reachable)
-            .all(|p| p.truncated)
+    /// Takes note whether a peer's log could name what this node lacks; returns how often in a row it
+    /// could not.
+    pub(super) fn note_truncated(&mut self, node: NodeId, truncated: bool) -> u32 {
+        let Some(peer) = self.peers.get_mut(&node) else {
+            return 0;
+        };
+        peer.truncated = if truncated {
+            peer.truncated.saturating_add(1)
+        } else {
+            0
+        };
+        peer.truncated
     }
 
     /// Forgets what dead incarnations have shown: the node behind them may have lost it.

@@ -15,10 +15,12 @@ impl Partition {
             return self.recover_step();
         }
         if let Some(peer) = self.peers.next_in_turn() {
-            self.ask(peer, true);
+            self.ask_unless_asked(peer);
         }
-        if self.replica.knowledge().exception_count() > self.config.max_exceptions {
-            self.start_transfer();
+        if self.replica.knowledge().exception_count() > self.config.max_exceptions
+            && let Some(peer) = self.peers.next_in_turn()
+        {
+            self.start_transfer(peer);
         }
         self.trim_log();
         self.purge();
@@ -34,7 +36,19 @@ impl Partition {
         }
     }
 
+    /// Asks a peer for what is missing here, unless an answer is probably on its way: two nodes that
+    /// both lack something must not ask each other for ever faster.
+    fn ask_unless_asked(&mut self, node: NodeId) {
+        let patience_ms = self.config.sync_interval_ms.min(self.config.resend_ms);
+        if !self.peers.is_asked(node, self.now.elapsed_ms, patience_ms) {
+            self.ask(node, true);
+        }
+    }
+
     pub(super) fn ask(&mut self, node: NodeId, want_entries: bool) {
+        if want_entries {
+            self.peers.note_asked(node, self.now.elapsed_ms);
+        }
         let knowledge = Arc::new(self.replica.knowledge().clone());
         self.send(
             node,
@@ -92,7 +106,7 @@ impl Partition {
         };
         self.send(from, Message::SyncAnswer(answer));
         if self.is_ready() && want_entries && !self.replica.knowledge().includes(remote) {
-            self.ask(from, true);
+            self.ask_unless_asked(from);
         }
     }
 
@@ -122,7 +136,8 @@ impl Partition {
             return self.start_over();
         }
         self.peers.note_shown(from, id, answer.knowledge.base());
-        self.peers
+        let truncated = self
+            .peers
             .note_truncated(from, answer.extent == Extent::Truncated);
         for listing in &answer.listings {
             self.join_listing(listing);
@@ -139,14 +154,8 @@ impl Partition {
         }
         match answer.extent {
             Extent::Part => self.ask(from, true),
-            Extent::Truncated if self.is_ready() && self.peers.all_truncated() => {
-                self.send(
-                    from,
-                    Message::TransferRequest {
-                        from: Cut::BelowAll,
-                    },
-                );
-            }
+            // Between two refusals of one peer the others have been asked too: none could help.
+            Extent::Truncated if self.is_ready() && truncated >= 2 => self.start_transfer(from),
             _ => self.recover_step_after(from, answer.extent),
         }
     }
@@ -158,7 +167,7 @@ impl Partition {
     }
 
     /// Starts a full transfer of a serving node, unless one is under way.
-    fn start_transfer(&mut self) {
+    fn start_transfer(&mut self, peer: NodeId) {
         let (now_ms, patience_ms) = (self.now.elapsed_ms, 4 * self.config.sync_interval_ms);
         if self
             .asked_chunk_ms
@@ -166,9 +175,7 @@ impl Partition {
         {
             return;
         }
-        if let Some(peer) = self.peers.next_in_turn() {
-            self.continue_transfer(peer, Cut::BelowAll);
-        }
+        self.continue_transfer(peer, Cut::BelowAll);
     }
 
     fn continue_transfer(&mut self, peer: NodeId, from: Cut<Bytes>) {

@@ -1,0 +1,192 @@
+//! The seam between the protocol front end and the node behind it.
+
+use bytes::Bytes;
+use replica::{Command, NodeId, Outcome, RequestError};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+use crate::limits::Limits;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Where the answer to a submitted command arrives. A dropped sender means that the node stopped.
+pub type PendingOutcome = oneshot::Receiver<Result<Outcome, RequestError>>;
+
+/// One node as its front end sees it. No method blocks the calling thread for longer than a lock of
+/// bounded duration.
+pub trait Backend: Send + Sync + 'static {
+    /// Hands a command to the node at level `Quorum`.
+    ///
+    /// The node MUST start commands in the order of the calls: a write submitted after another one
+    /// wins over it, and a read submitted after a write sees it or something newer.
+    fn submit(&self, command: Command) -> PendingOutcome;
+
+    /// Up to `limit` keys of the local replica that hold a value, in key order, strictly after
+    /// `after`. Fewer than `limit` means that there are no more.
+    ///
+    /// # Errors
+    ///
+    /// If the node has failed or is recovering.
+    fn scan(&self, after: Option<&Bytes>, limit: usize) -> Result<Vec<Bytes>, RequestError>;
+
+    /// How many keys of the local replica hold a value.
+    ///
+    /// # Errors
+    ///
+    /// If the node has failed or is recovering.
+    fn key_count(&self) -> Result<usize, RequestError>;
+
+    /// What the node says about itself. A failed node answers too.
+    fn info(&self) -> NodeInfo;
+
+    /// The bounds of this node, the same for its whole life.
+    fn limits(&self) -> &Limits;
+
+    /// What every node of the cluster holds and lacks. Answered through failed nodes too.
+    fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>>;
+
+    /// Takes a node down: it loses its data and answers nothing. Complete when the node is down.
+    fn fail(&self, node: NodeId) -> BoxFuture<Result<(), AdminError>>;
+
+    /// Brings a failed node back, empty. Complete when it has started to recover; it serves once its
+    /// state is [`NodeState::Up`]. `accept_loss` lets it start with fewer reconciled nodes than are
+    /// needed to be sure that nothing acknowledged is lost.
+    fn recover(&self, node: NodeId, accept_loss: bool) -> BoxFuture<Result<(), AdminError>>;
+}
+
+/// Whether a node serves its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It serves.
+    Up,
+    /// It is down and holds nothing.
+    Failed,
+    /// It came back empty and is catching up; it serves nothing yet.
+    Recovering,
+}
+
+impl NodeState {
+    /// The word used in `INFO` and `REPLICAD STATUS`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Failed => "failed",
+            Self::Recovering => "recovering",
+        }
+    }
+}
+
+/// What one node says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// The node asked.
+    pub node: NodeId,
+    /// Its port for clients, on loopback.
+    pub port: u16,
+    /// Whether it serves.
+    pub state: NodeState,
+    /// Keys of its replica that hold a value.
+    pub keys: usize,
+    /// Nodes of the cluster.
+    pub nodes: usize,
+    /// Nodes that hold a write before it is acknowledged.
+    pub write_quorum: usize,
+    /// Nodes that a read joins.
+    pub read_quorum: usize,
+    /// Time since the node was started.
+    pub uptime: Duration,
+}
+
+/// What `REPLICAD STATUS` answers, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The version of the program that answers.
+    pub version: String,
+    /// Where the nodes keep their stores.
+    pub data_dir: String,
+    /// Nodes that hold a write before it is acknowledged.
+    pub write_quorum: usize,
+    /// Nodes that a read joins.
+    pub read_quorum: usize,
+    /// Every node, in the order of their ids.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// What one node holds and lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node.
+    pub node: NodeId,
+    /// Its address for clients, as `host:port`.
+    pub address: String,
+    /// Whether it serves.
+    pub state: NodeState,
+    /// Its current incarnation.
+    pub incarnation: String,
+    /// Keys that hold a value.
+    pub keys: usize,
+    /// Keys of which only the deletion is kept.
+    pub tombstones: usize,
+    /// Its causal context, as `<1:500, 2:20>`.
+    pub context: String,
+    /// Exceptions in its knowledge.
+    pub exceptions: usize,
+    /// Entries in its log of recent events.
+    pub log_entries: usize,
+    /// The events it lacks, by the node that wrote them. Empty when it lacks none.
+    pub lacks: Vec<Lack>,
+    /// Checksum of its contents in hexadecimal; equal contents give equal checksums. `None` if it
+    /// holds nothing because it has failed.
+    pub checksum: Option<String>,
+}
+
+/// Events of one node that another lacks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// The node whose events are missing.
+    pub from: NodeId,
+    /// How many are.
+    pub events: u64,
+}
+
+/// Why an administrative command was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdminError {
+    /// The cluster has no such node.
+    #[error("there is no {node}; the nodes are 1 to {nodes}")]
+    UnknownNode {
+        /// The node named in the command.
+        node: NodeId,
+        /// Nodes of the cluster.
+        nodes: usize,
+    },
+    /// The node to be taken down is down.
+    #[error("{0} has already failed")]
+    AlreadyFailed(NodeId),
+    /// The node to be recovered is not down.
+    #[error("{0} has not failed")]
+    NotFailed(NodeId),
+    /// Too few nodes are reconciled for the recovered one to be sure of every acknowledged write.
+    #[error(
+        "{node} needs {needed} reconciled nodes to recover from and there are {reconciled}; recover \
+         the others first, or give up what only they held: `replicad node recover {} --accept-loss`",
+        .node.0
+    )]
+    TooFewReconciled {
+        /// The node to be recovered.
+        node: NodeId,
+        /// Nodes that are up and reconciled.
+        reconciled: usize,
+        /// Nodes that must be.
+        needed: usize,
+    },
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}

@@ -1,0 +1,40 @@
+//! How failures of the node are spelled in the protocol.
+
+use replica::{Outcome, RequestError};
+use tokio::sync::oneshot::error::RecvError;
+
+use crate::resp::reply::Reply;
+
+/// The error reply to a failed request. Clients act on its first word:
+///
+/// | first word | cause | what to do |
+/// |---|---|---|
+/// | `NOREPLICAS` | no majority answered; the text says if a write may still take effect | repeat later |
+/// | `NODEFAILED` | the node asked has failed or was stopped | ask another node |
+/// | `LOADING` | the node asked is catching up; clients know this code and repeat | repeat, or ask another node |
+/// | `STORAGEFAILED` | the disk under the node asked failed | ask another node |
+/// | `TRYAGAIN` | too many requests are pending | repeat later |
+/// | `ERR` | the request itself is at fault, such as a value over its limit | change it |
+pub(super) fn request_error(error: &RequestError) -> Reply {
+    let code = match error {
+        RequestError::NoMajority { .. } => "NOREPLICAS",
+        RequestError::NodeFailed(_) => "NODEFAILED",
+        RequestError::Recovering { .. } => "LOADING",
+        RequestError::StorageFailed { .. } => "STORAGEFAILED",
+        RequestError::Overloaded { .. } => "TRYAGAIN",
+        _ => "ERR",
+    };
+    Reply::Error(format!("{code} {error}"))
+}
+
+/// The outcome that arrived, or the error reply.
+pub(super) fn outcome(
+    arrived: Result<Result<Outcome, RequestError>, RecvError>,
+) -> Result<Outcome, Reply> {
+    match arrived {
+        Ok(result) => result.map_err(|error| request_error(&error)),
+        Err(_) => Err(Reply::Error(
+            "NODEFAILED the node stopped before it answered; a write may still take effect".into(),
+        )),
+    }
+}

@@ -1,0 +1,102 @@
+//! The keys of the node asked: SCAN and DBSIZE.
+//!
+//! Both read the local replica only, so they may lag behind a quorum. A full SCAN goes through the
+//! keys in order and resumes behind the last key it returned; hence a key that is there from its
+//! first call to its last is returned exactly once.
+
+use bytes::Bytes;
+
+use super::errors::request_error;
+use super::{Session, Started, glob, is, number, quoted};
+use crate::resp::reply::Reply;
+
+/// Keys looked at by one call without `COUNT`, as in Redis.
+const DEFAULT_COUNT: usize = 10;
+/// Keys looked at by one call at most: `COUNT` is a hint, and a reply is built in memory.
+const MAX_COUNT: usize = 1000;
+
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    count: usize,
+    /// Whether keys of the one type that exists are wanted.
+    strings: bool,
+}
+
+pub(super) fn scan(session: &mut Session, arguments: &[Bytes]) -> Started {
+    match scan_page(session, arguments) {
+        Ok(reply) | Err(reply) => reply.into(),
+    }
+}
+
+fn scan_page(session: &Session, arguments: &[Bytes]) -> Result<Reply, Reply> {
+    let cursor = number(&arguments[0]).ok_or_else(|| Reply::error("invalid cursor"))?;
+    let options = scan_options(&arguments[1..])?;
+    let cursors = &session.shared.cursors;
+    let after = match cursor {
+        0 => None,
+        _ => Some(cursors.resume(cursor).ok_or_else(|| {
+            Reply::error(
+                "invalid cursor: it is not of this node, or too many scans were started since; \
+                 start again from 0",
+            )
+        })?),
+    };
+    let mut keys = session
+        .backend()
+        .scan(after.as_ref(), options.count)
+        .map_err(|error| request_error(&error))?;
+    let next = match keys.last() {
+        Some(last) if keys.len() >= options.count => cursors.insert(last, cursor),
+        _ => 0,
+    };
+    keys.retain(|key| {
+        options.strings
+            && options
+                .pattern
+                .is_none_or(|pattern| glob::matches(pattern, key))
+    });
+    let keys = keys.into_iter().map(Reply::Bulk).collect();
+    Ok(Reply::Array(vec![
+        Reply::text(next.to_string()),
+        Reply::Array(keys),
+    ]))
+}
+
+fn scan_options(words: &[Bytes]) -> Result<ScanOptions<'_>, Reply> {
+    let mut options = ScanOptions {
+        pattern: None,
+        count: DEFAULT_COUNT,
+        strings: true,
+    };
+    let (pairs, rest) = words.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Reply::error("syntax error"));
+    }
+    for [name, value] in pairs {
+        if is(name, "match") {
+            options.pattern = Some(value);
+        } else if is(name, "count") {
+            let count = number(value).and_then(|count| usize::try_from(count).ok());
+            options.count = match count {
+                None => return Err(Reply::error("value is not an integer or out of range")),
+                Some(0) => return Err(Reply::error("syntax error")),
+                Some(count) => count.min(MAX_COUNT),
+            };
+        } else if is(name, "type") {
+            options.strings = is(value, "string");
+        } else {
+            let name = quoted(name);
+            return Err(Reply::error(format!(
+                "SCAN option is not supported: {name}"
+            )));
+        }
+    }
+    Ok(options)
+}
+
+pub(super) fn dbsize(session: &mut Session, _: &[Bytes]) -> Started {
+    match session.backend().key_count() {
+        Ok(keys) => Reply::count(keys).into(),
+        Err(error) => request_error(&error).into(),
+    }
+}
