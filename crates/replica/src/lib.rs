@@ -1,5 +1,6 @@
 //! A pure replication protocol over the `crdt` crate, with drivers that need no network.
 
+mod checksum;
 mod clock;
 mod config;
 mod identity;
@@ -9,6 +10,7 @@ mod request;
 pub mod sim;
 mod storage;
 
+pub use checksum::checksum;
 pub use clock::Now;
 pub use config::{ClockKind, Config, ConfigError, MAX_NODES};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};
