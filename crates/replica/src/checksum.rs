@@ -61,7 +61,10 @@ mod tests {
         assert_eq!(checksum(replica.map()), 0);
         write(&mut replica, "a", Some("1"));
         write(&mut replica, "b", Some("2"));
-        assert_eq!(checksum(replica.map()), 177_684_394_959_479_943_583_189_306_312_879_920_643);
+        assert_eq!(
+            checksum(replica.map()),
+            177_684_394_959_479_943_583_189_306_312_879_920_643
+        );
         let before = checksum(replica.map());
         write(&mut replica, "c", None);
         assert_eq!(checksum(replica.map()), before);

@@ -12,7 +12,9 @@ mod sync;
 mod writes;
 
 use bytes::Bytes;
-use crdt::{Dot, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
+use crdt::{
+    Cell as _, Cut, Dot, Interval, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId,
+};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -304,6 +306,29 @@ impl Partition {
             .map()
             .get(key)
             .and_then(|cell| cell.value().cloned()))
+    }
+
+    /// Up to `limit` keys that hold a value here, ascending, strictly after `after`; fewer than `limit`
+    /// mean that there are no more. Like a read at level `One` it asks nobody.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn scan_local(
+        &self,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, RequestError> {
+        self.check_serves()?;
+        let from = after.map_or(Cut::BelowAll, |key| Cut::After(key.clone()));
+        let Some(rest) = Interval::new(from, Cut::AboveAll) else {
+            return Ok(Vec::new());
+        };
+        let visible = self
+            .replica
+            .map()
+            .within(&rest)
+            .filter(|(_, cell)| cell.is_visible());
+        Ok(visible.map(|(key, _)| key.clone()).take(limit).collect())
     }
 
     /// What an operator sees.

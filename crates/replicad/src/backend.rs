@@ -31,7 +31,11 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     ///
     /// If the node has failed or is recovering.
-    fn scan(&self, after: Option<&Bytes>, limit: usize) -> Result<Vec<Bytes>, RequestError>;
+    fn scan(
+        &self,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> BoxFuture<Result<Vec<Bytes>, RequestError>>;
 
     /// How many keys of the local replica hold a value.
     ///

@@ -5,9 +5,10 @@
 //! first call to its last is returned exactly once.
 
 use bytes::Bytes;
+use std::sync::Arc;
 
 use super::errors::request_error;
-use super::{Session, Started, glob, is, number, quoted};
+use super::{Session, Shared, Started, glob, is, number, quoted};
 use crate::resp::reply::Reply;
 
 /// Keys looked at by one call without `COUNT`, as in Redis.
@@ -15,54 +16,59 @@ const DEFAULT_COUNT: usize = 10;
 /// Keys looked at by one call at most: `COUNT` is a hint, and a reply is built in memory.
 const MAX_COUNT: usize = 1000;
 
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
+struct ScanOptions {
+    pattern: Option<Bytes>,
     count: usize,
     /// Whether keys of the one type that exists are wanted.
     strings: bool,
 }
 
 pub(super) fn scan(session: &mut Session, arguments: &[Bytes]) -> Started {
-    match scan_page(session, arguments) {
-        Ok(reply) | Err(reply) => reply.into(),
+    match start_scan(session, arguments) {
+        Ok(started) => started,
+        Err(refused) => refused.into(),
     }
 }
 
-fn scan_page(session: &Session, arguments: &[Bytes]) -> Result<Reply, Reply> {
+fn start_scan(session: &Session, arguments: &[Bytes]) -> Result<Started, Reply> {
     let cursor = number(&arguments[0]).ok_or_else(|| Reply::error("invalid cursor"))?;
     let options = scan_options(&arguments[1..])?;
-    let cursors = &session.shared.cursors;
     let after = match cursor {
         0 => None,
-        _ => Some(cursors.resume(cursor).ok_or_else(|| {
+        _ => Some(session.shared.cursors.resume(cursor).ok_or_else(|| {
             Reply::error(
                 "invalid cursor: it is not of this node, or too many scans were started since; \
                  start again from 0",
             )
         })?),
     };
-    let mut keys = session
-        .backend()
-        .scan(after.as_ref(), options.count)
-        .map_err(|error| request_error(&error))?;
-    let next = match keys.last() {
-        Some(last) if keys.len() >= options.count => cursors.insert(last, cursor),
-        _ => 0,
-    };
-    keys.retain(|key| {
-        options.strings
-            && options
-                .pattern
-                .is_none_or(|pattern| glob::matches(pattern, key))
-    });
-    let keys = keys.into_iter().map(Reply::Bulk).collect();
-    Ok(Reply::Array(vec![
-        Reply::text(next.to_string()),
-        Reply::Array(keys),
-    ]))
+    let page = session.backend().scan(after, options.count);
+    let shared = Arc::clone(&session.shared);
+    Ok(Started::waiting(async move {
+        match page.await {
+            Ok(keys) => scan_reply(&shared, cursor, &options, keys),
+            Err(error) => request_error(&error),
+        }
+    }))
 }
 
-fn scan_options(words: &[Bytes]) -> Result<ScanOptions<'_>, Reply> {
+fn scan_reply(shared: &Shared, cursor: u64, options: &ScanOptions, mut keys: Vec<Bytes>) -> Reply {
+    let next = match keys.last() {
+        Some(last) if keys.len() >= options.count => shared.cursors.insert(last, cursor),
+        _ => 0,
+    };
+    let matches = |key: &Bytes| {
+        options
+            .pattern
+            .as_ref()
+            .is_none_or(|pattern| glob::matches(pattern, key))
+    };
+    keys.retain(|key| options.strings && matches(key));
+    let keys = keys.into_iter().map(Reply::Bulk).collect();
+    Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(keys)])
+}
+
+fn scan_options(words: &[Bytes]) -> Result<ScanOptions, Reply> {
     let mut options = ScanOptions {
         pattern: None,
         count: DEFAULT_COUNT,
@@ -74,7 +80,7 @@ fn scan_options(words: &[Bytes]) -> Result<ScanOptions<'_>, Reply> {
     }
     for [name, value] in pairs {
         if is(name, "match") {
-            options.pattern = Some(value);
+            options.pattern = Some(value.clone());
         } else if is(name, "count") {
             let count = number(value).and_then(|count| usize::try_from(count).ok());
             options.count = match count {
