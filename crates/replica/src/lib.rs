@@ -1,4 +1,54 @@
 //! A pure replication protocol over the `crdt` crate, with drivers that need no network.
+//!
+//! The protocol refuses to decide when and where anything happens. It has no clock: time is an
+//! argument. It has no sockets: messages are values that a driver moves, and may lose. It has no disk:
+//! changes are handed out to be made durable. It starts no threads, draws no randomness, does not find
+//! its peers, and does not judge who is down: hints steer requests, and safety never depends on them.
+//! What it does decide is what a lattice cannot: how many owners must agree, which answers count, when
+//! a node that lost its data may serve again, and when a tombstone may go.
+//!
+//! A [`Partition`] is one node's state machine. Inputs are its `handle_*` methods; what there is to do
+//! afterwards comes from [`Partition::take_ready`]. A driver in a few lines, without durability and
+//! without loss:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use replica::{Command, Config, Level, NodeId, Now, Output, Partition, RequestId};
+//!
+//! let now = Now::default();
+//! let start = |i| Partition::bootstrap(Config::new(NodeId(i), 3), u64::from(i), now);
+//! let mut nodes = [start(1)?, start(2)?, start(3)?];
+//! let (key, value) = (Bytes::from("sky"), Bytes::from("blue"));
+//! nodes[0].handle_request(RequestId(1), Command::Put { key, value }, Level::Quorum, now);
+//! let mut reply = None;
+//! for sender in [1, 2, 3, 1] {
+//!     for output in nodes[sender - 1].take_ready().outputs {
+//!         match output {
+//!             Output::Send { to, envelope } => {
+//!                 nodes[to.0 as usize - 1].handle_message(NodeId(sender as u32), envelope, now);
+//!             }
+//!             Output::Reply { result, .. } => reply = Some(result),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! assert!(matches!(reply, Some(Ok(_))), "a majority holds the write");
+//! assert_eq!(nodes[2].read_local(b"sky")?.as_deref(), Some(&b"blue"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | I need | use |
+//! |---|---|
+//! | to drive a node from my own network and clock | [`Partition`], [`Output`], [`Ready`], [`Now`] |
+//! | to say how large a cluster is and what it accepts | [`Config`], [`ClockKind`] |
+//! | to know what to send and what comes back | [`Command`], [`Level`], [`Outcome`], [`RequestError`] |
+//! | to carry messages | [`Envelope`], [`Message`]; both serialise |
+//! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
+//! | to bring back a node that lost its data | [`Partition::recover`] |
+//! | to look at a node, and compare two | [`Status`], [`Counters`], [`checksum()`] |
+//! | to test under faults that replay from a seed | [`sim`] |
+//!
+//! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
 
 mod checksum;
 mod clock;
