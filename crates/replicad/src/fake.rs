@@ -141,11 +141,16 @@ impl Backend for Fake {
         receiver
     }
 
-    fn scan(&self, after: Option<&Bytes>, limit: usize) -> Result<Vec<Bytes>, RequestError> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    fn scan(
+        &self,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> BoxFuture<Result<Vec<Bytes>, RequestError>> {
+        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.state();
         let keys = state.values.range::<Bytes, _>((from, Bound::Unbounded));
-        Ok(keys.map(|(key, _)| key.clone()).take(limit).collect())
+        let page = keys.map(|(key, _)| key.clone()).take(limit).collect();
+        Box::pin(std::future::ready(Ok(page)))
     }
 
     fn key_count(&self) -> Result<usize, RequestError> {
