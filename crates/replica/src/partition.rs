@@ -414,8 +414,8 @@ impl Partition {
             (Message::Acknowledged { dot }, Some(id)) => self.note_acknowledged(id, dot),
             (Message::Superseded { dot, time }, Some(_)) => self.note_superseded(dot, time),
             (Message::Read { read, key, held }, Some(_)) => self.answer_read(from, read, key, held),
-            (Message::ReadAnswer { read, listing }, Some(id)) => {
-                self.note_read_answer(from, id, read, listing);
+            (Message::ReadAnswer { read, listing }, Some(_)) => {
+                self.note_read_answer(from, read, listing);
             }
             (
                 Message::SyncRequest {

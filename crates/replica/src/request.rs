@@ -157,8 +157,9 @@ pub enum RequestError {
         /// The drift bound, in milliseconds.
         bound_ms: u64,
     },
-    /// A timestamp could not be given because the clock has reached its end. Nothing was changed.
-    #[error("the node's clock cannot advance any further")]
+    /// A timestamp could not be given because the clock has reached its end. A write in flight may
+    /// still take effect.
+    #[error("the node's clock cannot advance any further; a write in flight may still take effect")]
     ClockExhausted,
 }
 

@@ -142,17 +142,17 @@ pub struct NodeStatus {
     pub exceptions: usize,
     /// Entries in its log of recent events.
     pub log_entries: usize,
-    /// The events it lacks, by the node that wrote them. Empty when it lacks none.
+    /// How many events it lacks of what each other node last showed to know. Empty when it lacks none.
     pub lacks: Vec<Lack>,
     /// Checksum of its contents in hexadecimal; equal contents give equal checksums. `None` if it
     /// holds nothing because it has failed.
     pub checksum: Option<String>,
 }
 
-/// Events of one node that another lacks.
+/// Events that one node has shown to know and another lacks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lack {
-    /// The node whose events are missing.
+    /// The node that knows them.
     pub from: NodeId,
     /// How many are.
     pub events: u64,

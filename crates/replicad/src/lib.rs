@@ -1,7 +1,8 @@
 //! A replicated store that speaks the Redis protocol.
 //!
 //! [`server`] speaks the protocol on one port per node, for anything that implements
-//! [`backend::Backend`]; [`node`] is what does: the nodes with their stores. [`client`] speaks it from the other side, for the subcommands of [`cli`].
+//! [`backend::Backend`]; [`node`] is what does: the nodes with their stores. [`client`] speaks it from
+//! the other side, for the subcommands of [`cli`].
 
 pub mod backend;
 pub mod cli;

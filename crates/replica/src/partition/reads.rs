@@ -1,7 +1,7 @@
 //! Coordinating reads, answering those of others, and repairing what diverges.
 
 use bytes::Bytes;
-use crdt::{Dot, ReplicaId};
+use crdt::Dot;
 use std::collections::BTreeMap;
 
 use super::Partition;
@@ -26,7 +26,7 @@ struct PendingRead {
     /// The event that was live here when the owners were asked.
     asked_with: Option<Dot>,
     /// What is live at each owner that has answered.
-    answers: BTreeMap<NodeId, (ReplicaId, Option<Dot>)>,
+    answers: BTreeMap<NodeId, Option<Dot>>,
     due: Due,
 }
 
@@ -119,7 +119,6 @@ impl Partition {
     pub(super) fn note_read_answer(
         &mut self,
         from: NodeId,
-        id: ReplicaId,
         read: u64,
         listing: Option<StoreListing>,
     ) {
@@ -133,7 +132,7 @@ impl Partition {
             Some(_) => return,
             None => pending.asked_with,
         };
-        pending.answers.insert(from, (id, live));
+        pending.answers.insert(from, live);
         if let Some(listing) = listing {
             self.join_listing(&listing);
         }
@@ -154,12 +153,9 @@ impl Partition {
             return;
         };
         // An owner that has been told holds what is live here, as far as this read is concerned.
-        let diverged = pending
-            .answers
-            .iter_mut()
-            .filter(|(_, (_, held))| *held != live);
+        let diverged = pending.answers.iter_mut().filter(|(_, held)| *held != live);
         let diverged: Vec<NodeId> = diverged
-            .map(|(node, (_, held))| {
+            .map(|(node, held)| {
                 *held = live;
                 *node
             })

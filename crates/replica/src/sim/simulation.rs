@@ -422,11 +422,12 @@ impl Simulation {
         let Some(partition) = sim_node.partition.as_mut() else {
             return;
         };
-        let ready = partition.take_ready();
+        let mut ready = partition.take_ready();
         if let Some(batch) = &ready.persist
             && let Err(error) = sim_node.storage.commit(batch)
         {
             partition.handle_storage_failure(&error, &ready.outputs);
+            ready = partition.take_ready();
         }
         self.check(node);
         for output in ready.outputs {
@@ -543,7 +544,9 @@ fn may_take_effect(error: &RequestError) -> bool {
         RequestError::NoMajority {
             may_take_effect, ..
         } => *may_take_effect,
-        RequestError::StorageFailed { .. } | RequestError::TimestampAhead { .. } => true,
+        RequestError::StorageFailed { .. }
+        | RequestError::TimestampAhead { .. }
+        | RequestError::ClockExhausted => true,
         _ => false,
     }
 }

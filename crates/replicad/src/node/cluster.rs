@@ -256,6 +256,7 @@ impl Shared {
         actor
             .commit_start()
             .map_err(|error| StartError::Store { node, error })?;
+        self.dir.settle(node)?;
         Ok((actor, mailbox))
     }
 

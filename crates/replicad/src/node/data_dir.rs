@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! replicad-data/
+//!   starting          a first start is under way: nothing has been acknowledged yet
 //!   cluster.json      what the directory holds; written once the nodes' first state is durable
 //!   node-1/store      the store of node 1
 //!   node-2/failed     node 2 was taken down: it has no data, and stays down until it is recovered
@@ -54,8 +55,12 @@ pub enum DataDirError {
         /// Nodes asked for.
         asked: u32,
     },
-    /// The directory holds something else.
-    #[error("{path} is not empty and holds no {name}: it is not a data directory", name = MANIFEST)]
+    /// The directory holds something else, or a cluster whose manifest is gone.
+    #[error(
+        "{path} is not empty and holds no {name}: it is not a data directory, or its {name} is lost; \
+         nothing in it was touched",
+        name = MANIFEST
+    )]
     Foreign {
         /// The directory.
         path: PathBuf,
@@ -88,7 +93,7 @@ impl DataDir {
         let text = match fs::read_to_string(&manifest) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                dir.check_unused()?;
+                dir.begin()?;
                 return Ok((dir, true));
             }
             Err(e) => return Err(io_error(&manifest, e)),
@@ -113,23 +118,50 @@ impl DataDir {
         Ok((dir, false))
     }
 
-    /// Says durably that the directory holds a cluster. Until then a start that was interrupted is made
-    /// again from the beginning: nothing has been acknowledged.
+    /// Says durably that a first start is under way. Until it is [established](Self::establish) a start
+    /// that was interrupted is made again from the beginning: nothing has been acknowledged. Without
+    /// that mark, stores without a manifest are somebody's data, and are left alone.
+    fn begin(&self) -> Result<(), DataDirError> {
+        let mark = self.starting();
+        if mark.exists() {
+            return Ok(());
+        }
+        let mut entries = fs::read_dir(&self.path).map_err(|e| io_error(&self.path, e))?;
+        if entries.next().is_some() {
+            return Err(DataDirError::Foreign {
+                path: self.path.clone(),
+            });
+        }
+        let write = || File::create(&mark)?.sync_all().and_then(|()| self.sync());
+        write().map_err(|e| io_error(&mark, e))
+    }
+
+    /// Says durably that the directory holds a cluster.
     pub(super) fn establish(&self, nodes: u32) -> Result<(), DataDirError> {
         let text = serde_json::json!(Manifest {
             format: FORMAT,
             nodes
         })
         .to_string();
-        let (manifest, draft) = (self.manifest(), self.path.join("cluster.json.new"));
+        let (manifest, mark) = (self.manifest(), self.starting());
+        // The mark becomes the manifest in one step: there is no moment with neither or both.
         let write = || {
-            let mut file = File::create(&draft)?;
+            let mut file = File::create(&mark)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&draft, &manifest)?;
-            File::open(&self.path)?.sync_all()
+            fs::rename(&mark, &manifest)?;
+            self.sync()
         };
         write().map_err(|e| io_error(&manifest, e))
+    }
+
+    /// Makes the names in the directory durable.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn starting(&self) -> PathBuf {
+        self.path.join("starting")
     }
 
     /// The file of a node's store; its directory is made.
@@ -137,6 +169,13 @@ impl DataDir {
         let dir = self.node(node);
         fs::create_dir_all(&dir).map_err(|e| io_error(&dir, e))?;
         Ok(dir.join("store"))
+    }
+
+    /// Makes the name of a node's new store durable: a store is no use if loss of power takes its name.
+    pub(super) fn settle(&self, node: NodeId) -> Result<(), DataDirError> {
+        let dir = self.node(node);
+        let sync = || File::open(&dir)?.sync_all().and_then(|()| self.sync());
+        sync().map_err(|e| io_error(&dir, e))
     }
 
     /// Whether a node has a store.
@@ -177,21 +216,6 @@ impl DataDir {
 
     fn node(&self, node: NodeId) -> PathBuf {
         self.path.join(format!("node-{}", node.0))
-    }
-
-    /// Refuses to make a cluster among somebody else's files.
-    fn check_unused(&self) -> Result<(), DataDirError> {
-        let entries = fs::read_dir(&self.path).map_err(|e| io_error(&self.path, e))?;
-        for entry in entries {
-            let name = entry.map_err(|e| io_error(&self.path, e))?.file_name();
-            let name = name.to_string_lossy();
-            if !name.starts_with("node-") && name != "cluster.json.new" {
-                return Err(DataDirError::Foreign {
-                    path: self.path.clone(),
-                });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -235,6 +259,25 @@ mod tests {
             DataDir::open(&path, 3),
             Err(DataDirError::Manifest { .. })
         ));
+    }
+
+    #[test]
+    fn stores_without_a_manifest_are_left_alone_and_an_interrupted_start_is_made_again() {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let path = temporary.path().join("data");
+        let (dir, _) = DataDir::open(&path, 3).expect("a new directory");
+        fs::write(dir.store(NodeId(1)).expect("a place"), "half a store").expect("written");
+        assert!(
+            DataDir::open(&path, 3).expect("interrupted").1,
+            "it is still new"
+        );
+        dir.establish(3).expect("a manifest");
+        fs::remove_file(path.join(MANIFEST)).expect("removed");
+        assert!(matches!(
+            DataDir::open(&path, 3),
+            Err(DataDirError::Foreign { .. })
+        ));
+        assert!(dir.has_store(NodeId(1)));
     }
 
     #[test]
