@@ -54,8 +54,8 @@ pub struct Partition {
     outputs: Vec<Output>,
     random: u64,
     next_tick_ms: u64,
-    /// When a chunk of a transfer was last asked for while serving: one transfer at a time.
-    asked_chunk_ms: Option<u64>,
+    /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
+    asked_chunk: Option<(u64, crdt::Cut<Bytes>)>,
     now: Now,
     counters: Counters,
 }
@@ -254,7 +254,7 @@ impl Partition {
             // Nodes that start together do not all compare knowledge in the same moment.
             next_tick_ms: now.elapsed_ms
                 + config.sync_interval_ms * u64::from(config.node.0) / u64::from(config.nodes),
-            asked_chunk_ms: None,
+            asked_chunk: None,
             now,
             counters: Counters::default(),
             config,
@@ -410,7 +410,9 @@ impl Partition {
             (Message::Hello, _) => self.answer_hello(from),
             (Message::HelloAnswer { reconciled }, Some(_)) => self.note_hello(from, reconciled),
             (Message::Write { dot, listing }, Some(_)) => self.join_write(from, dot, &listing),
-            (Message::Repair { listing }, Some(_)) => self.join_listing(&listing),
+            (Message::Repair { listing }, Some(_)) => {
+                self.join_listing(&listing);
+            }
             (Message::Acknowledged { dot }, Some(id)) => self.note_acknowledged(id, dot),
             (Message::Superseded { dot, time }, Some(_)) => self.note_superseded(dot, time),
             (Message::Read { read, key, held }, Some(_)) => self.answer_read(from, read, key, held),
@@ -546,8 +548,9 @@ impl Partition {
         }
     }
 
-    /// Joins a listing from a peer into the map and notes what has to be made durable.
-    fn join_listing(&mut self, listing: &StoreListing) {
+    /// Joins a listing from a peer into the map and notes what has to be made durable; true if it
+    /// brought anything new.
+    fn join_listing(&mut self, listing: &StoreListing) -> bool {
         if self.shows_own_future(listing) {
             self.start_over();
         }
@@ -569,6 +572,7 @@ impl Partition {
         if joined.knowledge_grew {
             self.journal.note_meta();
         }
+        joined.knowledge_grew
     }
 
     /// Whether the listing names an event of this identity that it has not minted: the sign of a disk
