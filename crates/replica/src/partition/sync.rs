@@ -143,6 +143,11 @@ impl Partition {
         for listing in &answer.listings {
             grew |= self.join_listing(listing);
         }
+        // A listing may have shown that this node has lost events of its own. What it asked for under
+        // the identity it had before proves nothing to the one it takes next.
+        if answer.to != self.replica.id() {
+            return;
+        }
         // A promise counts only once what it promises about is known, and not beside a view that is
         // older: the view was merged before this message was looked at.
         if let Some(promises) = &answer.promises
