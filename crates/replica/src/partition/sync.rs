@@ -264,6 +264,9 @@ impl Partition {
         for key in self.replica.purge(horizon) {
             self.counters.tombstones_purged += 1;
             self.journal.note_key(&key);
+            // The own clock is part of the horizon: after a restart too this node must write above what
+            // it has forgotten.
+            self.journal.note_meta();
         }
     }
 }
