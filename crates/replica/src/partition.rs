@@ -204,7 +204,9 @@ impl Partition {
     /// If the configuration cannot work.
     pub fn bootstrap(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
         let mut partition = Self::empty(config, random, now)?;
-        let id = crate::incarnation(partition.config.node, 1, partition.random_bits());
+        // A node that lost its data takes number 1 at least: it comes after this one even where none of
+        // its sources has heard of this one.
+        let id = crate::incarnation(partition.config.node, 0, partition.random_bits());
         partition.adopt_identity(id);
         partition.phase = Phase::Ready;
         Ok(partition)
