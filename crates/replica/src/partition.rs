@@ -410,7 +410,7 @@ impl Partition {
         let sender = envelope.from;
         match (envelope.message, sender) {
             (Message::Hello, _) => self.answer_hello(from),
-            (Message::HelloAnswer { reconciled }, Some(_)) => self.note_hello(from, reconciled),
+            (Message::HelloAnswer { reconciled }, _) => self.note_hello(from, reconciled),
             (Message::Write { dot, listing }, Some(_)) => self.join_write(from, dot, &listing),
             (Message::Repair { listing }, Some(_)) => {
                 self.join_listing(&listing);
@@ -444,7 +444,7 @@ impl Partition {
             ) => {
                 self.note_transfer(from, &cut, &listings, next);
             }
-            // A sender without an identity can only say hello.
+            // A sender without an identity can only say hello, and that it is not reconciled.
             (_, None) => {}
         }
         self.check_reconciled();
@@ -525,7 +525,11 @@ impl Partition {
             self.view_changed();
         }
         let Some(sender) = envelope.from else {
-            return matches!(envelope.message, Message::Hello);
+            // Where an operator accepts loss, those without an identity are heard too, as unreconciled.
+            return matches!(
+                envelope.message,
+                Message::Hello | Message::HelloAnswer { reconciled: false }
+            );
         };
         if crate::node_of(sender) != from || self.view.is_fenced(from.0, sender) {
             return false;
