@@ -14,15 +14,15 @@ const FLOOD: usize = 5_000;
 
 /// A message in flight.
 #[derive(Debug, Clone)]
-pub struct Flight {
-    pub from: u32,
-    pub to: u32,
-    pub envelope: Envelope,
+pub(crate) struct Flight {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    pub(crate) envelope: Envelope,
 }
 
 impl Flight {
     /// The kind of message, as a word.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match &self.envelope.message {
             Message::Write { .. } => "write",
             Message::Repair { .. } => "repair",
@@ -41,23 +41,23 @@ impl Flight {
     }
 
     /// Whether both ends are among these nodes.
-    pub fn among(&self, nodes: &[u32]) -> bool {
+    pub(crate) fn among(&self, nodes: &[u32]) -> bool {
         nodes.contains(&self.from) && nodes.contains(&self.to)
     }
 
     /// Whether it goes from one node to another.
-    pub fn goes(&self, from: u32, to: u32) -> bool {
+    pub(crate) fn goes(&self, from: u32, to: u32) -> bool {
         (self.from, self.to) == (from, to)
     }
 }
 
 /// The nodes, their disks, and the messages in flight in the order in which they were sent.
 #[derive(Debug)]
-pub struct Bench {
+pub(crate) struct Bench {
     config: Config,
     nodes: BTreeMap<u32, Partition>,
     disks: BTreeMap<u32, MemoryStorage>,
-    pub bag: Vec<Flight>,
+    pub(crate) bag: Vec<Flight>,
     replies: BTreeMap<u64, Result<Outcome, RequestError>>,
     now_ms: u64,
     starts: u64,
@@ -66,7 +66,7 @@ pub struct Bench {
 
 impl Bench {
     /// A new cluster. Nothing is sent again by itself: only what a schedule delivers happens.
-    pub fn new(nodes: u32, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn new(nodes: u32, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(NodeId(1), nodes);
         (config.resend_ms, config.request_timeout_ms) = (1 << 40, 1 << 40);
         change(&mut config);
@@ -107,7 +107,7 @@ impl Bench {
         }
     }
 
-    pub fn node(&self, node: u32) -> &Partition {
+    pub(crate) fn node(&self, node: u32) -> &Partition {
         &self.nodes[&node]
     }
 
@@ -169,24 +169,24 @@ impl Bench {
     }
 
     /// A write at level `Quorum`.
-    pub fn put(&mut self, node: u32, key: &'static str, value: &'static str) -> u64 {
+    pub(crate) fn put(&mut self, node: u32, key: &'static str, value: &'static str) -> u64 {
         self.request(node, put(key, value), Level::Quorum)
     }
 
     /// A delete at level `Quorum`.
-    pub fn delete(&mut self, node: u32, key: &'static str) -> u64 {
+    pub(crate) fn delete(&mut self, node: u32, key: &'static str) -> u64 {
         let key = Bytes::from_static(key.as_bytes());
         self.request(node, Command::Delete { key }, Level::Quorum)
     }
 
     /// A read at level `Quorum`.
-    pub fn get(&mut self, node: u32, key: &'static str) -> u64 {
+    pub(crate) fn get(&mut self, node: u32, key: &'static str) -> u64 {
         let key = Bytes::from_static(key.as_bytes());
         self.request(node, Command::Get { key }, Level::Quorum)
     }
 
     /// A write, or with `None` a delete, at level `One`; its messages stay in flight.
-    pub fn write_one(&mut self, node: u32, key: &'static str, value: Option<&'static str>) {
+    pub(crate) fn write_one(&mut self, node: u32, key: &'static str, value: Option<&'static str>) {
         let command = match value {
             Some(value) => put(key, value),
             None => Command::Delete {
@@ -198,7 +198,7 @@ impl Bench {
     }
 
     /// Carries a node's clock up to `time` by a message that does nothing else.
-    pub fn nudge(&mut self, node: u32, time: u64) {
+    pub(crate) fn nudge(&mut self, node: u32, time: u64) {
         let peer = if node == 1 { 2 } else { 1 };
         let sender = self.node(peer);
         let envelope = Envelope {
@@ -212,16 +212,16 @@ impl Bench {
         self.feed(node, |p, now| p.handle_message(NodeId(peer), envelope, now));
     }
 
-    pub fn reply(&self, request: u64) -> Option<&Result<Outcome, RequestError>> {
+    pub(crate) fn reply(&self, request: u64) -> Option<&Result<Outcome, RequestError>> {
         self.replies.get(&request)
     }
 
-    pub fn is_written(&self, request: u64) -> bool {
+    pub(crate) fn is_written(&self, request: u64) -> bool {
         matches!(self.reply(request), Some(Ok(Outcome::Written { .. })))
     }
 
     /// What a read returned; panics if it has not.
-    pub fn read(&self, request: u64) -> Option<&str> {
+    pub(crate) fn read(&self, request: u64) -> Option<&str> {
         match self.reply(request) {
             Some(Ok(Outcome::Read { value, .. })) => value
                 .as_ref()
@@ -231,19 +231,19 @@ impl Bench {
     }
 
     /// What a node shows for a key, whether it serves or not.
-    pub fn shows(&self, node: u32, key: &str) -> Option<&str> {
+    pub(crate) fn shows(&self, node: u32, key: &str) -> Option<&str> {
         let cell = self.node(node).replica().map().get(key.as_bytes())?;
         cell.value().map(|v| std::str::from_utf8(v).expect("text"))
     }
 
     /// The event that is live for a key, tombstones included.
-    pub fn live(&self, node: u32, key: &str) -> Option<Dot> {
+    pub(crate) fn live(&self, node: u32, key: &str) -> Option<Dot> {
         let cell = self.node(node).replica().map().get(key.as_bytes())?;
         cell.live().map(|entry| entry.dot)
     }
 
     /// Delivers what is in flight now and matches, in order; says how many messages that were.
-    pub fn deliver(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
+    pub(crate) fn deliver(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
         let (now, later) = std::mem::take(&mut self.bag)
             .into_iter()
             .partition(|f| matches(f));
@@ -257,7 +257,7 @@ impl Bench {
     }
 
     /// Delivers a message, or a copy of one.
-    pub fn arrive(&mut self, flight: Flight) {
+    pub(crate) fn arrive(&mut self, flight: Flight) {
         let from = NodeId(flight.from);
         self.feed(flight.to, |p, now| {
             p.handle_message(from, flight.envelope, now)
@@ -265,7 +265,7 @@ impl Bench {
     }
 
     /// Takes messages out of the bag: lost, or to arrive later.
-    pub fn take(&mut self, matches: impl Fn(&Flight) -> bool) -> Vec<Flight> {
+    pub(crate) fn take(&mut self, matches: impl Fn(&Flight) -> bool) -> Vec<Flight> {
         let (taken, rest) = std::mem::take(&mut self.bag)
             .into_iter()
             .partition(|f| matches(f));
@@ -274,12 +274,12 @@ impl Bench {
     }
 
     /// Loses everything in flight.
-    pub fn lose_all(&mut self) {
+    pub(crate) fn lose_all(&mut self) {
         self.bag.clear();
     }
 
     /// Delivers what matches until nothing that matches is in flight.
-    pub fn run(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
+    pub(crate) fn run(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
         let mut delivered = 0;
         while let Some(at) = self.bag.iter().position(&matches) {
             let flight = self.bag.remove(at);
@@ -291,13 +291,13 @@ impl Bench {
     }
 
     /// A sync interval passes at a node.
-    pub fn tick(&mut self, node: u32) {
+    pub(crate) fn tick(&mut self, node: u32) {
         self.now_ms += self.config.sync_interval_ms;
         self.feed(node, |p, now| p.handle_timeout(now));
     }
 
     /// Lets these nodes talk to each other for some intervals; other messages are lost.
-    pub fn talk(&mut self, nodes: &[u32]) {
+    pub(crate) fn talk(&mut self, nodes: &[u32]) {
         for _ in 0..12 {
             for node in nodes {
                 self.tick(*node);
@@ -308,7 +308,7 @@ impl Bench {
     }
 
     /// Everybody talks; then all must know and show the same.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let nodes: Vec<u32> = self.nodes.keys().copied().collect();
         self.talk(&nodes);
         self.talk(&nodes);
@@ -327,13 +327,13 @@ impl Bench {
     }
 
     /// What everybody shows for a key after all have talked.
-    pub fn settled(&mut self, key: &str) -> Option<&str> {
+    pub(crate) fn settled(&mut self, key: &str) -> Option<&str> {
         self.settle();
         self.shows(1, key)
     }
 
     /// A node starts again without its data. What it had sent stays in flight.
-    pub fn lose_data(&mut self, node: u32) {
+    pub(crate) fn lose_data(&mut self, node: u32) {
         let (config, random, now) = self.start(node);
         let recovered = Partition::recover(config, random, now).expect("a valid configuration");
         self.disks.remove(&node);
@@ -341,17 +341,17 @@ impl Bench {
         self.release(node);
     }
 
-    pub fn is_up(&self, node: u32) -> bool {
+    pub(crate) fn is_up(&self, node: u32) -> bool {
         self.node(node).state() == State::Up
     }
 
     /// A copy of a node's disk.
-    pub fn disk(&self, node: u32) -> MemoryStorage {
+    pub(crate) fn disk(&self, node: u32) -> MemoryStorage {
         self.disks[&node].clone()
     }
 
     /// A node starts again with this disk.
-    pub fn restart_with(&mut self, node: u32, disk: MemoryStorage) {
+    pub(crate) fn restart_with(&mut self, node: u32, disk: MemoryStorage) {
         let (config, random, now) = self.start(node);
         let restored = Partition::restore(config, &disk, random, now).expect("a valid disk");
         self.disks.insert(node, disk);
@@ -362,13 +362,13 @@ impl Bench {
 
     /// The node learns the promises of all others by complete answers, and nothing else happens; then
     /// it forgets what it may.
-    pub fn collect_promises(&mut self, node: u32) {
+    pub(crate) fn collect_promises(&mut self, node: u32) {
         let others: Vec<u32> = self.nodes.keys().copied().filter(|n| *n != node).collect();
         self.collect_promises_of(node, &others);
     }
 
     /// The same, from some of the others.
-    pub fn collect_promises_of(&mut self, node: u32, others: &[u32]) {
+    pub(crate) fn collect_promises_of(&mut self, node: u32, others: &[u32]) {
         for _ in 0..2 * self.nodes.len() {
             self.tick(node);
             self.deliver(|f| {
