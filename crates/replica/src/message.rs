@@ -15,7 +15,7 @@ pub type StoreListing = Listing<Bytes, StoredCell>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The incarnation that sent it; `None` from a node that has none yet, which may only ask
-    /// [`Message::Hello`].
+    /// [`Message::Hello`], and answer it as one that is not reconciled.
     pub from: Option<ReplicaId>,
     /// The sender's owner view, merged before the message is used: an acknowledgement given before a
     /// node lost its data must not be counted beside one given after.

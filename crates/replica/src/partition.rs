@@ -54,8 +54,8 @@ pub struct Partition {
     outputs: Vec<Output>,
     random: u64,
     next_tick_ms: u64,
-    /// When a chunk of a transfer was last asked for while serving: one transfer at a time.
-    asked_chunk_ms: Option<u64>,
+    /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
+    asked_chunk: Option<(u64, crdt::Cut<Bytes>)>,
     now: Now,
     counters: Counters,
 }
@@ -204,7 +204,9 @@ impl Partition {
     /// If the configuration cannot work.
     pub fn bootstrap(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
         let mut partition = Self::empty(config, random, now)?;
-        let id = crate::incarnation(partition.config.node, 1, partition.random_bits());
+        // A node that lost its data takes number 1 at least: it comes after this one even where none of
+        // its sources has heard of this one.
+        let id = crate::incarnation(partition.config.node, 0, partition.random_bits());
         partition.adopt_identity(id);
         partition.phase = Phase::Ready;
         Ok(partition)
@@ -254,7 +256,7 @@ impl Partition {
             // Nodes that start together do not all compare knowledge in the same moment.
             next_tick_ms: now.elapsed_ms
                 + config.sync_interval_ms * u64::from(config.node.0) / u64::from(config.nodes),
-            asked_chunk_ms: None,
+            asked_chunk: None,
             now,
             counters: Counters::default(),
             config,
@@ -408,9 +410,11 @@ impl Partition {
         let sender = envelope.from;
         match (envelope.message, sender) {
             (Message::Hello, _) => self.answer_hello(from),
-            (Message::HelloAnswer { reconciled }, Some(_)) => self.note_hello(from, reconciled),
+            (Message::HelloAnswer { reconciled }, _) => self.note_hello(from, reconciled),
             (Message::Write { dot, listing }, Some(_)) => self.join_write(from, dot, &listing),
-            (Message::Repair { listing }, Some(_)) => self.join_listing(&listing),
+            (Message::Repair { listing }, Some(_)) => {
+                self.join_listing(&listing);
+            }
             (Message::Acknowledged { dot }, Some(id)) => self.note_acknowledged(id, dot),
             (Message::Superseded { dot, time }, Some(_)) => self.note_superseded(dot, time),
             (Message::Read { read, key, held }, Some(_)) => self.answer_read(from, read, key, held),
@@ -440,7 +444,7 @@ impl Partition {
             ) => {
                 self.note_transfer(from, &cut, &listings, next);
             }
-            // A sender without an identity can only say hello.
+            // A sender without an identity can only say hello, and that it is not reconciled.
             (_, None) => {}
         }
         self.check_reconciled();
@@ -521,7 +525,11 @@ impl Partition {
             self.view_changed();
         }
         let Some(sender) = envelope.from else {
-            return matches!(envelope.message, Message::Hello);
+            // Where an operator accepts loss, those without an identity are heard too, as unreconciled.
+            return matches!(
+                envelope.message,
+                Message::Hello | Message::HelloAnswer { reconciled: false }
+            );
         };
         if crate::node_of(sender) != from || self.view.is_fenced(from.0, sender) {
             return false;
@@ -546,8 +554,9 @@ impl Partition {
         }
     }
 
-    /// Joins a listing from a peer into the map and notes what has to be made durable.
-    fn join_listing(&mut self, listing: &StoreListing) {
+    /// Joins a listing from a peer into the map and notes what has to be made durable; true if it
+    /// brought anything new.
+    fn join_listing(&mut self, listing: &StoreListing) -> bool {
         if self.shows_own_future(listing) {
             self.start_over();
         }
@@ -569,6 +578,7 @@ impl Partition {
         if joined.knowledge_grew {
             self.journal.note_meta();
         }
+        joined.knowledge_grew
     }
 
     /// Whether the listing names an event of this identity that it has not minted: the sign of a disk

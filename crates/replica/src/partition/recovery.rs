@@ -89,9 +89,15 @@ impl Partition {
         self.send(from, Message::HelloAnswer { reconciled });
     }
 
+    /// Takes note of an answer to the hello. Only news that suffices moves the recovery on: if every
+    /// answer called for more hellos, two answers would become four, and so on without end. Who has not
+    /// answered is asked again in the next interval.
     pub(super) fn note_hello(&mut self, from: NodeId, reconciled: bool) {
-        if let Phase::Recovering(recovery) = &mut self.phase {
-            recovery.hellos.insert(from, reconciled);
+        let Phase::Recovering(recovery) = &mut self.phase else {
+            return;
+        };
+        let is_news = recovery.hellos.insert(from, reconciled) != Some(reconciled);
+        if is_news && self.has_heard_enough() {
             self.recover_step();
         }
     }

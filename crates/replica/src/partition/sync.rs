@@ -139,8 +139,14 @@ impl Partition {
         let truncated = self
             .peers
             .note_truncated(from, answer.extent == Extent::Truncated);
+        let mut grew = false;
         for listing in &answer.listings {
-            self.join_listing(listing);
+            grew |= self.join_listing(listing);
+        }
+        // A listing may have shown that this node has lost events of its own. What it asked for under
+        // the identity it had before proves nothing to the one it takes next.
+        if answer.to != self.replica.id() {
+            return;
         }
         // A promise counts only once what it promises about is known, and not beside a view that is
         // older: the view was merged before this message was looked at.
@@ -153,7 +159,9 @@ impl Partition {
             self.note_source(from, answer, clock);
         }
         match answer.extent {
-            Extent::Part => self.ask(from, true),
+            // A part that brings nothing new has been followed up already, or overtaken: if copies of an
+            // answer were each followed up, they would multiply with every part.
+            Extent::Part if grew => self.ask(from, true),
             // Between two refusals of one peer the others have been asked too: none could help.
             Extent::Truncated if self.is_ready() && truncated >= 2 => self.start_transfer(from),
             _ => self.recover_step_after(from, answer.extent),
@@ -169,9 +177,8 @@ impl Partition {
     /// Starts a full transfer of a serving node, unless one is under way.
     fn start_transfer(&mut self, peer: NodeId) {
         let (now_ms, patience_ms) = (self.now.elapsed_ms, 4 * self.config.sync_interval_ms);
-        if self
-            .asked_chunk_ms
-            .is_some_and(|at| now_ms < at + patience_ms)
+        if let Some((at, _)) = &self.asked_chunk
+            && now_ms < at + patience_ms
         {
             return;
         }
@@ -179,7 +186,7 @@ impl Partition {
     }
 
     fn continue_transfer(&mut self, peer: NodeId, from: Cut<Bytes>) {
-        self.asked_chunk_ms = Some(self.now.elapsed_ms);
+        self.asked_chunk = Some((self.now.elapsed_ms, from.clone()));
         self.send(peer, Message::TransferRequest { from });
     }
 
@@ -209,11 +216,19 @@ impl Partition {
             self.join_listing(listing);
         }
         let Phase::Recovering(recovery) = &mut self.phase else {
-            // A serving node whose peers' logs were trimmed: on to the end, then compare again.
+            // A serving node whose peers' logs were trimmed: on to the end, then compare again. A copy
+            // of a chunk is not followed up a second time.
+            if self
+                .asked_chunk
+                .as_ref()
+                .is_none_or(|(_, asked)| asked != cut)
+            {
+                return;
+            }
             return match next {
                 Some(next) => self.continue_transfer(from, next),
                 None => {
-                    self.asked_chunk_ms = None;
+                    self.asked_chunk = None;
                     self.ask(from, true);
                 }
             };
@@ -249,6 +264,9 @@ impl Partition {
         for key in self.replica.purge(horizon) {
             self.counters.tombstones_purged += 1;
             self.journal.note_key(&key);
+            // The own clock is part of the horizon: after a restart too this node must write above what
+            // it has forgotten.
+            self.journal.note_meta();
         }
     }
 }

@@ -77,6 +77,18 @@ struct Faults {
     crashes: bool,
     skew: bool,
     durable: bool,
+    /// Hints that say of any node that it can or cannot be reached, true or not.
+    hints: bool,
+    /// All operations on one key, in bursts: what races there is.
+    hot_spot: bool,
+}
+
+/// A node that is down.
+#[derive(Debug, Clone, Copy)]
+struct Down {
+    node: NodeId,
+    /// Whether it served when it went down: otherwise its disk holds no more than part of its data.
+    was_up: bool,
 }
 
 /// Runs one seed: a random cluster under random operations and faults, then healing, then the checks.
@@ -91,8 +103,14 @@ pub fn run_seed(seed: u64, campaign: &Campaign) -> Report {
         act(&mut simulation, &faults, &keys, action, &mut down);
     }
     simulation.network = Network::default();
-    for node in down {
-        bring_back(&mut simulation, &faults, node);
+    while !down.is_empty() {
+        bring_back(&mut simulation, &faults, &mut down, 0);
+    }
+    let nodes: Vec<NodeId> = simulation.node_ids().collect();
+    for node in &nodes {
+        for other in nodes.iter().filter(|other| *other != node) {
+            simulation.hint(*node, *other, true);
+        }
     }
     if !simulation.settle(campaign.settle_ms) {
         let limit_s = campaign.settle_ms / 1000;
@@ -158,6 +176,8 @@ fn draw(seed: u64) -> (Simulation, Faults, String) {
         crashes: rng.random_bool(0.7),
         skew: rng.random_bool(0.5),
         durable: rng.random_bool(0.4),
+        hints: rng.random_bool(0.3),
+        hot_spot: rng.random_bool(0.3),
     };
     config.durable = faults.durable;
     let network = Network {
@@ -187,24 +207,28 @@ fn act(
     faults: &Faults,
     keys: &[Bytes],
     action: usize,
-    down: &mut Vec<NodeId>,
+    down: &mut Vec<Down>,
 ) {
     let nodes: Vec<NodeId> = simulation.node_ids().collect();
     let rng = simulation.rng();
     let node = *nodes.choose(rng).unwrap_or(&NodeId(1));
+    let keys = if faults.hot_spot { &keys[..1] } else { keys };
     let key = keys.choose(rng).cloned().unwrap_or_default();
     match rng.random_range(0..100) {
-        0..35 => {
-            // Few values, so that equal values under equal timestamps happen.
-            let value = match rng.random_bool(0.3) {
-                true => Bytes::from_static(b"same"),
-                false => Bytes::from(format!("v{}", action % 7)),
-            };
-            simulation.request(node, Command::Put { key, value });
+        0..5 if faults.hot_spot => burst(simulation, &nodes, &key, action),
+        5..10 if faults.hot_spot => pipeline(simulation, node, &key, action),
+        0..33 => {
+            let command = put(simulation, key, action);
+            simulation.request(node, command);
         }
-        35..45 => {
+        33..35 => {
+            let command = put(simulation, key, action);
+            simulation.write_one(node, command);
+        }
+        35..44 => {
             simulation.request(node, Command::Delete { key });
         }
+        44..45 => simulation.write_one(node, Command::Delete { key }),
         45..65 => {
             simulation.request(node, Command::Get { key });
         }
@@ -212,17 +236,54 @@ fn act(
         72..80 if faults.partitions => simulation.network.heal(),
         80..84 if faults.crashes => crash(simulation, faults, node, down),
         84..88 if !down.is_empty() => {
-            let node = down.remove(simulation.rng().random_range(0..down.len()));
-            bring_back(simulation, faults, node);
+            let at = simulation.rng().random_range(0..down.len());
+            bring_back(simulation, faults, down, at);
         }
         88..90 if faults.skew => {
             let skew_ms = simulation.rng().random_range(-10_000..10_000);
             simulation.set_skew(node, skew_ms);
         }
+        90..93 if faults.hints => {
+            let other = *nodes.choose(rng).unwrap_or(&NodeId(1));
+            let is_reachable = simulation.rng().random_bool(0.6);
+            simulation.hint(node, other, is_reachable);
+        }
         _ => {
             let ms = *[1, 5, 40, 400].choose(rng).unwrap_or(&1);
             simulation.run_for(ms);
         }
+    }
+}
+
+/// A write of one of few values, so that equal values under equal timestamps happen.
+fn put(simulation: &mut Simulation, key: Bytes, action: usize) -> Command {
+    let value = match simulation.rng().random_bool(0.3) {
+        true => Bytes::from_static(b"same"),
+        false => Bytes::from(format!("v{}", action % 7)),
+    };
+    Command::Put { key, value }
+}
+
+/// All nodes write the same key before any message arrives; some of them delete it.
+fn burst(simulation: &mut Simulation, nodes: &[NodeId], key: &Bytes, action: usize) {
+    for node in nodes {
+        let command = match simulation.rng().random_bool(0.3) {
+            true => Command::Delete { key: key.clone() },
+            false => put(simulation, key.clone(), action),
+        };
+        simulation.request(*node, command);
+    }
+}
+
+/// Two or three operations on one key through one node before any message arrives.
+fn pipeline(simulation: &mut Simulation, node: NodeId, key: &Bytes, action: usize) {
+    for _ in 0..simulation.rng().random_range(2..=3) {
+        let command = match simulation.rng().random_range(0..3) {
+            0 => Command::Delete { key: key.clone() },
+            1 => Command::Get { key: key.clone() },
+            _ => put(simulation, key.clone(), action),
+        };
+        simulation.request(node, command);
     }
 }
 
@@ -242,28 +303,41 @@ fn cut(simulation: &mut Simulation, nodes: &[NodeId]) {
     }
 }
 
-/// Takes a node down, unless too few reconciled ones would be left to recover it from.
-fn crash(simulation: &mut Simulation, faults: &Faults, node: NodeId, down: &mut Vec<NodeId>) {
-    let nodes: Vec<NodeId> = simulation.node_ids().collect();
-    let is_up = |n: &NodeId| {
-        simulation
-            .partition(*n)
-            .is_some_and(|p| p.state() == State::Up)
-    };
-    let may_lose = nodes.len() - (nodes.len() / 2 + 1);
-    let unreconciled = nodes.iter().filter(|n| !is_up(n)).count();
-    let is_safe = faults.durable || unreconciled < may_lose || !is_up(&node);
-    if down.contains(&node) || !is_safe {
+/// Whether one more node may lose its data: a minority at most may be without theirs at once.
+fn may_lose_data(simulation: &Simulation, faults: &Faults, down: &[Down]) -> bool {
+    let nodes = simulation.node_ids().count();
+    let without_data = simulation
+        .node_ids()
+        .filter(|node| match down.iter().find(|d| d.node == *node) {
+            Some(down) => !faults.durable || !down.was_up,
+            None => simulation
+                .partition(*node)
+                .is_none_or(|p| p.state() != State::Up),
+        })
+        .count();
+    without_data < nodes - (nodes / 2 + 1)
+}
+
+/// Takes a node down; if its data goes with it, only while enough others have theirs.
+fn crash(simulation: &mut Simulation, faults: &Faults, node: NodeId, down: &mut Vec<Down>) {
+    let Some(partition) = simulation.partition(node) else {
         return;
+    };
+    let was_up = partition.state() == State::Up;
+    if faults.durable || !was_up || may_lose_data(simulation, faults, down) {
+        simulation.fail(node);
+        down.push(Down { node, was_up });
     }
-    simulation.fail(node);
-    down.push(node);
 }
 
 /// Brings a node back: with its disk, or, if that may be lost, sometimes without.
-fn bring_back(simulation: &mut Simulation, faults: &Faults, node: NodeId) {
-    match faults.durable {
-        true => simulation.restart(node),
-        false => simulation.recover(node),
+fn bring_back(simulation: &mut Simulation, faults: &Faults, down: &mut Vec<Down>, at: usize) {
+    let back = down[at];
+    let may_lose = !back.was_up || may_lose_data(simulation, faults, down);
+    let keeps_disk = faults.durable && !(may_lose && simulation.rng().random_bool(0.3));
+    down.remove(at);
+    match keeps_disk {
+        true => simulation.restart(back.node),
+        false => simulation.recover(back.node),
     }
 }

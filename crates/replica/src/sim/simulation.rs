@@ -1,6 +1,7 @@
 //! The simulation itself: nodes, a queue of events in virtual time, and the checks after every step.
 
 use bytes::Bytes;
+use crdt::ReplicaId;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::cmp::Reverse;
@@ -206,6 +207,28 @@ impl Simulation {
         Ticket(request)
     }
 
+    /// Writes at level `One`, which promises no more than that the write may be seen: in the history it
+    /// may take effect at any moment.
+    pub fn write_one(&mut self, node: NodeId, command: Command) {
+        let action = match &command {
+            Command::Put { value, .. } => Action::Write(Some(value.clone())),
+            _ => Action::Write(None),
+        };
+        self.next_request += 1;
+        let (request, key) = (RequestId(self.next_request), command.key().clone());
+        let invoked = self.history.tick();
+        self.history.push(Operation {
+            node,
+            key,
+            action,
+            invoked,
+            completed: None,
+        });
+        self.input(node, |partition, now| {
+            partition.handle_request(request, command, Level::One, now);
+        });
+    }
+
     /// Runs until the request is answered and returns the answer.
     ///
     /// # Panics
@@ -267,21 +290,24 @@ impl Simulation {
         self.after_input(node);
     }
 
-    /// Brings a node back with what is on its disk.
+    /// Brings a node back with what is on its disk, or, if that is nothing, without data.
     ///
     /// # Panics
-    /// If the disk holds nothing, or what no node can have stored.
+    /// If the disk holds what no node can have stored.
     pub fn restart(&mut self, node: NodeId) {
         let (config, random, now) = (self.node_config(node), self.rng.random(), self.now_of(node));
-        if let Some(sim_node) = self.nodes.get_mut(&node) {
-            let restored = Partition::restore(config, &sim_node.storage, random, now);
-            let restored = restored
-                .expect("a valid store")
-                .expect("a store that is not empty");
-            sim_node.partition = Some(restored);
-            sim_node.wakes_at = None;
+        let Some(sim_node) = self.nodes.get_mut(&node) else {
+            return;
+        };
+        let restored = Partition::restore(config, &sim_node.storage, random, now);
+        match restored.expect("a valid store") {
+            Some(restored) => {
+                sim_node.partition = Some(restored);
+                sim_node.wakes_at = None;
+                self.after_input(node);
+            }
+            None => self.recover(node),
         }
-        self.after_input(node);
     }
 
     /// The state of a node's disk, to be put back later with [`set_disk`](Self::set_disk).
@@ -334,8 +360,19 @@ impl Simulation {
         let Some(Some(first)) = partitions.next() else {
             return false;
         };
+        // What only the dead knew of the rest of the key space stays an exception until they are closed.
+        let is_of_the_dead = |p: &Partition, writer: ReplicaId| {
+            let node = crate::node_of(writer);
+            p.view().is_fenced(node.0, writer)
+        };
         let is_quiet = |p: &Partition| {
-            p.state() == State::Up && p.replica().knowledge().exception_count() == 0
+            let mut exceptions = p.replica().knowledge().exceptions();
+            p.state() == State::Up
+                && exceptions.all(|(_, beyond)| {
+                    beyond
+                        .ranges()
+                        .all(|range| is_of_the_dead(p, range.replica))
+                })
         };
         is_quiet(first)
             && self.pending.is_empty()

@@ -1,0 +1,642 @@
+//! The schedules that an enemy would choose, driven message by message. Each is a counterexample to a
+//! weaker rule, kept by name.
+
+mod support;
+
+use support::{Bench, Flight};
+
+const A: u32 = 1;
+const B: u32 = 2;
+const C: u32 = 3;
+const D: u32 = 4;
+const E: u32 = 5;
+
+/// B wrote v to k and only A has joined it; the listing to C is late and returned. A has deleted k and,
+/// with the promises of all, forgotten the tombstone. Nobody else knows of the delete.
+fn a_forgotten_delete(bench: &mut Bench) -> Flight {
+    bench.write_one(B, "k", Some("v"));
+    let late = bench.take(|f| f.goes(B, C)).remove(0);
+    bench.run(|f| f.goes(B, A));
+    bench.write_one(A, "k", None);
+    bench.lose_all();
+    bench.nudge(B, 50);
+    bench.nudge(C, 50);
+    bench.collect_promises(A);
+    assert_eq!(bench.live(A, "k"), None, "the tombstone is forgotten");
+    assert_eq!(bench.shows(B, "k"), Some("v"));
+    late
+}
+
+#[test]
+fn a_late_write_after_a_cut_answer() {
+    let mut bench = Bench::new(3, |config| config.chunk_keys = 1);
+    let late = a_forgotten_delete(&mut bench);
+    while bench
+        .take(|f| f.goes(C, A) && f.kind() == "sync request")
+        .is_empty()
+    {
+        bench.lose_all();
+        bench.tick(C);
+    }
+    for _ in 0..6 {
+        bench.tick(C);
+    }
+    bench.deliver(|f| f.goes(C, A));
+    bench
+        .take(|f| f.goes(A, C))
+        .into_iter()
+        .take(1)
+        .for_each(|part| bench.arrive(part));
+    assert!(
+        bench.node(A).counters().cut_answers > 0,
+        "the answer was cut"
+    );
+    bench.arrive(late);
+    assert_eq!(
+        bench.shows(C, "k"),
+        None,
+        "C knows the delete, if nothing else"
+    );
+    assert_eq!(bench.settled("k"), None);
+}
+
+#[test]
+fn a_late_write_between_two_chunks() {
+    let mut bench = Bench::new(3, |config| config.chunk_keys = 1);
+    for key in ["a", "z"] {
+        bench.write_one(A, key, Some("other"));
+    }
+    bench.run(|_| true);
+    let late = a_forgotten_delete(&mut bench);
+    bench.lose_data(C);
+    let mut chunks = 0;
+    while !bench.is_up(C) {
+        bench.tick(C);
+        while let Some(at) = bench.bag.iter().position(|f| f.from == C || f.to == C) {
+            let flight = bench.bag.remove(at);
+            let is_chunk = flight.kind() == "transfer answer";
+            bench.arrive(flight);
+            if is_chunk {
+                chunks += 1;
+                bench.arrive(late.clone());
+            }
+        }
+    }
+    assert!(chunks > 1, "the transfer came in parts");
+    assert_eq!(bench.shows(C, "k"), None, "C covers what A knows");
+    assert_eq!(bench.settled("k"), None);
+}
+
+#[test]
+fn a_late_write_between_a_read_repair_and_the_next_sync() {
+    let mut bench = Bench::new(3, |_| ());
+    let late = a_forgotten_delete(&mut bench);
+    bench.write_one(C, "k", Some("w"));
+    bench.lose_all();
+    // A reads w at C, and C learns by the repair that A knows more of k than its base says.
+    let read = bench.get(C, "k");
+    bench.run(|f| f.among(&[A, C]));
+    assert_eq!(bench.read(read), Some("w"));
+    bench.arrive(late);
+    assert_eq!(bench.shows(C, "k"), bench.shows(A, "k"));
+    assert_eq!(
+        bench.settled("k"),
+        Some("w"),
+        "w was written above the delete"
+    );
+}
+
+#[test]
+fn an_absence_that_was_read_stays_absent() {
+    let mut bench = Bench::new(3, |_| ());
+    let late = a_forgotten_delete(&mut bench);
+    bench.arrive(late);
+    assert_eq!(bench.shows(C, "k"), Some("v"));
+    let read = bench.get(C, "k");
+    bench.run(|f| f.among(&[A, C]));
+    assert_eq!(bench.read(read), None, "A knows that v is obsolete");
+    bench.lose_data(A);
+    bench.talk(&[A, B, C]);
+    for (node, other) in [(A, B), (B, C), (C, A)] {
+        let read = bench.get(node, "k");
+        bench.run(|f| f.among(&[node, other]));
+        assert_eq!(bench.read(read), None, "{node} with {other}");
+        bench.lose_all();
+    }
+    assert_eq!(bench.settled("k"), None);
+}
+
+#[test]
+fn recovering_nodes_vouch_for_each_other() {
+    let mut bench = Bench::new(5, |_| ());
+    let write = bench.put(A, "k", "w");
+    bench.run(|f| f.among(&[A, B, C]));
+    assert!(bench.is_written(write));
+    bench.lose_all();
+    bench.lose_data(B);
+    bench.lose_data(C);
+    let read = bench.get(D, "k");
+    bench.talk(&[B, C, D, E]);
+    assert!(
+        !bench.is_up(B) && !bench.is_up(C),
+        "two reconciled sources are too few"
+    );
+    assert_eq!(
+        bench.reply(read),
+        None,
+        "nobody who has lost w answers the read"
+    );
+    bench.talk(&[A, B, C, D, E]);
+    assert!(bench.is_up(B) && bench.is_up(C));
+    let read = bench.get(D, "k");
+    bench.run(|f| f.among(&[B, C, D]));
+    assert_eq!(bench.read(read), Some("w"));
+}
+
+#[test]
+fn one_source_is_not_enough() {
+    // The only surviving copy of an acknowledged write may be on either peer.
+    let mut bench = Bench::new(3, |_| ());
+    let write = bench.put(A, "k", "w");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(write));
+    bench.lose_all();
+    bench.lose_data(B);
+    bench.talk(&[B, C]);
+    assert!(!bench.is_up(B), "C alone has nothing to say of w");
+    bench.talk(&[A, B, C]);
+    let read = bench.get(B, "k");
+    bench.run(|f| f.among(&[B, C]));
+    assert_eq!(bench.read(read), Some("w"));
+}
+
+#[test]
+fn an_unreconciled_acknowledgement() {
+    let mut bench = Bench::new(3, |_| ());
+    bench.nudge(A, 9);
+    let first = bench.put(A, "k", "w1");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(first));
+    bench.lose_all();
+    bench.lose_data(B);
+    bench.run(|f| f.goes(B, C) || f.goes(C, B));
+    let second = bench.put(C, "k", "w2");
+    bench.talk(&[B, C]);
+    assert!(
+        !bench.is_written(second),
+        "the new B has lost w1 and must not acknowledge w2"
+    );
+    bench.talk(&[A, B, C]);
+    let third = bench.put(C, "k", "w3");
+    bench.run(|_| true);
+    assert!(bench.is_written(third));
+    assert!(
+        bench.is_written(second),
+        "a later write of C answers the earlier one"
+    );
+    assert_eq!(bench.settled("k"), Some("w3"));
+}
+
+#[test]
+fn the_promise_of_the_dead() {
+    let x = E;
+    let others = [A, B, C, D];
+    let mut bench = Bench::new(5, |_| ());
+    bench.nudge(x, 49);
+    bench.write_one(x, "k", None);
+    let late = bench.take(|f| f.goes(x, D));
+    bench.lose_all();
+    bench.nudge(B, 100);
+    // B's promise is known to X alone.
+    bench.collect_promises_of(x, &[B]);
+    bench.lose_all();
+    bench.lose_data(B);
+    bench.talk(&others);
+    assert!(bench.is_up(B), "A, C and D suffice");
+    // D learns of the delete, and X does not learn of the new B by it.
+    late.into_iter().for_each(|f| bench.arrive(f));
+    assert!(bench.live(D, "k").is_some());
+    for node in [A, C, D] {
+        bench.nudge(node, 100);
+    }
+    bench.collect_promises_of(x, &[A, C, D]);
+    assert!(
+        bench.live(x, "k").is_some(),
+        "the new B has promised nothing, X may not forget"
+    );
+    bench.lose_all();
+    let low = bench.put(B, "k", "low");
+    bench.run(|f| f.among(&[A, B, C]));
+    assert!(bench.is_written(low));
+    bench.settle();
+}
+
+#[test]
+fn acknowledged_then_overwritten_through_a_lagging_node() {
+    let mut bench = Bench::new(3, |_| ());
+    let first = bench.put(A, "k", "b");
+    bench.run(|f| f.among(&[A, C]));
+    assert!(bench.is_written(first));
+    // The larger value loses the tie.
+    let second = bench.put(B, "k", "z");
+    bench.run(|f| f.goes(B, C) || f.goes(C, B));
+    assert!(bench.is_written(second));
+    assert!(bench.node(B).counters().writes_minted_again > 0);
+    bench.run(|_| true);
+    assert_eq!(bench.settled("k"), Some("z"));
+}
+
+#[test]
+fn acknowledged_then_deleted_through_a_lagging_node() {
+    let mut bench = Bench::new(3, |_| ());
+    let first = bench.put(A, "k", "b");
+    bench.run(|f| f.among(&[A, C]));
+    assert!(bench.is_written(first));
+    let second = bench.delete(B, "k");
+    bench.run(|f| f.goes(B, C) || f.goes(C, B));
+    assert!(bench.is_written(second));
+    bench.run(|_| true);
+    assert_eq!(
+        bench.settled("k"),
+        None,
+        "a delete that ties with a value would lose"
+    );
+}
+
+#[test]
+fn acknowledged_then_written_again_with_the_same_value_through_a_lagging_node() {
+    // A tie of time and value: the smaller dot wins, and the other is superseded.
+    let mut bench = Bench::new(3, |_| ());
+    let first = bench.put(A, "k", "same");
+    bench.run(|f| f.among(&[A, C]));
+    let second = bench.put(B, "k", "same");
+    bench.run(|f| f.goes(B, C) || f.goes(C, B));
+    assert!(bench.is_written(first) && bench.is_written(second));
+    assert!(bench.node(B).counters().writes_minted_again > 0);
+    bench.run(|_| true);
+    assert_eq!(bench.settled("k"), Some("same"));
+}
+
+#[test]
+fn equal_time_and_equal_value_under_two_dots_delivered_crosswise() {
+    let mut bench = Bench::new(3, |_| ());
+    bench.write_one(A, "k", Some("same"));
+    bench.write_one(B, "k", Some("same"));
+    bench.deliver(|f| f.among(&[A, B]));
+    assert_eq!(bench.live(A, "k"), bench.live(B, "k"));
+    bench.lose_all();
+    assert_eq!(bench.settled("k"), Some("same"));
+}
+
+/// C has lost its data; A and B hold keys a to d, which come in chunks of one key.
+fn a_transfer() -> Bench {
+    let mut bench = Bench::new(3, |config| config.chunk_keys = 1);
+    for key in ["a", "b", "c", "d"] {
+        let write = bench.put(A, key, "old");
+        bench.run(|_| true);
+        assert!(bench.is_written(write));
+    }
+    bench.lose_data(C);
+    bench
+}
+
+/// Lets C take up to `limit` chunks, and nothing of A's and B's talk.
+fn take_chunks(bench: &mut Bench, limit: usize) -> Vec<Flight> {
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        bench.tick(C);
+        while let Some(at) = bench.bag.iter().position(|f| f.from == C || f.to == C) {
+            if seen.len() == limit {
+                return seen;
+            }
+            let flight = bench.bag.remove(at);
+            if flight.kind() == "transfer answer" {
+                seen.push(flight.clone());
+            }
+            bench.arrive(flight);
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_transfer_resumed_from_another_sender() {
+    let mut bench = a_transfer();
+    take_chunks(&mut bench, 2);
+    let write = bench.put(A, "a", "new");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(write));
+    bench.take(|f| f.among(&[A, C]));
+    take_chunks(&mut bench, 20);
+    assert!(bench.is_up(C));
+    assert_eq!(bench.settled("a"), Some("new"));
+}
+
+#[test]
+fn a_transfer_after_a_crash_of_the_receiver() {
+    let mut bench = a_transfer();
+    take_chunks(&mut bench, 2);
+    bench.lose_data(C);
+    let write = bench.put(A, "a", "new");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(write));
+    take_chunks(&mut bench, 20);
+    let read = bench.get(C, "a");
+    bench.run(|f| f.among(&[B, C]));
+    assert_eq!(bench.read(read), Some("new"));
+    assert_eq!(bench.settled("a"), Some("new"));
+}
+
+#[test]
+fn a_transfer_crossed_by_a_delayed_chunk() {
+    let mut bench = a_transfer();
+    let delayed = take_chunks(&mut bench, 3);
+    bench.lose_data(C);
+    let write = bench.put(A, "a", "new");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(write));
+    bench.tick(C);
+    bench.run(|f| (f.from == C || f.to == C) && !f.kind().starts_with("transfer"));
+    // The old chunks come first, and in the place of those that are asked for.
+    for chunk in delayed {
+        bench.arrive(chunk);
+    }
+    take_chunks(&mut bench, 20);
+    assert!(bench.is_up(C));
+    let read = bench.get(C, "a");
+    bench.run(|f| f.among(&[B, C]));
+    assert_eq!(bench.read(read), Some("new"));
+    assert_eq!(bench.settled("a"), Some("new"));
+}
+
+#[test]
+fn a_duplicate_after_the_purge() {
+    let mut bench = Bench::new(3, |_| ());
+    bench.nudge(A, 9);
+    let delete = bench.delete(A, "k");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(delete));
+    bench.lose_all();
+    let write = bench.put(C, "k", "w");
+    let copy = bench
+        .bag
+        .iter()
+        .find(|f| f.goes(C, B))
+        .cloned()
+        .expect("a write");
+    bench.deliver(|f| f.goes(C, B));
+    assert_eq!(
+        bench.take(|f| f.kind() == "superseded").len(),
+        1,
+        "and the answer is lost"
+    );
+    bench.lose_all();
+    for node in [A, B, C] {
+        bench.nudge(node, 50);
+    }
+    for node in [A, C, B] {
+        bench.collect_promises(node);
+    }
+    bench.collect_promises(B);
+    assert_eq!(bench.live(B, "k"), None, "B has purged");
+    bench.lose_all();
+    bench.arrive(copy);
+    assert_eq!(
+        bench.take(|f| f.kind() == "superseded").len(),
+        1,
+        "not acknowledged"
+    );
+    assert!(!bench.is_written(write));
+}
+
+#[test]
+fn an_acknowledgement_given_before_a_loss_of_data_is_not_counted_beside_one_given_after() {
+    let mut bench = Bench::new(5, |_| ());
+    let write = bench.put(A, "k", "w");
+    bench.deliver(|f| f.goes(A, B));
+    bench.deliver(|f| f.goes(B, A));
+    let held = bench.take(|f| f.goes(A, D));
+    bench.lose_all();
+    bench.lose_data(B);
+    bench.talk(&[B, C, D, E]);
+    assert!(bench.is_up(B), "reconciled without w");
+    held.into_iter().for_each(|f| bench.arrive(f));
+    bench.run(|f| f.goes(D, A));
+    assert!(!bench.is_written(write), "w is on A and D alone");
+    assert_eq!(bench.node(A).counters().acknowledgements_dropped, 1);
+    let read = bench.get(B, "k");
+    bench.run(|f| f.among(&[B, C, E]));
+    assert_eq!(bench.read(read), None);
+}
+
+#[test]
+fn acknowledgements_of_two_events_are_not_added_up() {
+    let mut bench = Bench::new(5, |_| ());
+    bench.nudge(B, 9);
+    let c = bench.put(B, "k", "c");
+    bench.run(|f| f.among(&[B, C, D]));
+    assert!(bench.is_written(c));
+    bench.lose_all();
+    let d = bench.put(A, "k", "d");
+    bench.run(|f| f.among(&[A, E]));
+    bench.lose_all();
+    bench.nudge(A, 11);
+    let later = bench.put(A, "k", "d2");
+    bench.run(|f| f.among(&[A, B]));
+    bench.lose_all();
+    assert!(
+        !bench.is_written(d),
+        "A and E hold d, A and B the later one: no event is held by three"
+    );
+    assert!(!bench.is_written(later));
+    let read = bench.get(C, "k");
+    bench.run(|f| f.among(&[C, D, E]));
+    assert_eq!(bench.read(read), Some("c"));
+}
+
+#[test]
+fn a_set_and_a_delete_sent_together_keep_their_order_though_the_set_is_superseded() {
+    for first in [B, C] {
+        let mut bench = Bench::new(3, |_| ());
+        bench.nudge(B, 9);
+        let held = bench.put(B, "k", "held");
+        bench.run(|f| f.among(&[B, C]));
+        assert!(bench.is_written(held));
+        bench.lose_all();
+        let set = bench.put(A, "k", "v");
+        let delete = bench.delete(A, "k");
+        // One owner answers the first, the other the second, and then everything in turn.
+        bench.deliver(|f| f.goes(A, first));
+        bench.deliver(|f| f.to == A);
+        bench.run(|_| true);
+        assert!(bench.is_written(set) && bench.is_written(delete));
+        assert_eq!(bench.settled("k"), None);
+    }
+}
+
+#[test]
+fn a_stale_answer_to_a_read_of_a_former_life() {
+    let mut bench = Bench::new(3, |_| ());
+    bench.get(C, "k");
+    bench.deliver(|f| f.goes(C, A));
+    let stale = bench.take(|f| f.kind() == "read answer");
+    bench.lose_all();
+    bench.lose_data(C);
+    bench.talk(&[A, B, C]);
+    let write = bench.put(A, "k", "w");
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(write));
+    bench.lose_all();
+    let read = bench.get(C, "k");
+    stale.into_iter().for_each(|f| bench.arrive(f));
+    assert_eq!(bench.reply(read), None, "the answer was to another read");
+    bench.run(|f| f.among(&[B, C]));
+    assert_eq!(bench.read(read), Some("w"));
+}
+
+#[test]
+fn the_dead_are_refused_and_what_they_wrote_is_taken_from_the_living() {
+    let mut bench = Bench::new(3, |_| ());
+    bench.write_one(C, "k", Some("v"));
+    let late = bench.take(|f| f.goes(C, B));
+    bench.deliver(|f| f.goes(C, A));
+    bench.lose_all();
+    bench.lose_data(C);
+    bench.run(|f| f.among(&[B, C]));
+    bench.tick(C);
+    bench.run(|f| f.from == C || f.to == C);
+    let fenced = bench.node(B).counters().fenced_messages;
+    late.into_iter().for_each(|f| bench.arrive(f));
+    assert_eq!(bench.node(B).counters().fenced_messages, fenced + 1);
+    assert_eq!(bench.shows(B, "k"), None);
+    bench.talk(&[A, B]);
+    assert_eq!(
+        bench.shows(B, "k"),
+        Some("v"),
+        "A's listing names an event of the dead"
+    );
+    assert_eq!(bench.settled("k"), Some("v"));
+}
+
+#[test]
+fn a_rolled_back_disk() {
+    let mut bench = Bench::new(3, |config| config.durable = true);
+    let first = bench.put(C, "k", "first");
+    bench.run(|_| true);
+    let old = bench.disk(C);
+    let second = bench.put(C, "j", "second");
+    bench.run(|f| f.among(&[A, C]));
+    assert!(bench.is_written(first) && bench.is_written(second));
+    bench.lose_all();
+    let before = bench.node(C).incarnation();
+    bench.restart_with(C, old);
+    bench.talk(&[A, B, C]);
+    assert_ne!(bench.node(C).incarnation(), before, "it has noticed");
+    let third = bench.put(C, "k", "third");
+    bench.run(|_| true);
+    assert!(bench.is_written(third));
+    for node in [A, B, C] {
+        let read = bench.get(node, "j");
+        bench.run(|_| true);
+        assert_eq!(bench.read(read), Some("second"));
+    }
+    bench.settle();
+}
+
+#[test]
+fn what_was_asked_under_an_identity_that_was_given_up_proves_nothing() {
+    let mut bench = Bench::new(3, |config| config.durable = true);
+    let first = bench.put(C, "k", "first");
+    bench.run(|_| true);
+    let old = bench.disk(C);
+    bench.write_one(C, "j", Some("second"));
+    bench.deliver(|f| f.goes(C, A));
+    bench.lose_all();
+    assert!(bench.is_written(first));
+    bench.restart_with(C, old);
+    for _ in 0..4 {
+        bench.tick(C);
+    }
+    bench.run(|f| f.among(&[A, C]) && f.kind() != "hello");
+    assert_eq!(
+        bench.node(C).incarnation(),
+        None,
+        "it waits for A and B before it takes another"
+    );
+    assert!(!bench.is_up(C));
+    assert_eq!(bench.settled("j"), Some("second"));
+}
+
+#[test]
+fn nodes_without_enough_sources_do_not_flood_the_network() {
+    for nodes in [3, 5] {
+        let mut bench = Bench::new(nodes, |_| ());
+        for node in 3..=nodes {
+            bench.lose_data(node);
+        }
+        bench.lose_data(B);
+        let delivered = bench.run(|_| true);
+        let bound = 4 * (nodes * nodes) as usize;
+        assert!(
+            delivered < bound,
+            "{nodes} nodes, {delivered} messages before the first timeout"
+        );
+    }
+}
+
+#[test]
+fn copies_of_answers_do_not_multiply() {
+    // Every message arrives twice, and the answer comes in 40 parts, or chunks.
+    for max_log_events in [0, 1000] {
+        let mut bench = Bench::new(3, |config| {
+            (config.chunk_keys, config.max_log_events) = (1, max_log_events);
+        });
+        let keys: Vec<&'static str> = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMN"
+            .split("")
+            .filter(|key| !key.is_empty())
+            .collect();
+        for key in &keys {
+            bench.write_one(A, key, Some("v"));
+        }
+        bench.lose_all();
+        let mut delivered = 0;
+        for _ in 0..40 {
+            for node in [A, C] {
+                bench.tick(node);
+            }
+            while let Some(at) = bench.bag.iter().position(|f| f.among(&[A, C])) {
+                let flight = bench.bag.remove(at);
+                bench.arrive(flight.clone());
+                bench.arrive(flight);
+                delivered += 2;
+                assert!(delivered < 2_000, "copies are followed up and multiply");
+            }
+        }
+        assert!(keys.iter().all(|key| bench.shows(C, key) == Some("v")));
+    }
+}
+
+#[test]
+fn a_restarted_node_writes_above_what_it_has_forgotten() {
+    use replica::ClockKind;
+    let mut bench = Bench::new(3, |config| {
+        config.durable = true;
+        config.clock = ClockKind::Lamport;
+    });
+    bench.nudge(A, 9);
+    bench.write_one(A, "k", None);
+    bench.run(|_| true);
+    for node in [B, C] {
+        bench.nudge(node, 50);
+    }
+    bench.collect_promises(A);
+    assert_eq!(bench.live(A, "k"), None, "forgotten");
+    let disk = bench.disk(A);
+    bench.lose_all();
+    bench.restart_with(A, disk);
+    bench.talk(&[A, B, C]);
+    let write = bench.put(A, "k", "v");
+    bench.run(|_| true);
+    assert!(bench.is_written(write));
+    assert_eq!(bench.settled("k"), Some("v"));
+}

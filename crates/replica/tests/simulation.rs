@@ -1,0 +1,79 @@
+//! A fixed list of simulator seeds, and probes that show that the runs were not vacuous.
+
+use replica::sim::{Campaign, SimConfig, Simulation, run_seed};
+use replica::{Command, Config, Counters, NodeId};
+
+/// The seeds of every commit; longer campaigns run with the example `simulate`.
+const SEEDS: std::ops::Range<u64> = 0..150;
+
+#[test]
+fn the_fixed_seeds_pass_and_reach_every_rare_path() {
+    let campaign = Campaign::default();
+    let (mut counters, mut failed, mut succeeded) = (Counters::default(), Vec::new(), 0);
+    for seed in SEEDS {
+        let report = run_seed(seed, &campaign);
+        counters = counters.plus(report.counters);
+        succeeded += report.succeeded.0;
+        if seed.is_multiple_of(10) {
+            let again = run_seed(seed, &campaign);
+            assert_eq!(
+                report.trace_hash, again.trace_hash,
+                "seed {seed} does not replay"
+            );
+        }
+        if !report.violations.is_empty() {
+            failed.push(report.to_string());
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(succeeded > 1_000, "only {succeeded} operations succeeded");
+    let sometimes = [
+        ("writes minted again", counters.writes_minted_again),
+        ("superseded answers", counters.superseded_answers),
+        ("read repairs", counters.read_repairs),
+        ("fenced messages", counters.fenced_messages),
+        ("truncated answers", counters.truncated_answers),
+        ("cut answers", counters.cut_answers),
+        ("transfer chunks", counters.transfer_chunks),
+        ("tombstones purged", counters.tombstones_purged),
+        ("incarnations", counters.incarnations),
+        ("exceptions left", counters.exceptions_left),
+        (
+            "acknowledgements dropped",
+            counters.acknowledgements_dropped,
+        ),
+    ];
+    for (path, times) in sometimes {
+        assert!(times > 0, "no seed of the list has reached: {path}");
+    }
+}
+
+#[test]
+fn after_accepted_loss_the_nodes_agree_and_go_on() {
+    for seed in 0..20 {
+        let node = Config::new(NodeId(1), 3);
+        let mut simulation = Simulation::new(SimConfig { node, seed });
+        let put = |value: &'static str| Command::Put {
+            key: "k".into(),
+            value: value.into(),
+        };
+        let ticket = simulation.request(NodeId(1 + (seed % 3) as u32), put("first"));
+        assert!(simulation.wait(ticket).is_ok());
+        for node in [NodeId(2), NodeId(3)] {
+            simulation.fail(node);
+            simulation.recover(node);
+        }
+        simulation.run_for(5_000);
+        let refused = simulation.request(NodeId(2), put("refused"));
+        assert!(
+            simulation.wait(refused).is_err(),
+            "one reconciled source is too few"
+        );
+        simulation.accept_loss(NodeId(2));
+        assert!(simulation.settle(60_000), "seed {seed}");
+        let ticket = simulation.request(NodeId(3), put("second"));
+        assert!(simulation.wait(ticket).is_ok());
+        assert!(simulation.settle(60_000));
+        assert_eq!(simulation.violations(), Vec::<String>::new());
+    }
+}

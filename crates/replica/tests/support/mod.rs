@@ -1,0 +1,390 @@
+//! Partitions driven message by message: a bag of messages in flight, nothing random, and the checks
+//! of I1, I3 and I4 after every step.
+
+use bytes::Bytes;
+use crdt::{Dot, Timestamp};
+use replica::{
+    Command, Config, Envelope, Level, MemoryStorage, Message, NodeId, Now, Outcome, Output,
+    Partition, RequestError, RequestId, State, Storage as _,
+};
+use std::collections::BTreeMap;
+
+/// Deliveries after which a run that has not come to rest counts as a flood.
+const FLOOD: usize = 5_000;
+
+/// A message in flight.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    pub(crate) envelope: Envelope,
+}
+
+impl Flight {
+    /// The kind of message, as a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.envelope.message {
+            Message::Write { .. } => "write",
+            Message::Repair { .. } => "repair",
+            Message::Acknowledged { .. } => "acknowledged",
+            Message::Superseded { .. } => "superseded",
+            Message::Read { .. } => "read",
+            Message::ReadAnswer { .. } => "read answer",
+            Message::Hello => "hello",
+            Message::HelloAnswer { .. } => "hello answer",
+            Message::SyncRequest { .. } => "sync request",
+            Message::SyncAnswer(_) => "sync answer",
+            Message::TransferRequest { .. } => "transfer request",
+            Message::TransferAnswer { .. } => "transfer answer",
+            _ => "other",
+        }
+    }
+
+    /// Whether both ends are among these nodes.
+    pub(crate) fn among(&self, nodes: &[u32]) -> bool {
+        nodes.contains(&self.from) && nodes.contains(&self.to)
+    }
+
+    /// Whether it goes from one node to another.
+    pub(crate) fn goes(&self, from: u32, to: u32) -> bool {
+        (self.from, self.to) == (from, to)
+    }
+}
+
+/// The nodes, their disks, and the messages in flight in the order in which they were sent.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    config: Config,
+    nodes: BTreeMap<u32, Partition>,
+    disks: BTreeMap<u32, MemoryStorage>,
+    pub(crate) bag: Vec<Flight>,
+    replies: BTreeMap<u64, Result<Outcome, RequestError>>,
+    now_ms: u64,
+    starts: u64,
+    requests: u64,
+}
+
+impl Bench {
+    /// A new cluster. Nothing is sent again by itself: only what a schedule delivers happens.
+    pub(crate) fn new(nodes: u32, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new(NodeId(1), nodes);
+        (config.resend_ms, config.request_timeout_ms) = (1 << 40, 1 << 40);
+        change(&mut config);
+        let mut bench = Self {
+            config,
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            bag: Vec::new(),
+            replies: BTreeMap::new(),
+            now_ms: 0,
+            starts: 0,
+            requests: 0,
+        };
+        for node in 1..=nodes {
+            let (config, random, now) = bench.start(node);
+            let partition =
+                Partition::bootstrap(config, random, now).expect("a valid configuration");
+            bench.nodes.insert(node, partition);
+            bench.release(node);
+        }
+        bench
+    }
+
+    fn start(&mut self, node: u32) -> (Config, u64, Now) {
+        self.starts += 1;
+        let node = NodeId(node);
+        let config = Config {
+            node,
+            ..self.config.clone()
+        };
+        (config, self.starts << 32, self.now())
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            elapsed_ms: self.now_ms,
+            unix_ms: 1_720_000_000_000 + self.now_ms,
+        }
+    }
+
+    pub(crate) fn node(&self, node: u32) -> &Partition {
+        &self.nodes[&node]
+    }
+
+    /// Feeds an input, releases what it brings about, and checks.
+    fn feed(&mut self, node: u32, input: impl FnOnce(&mut Partition, Now)) {
+        let now = self.now();
+        input(self.nodes.get_mut(&node).expect("a node"), now);
+        self.release(node);
+    }
+
+    fn release(&mut self, node: u32) {
+        let ready = self.nodes.get_mut(&node).expect("a node").take_ready();
+        if let Some(batch) = &ready.persist {
+            let disk = self.disks.entry(node).or_default();
+            disk.commit(batch).expect("memory takes everything");
+        }
+        for output in ready.outputs {
+            match output {
+                Output::Send { to, envelope } => {
+                    self.bag.push(Flight {
+                        from: node,
+                        to: to.0,
+                        envelope,
+                    });
+                }
+                Output::Reply { request, result } => {
+                    assert!(
+                        self.replies.insert(request.0, result).is_none(),
+                        "{request} answered twice"
+                    );
+                }
+                _ => {}
+            }
+        }
+        self.check(node);
+    }
+
+    fn check(&self, node: u32) {
+        let this = self.node(node).replica();
+        assert_eq!(this.check_invariants(), Ok(()), "at {node}");
+        for (other, that) in self.nodes.iter().filter(|(other, _)| **other != node) {
+            let that = that.replica();
+            if that.knowledge() == this.knowledge() {
+                assert!(
+                    this.map().visible().eq(that.map().visible()),
+                    "I3: {node} and {other} know the same and show different entries"
+                );
+            }
+        }
+    }
+
+    fn request(&mut self, node: u32, command: Command, level: Level) -> u64 {
+        self.requests += 1;
+        let id = self.requests;
+        self.feed(node, |p, now| {
+            p.handle_request(RequestId(id), command, level, now)
+        });
+        id
+    }
+
+    /// A write at level `Quorum`.
+    pub(crate) fn put(&mut self, node: u32, key: &'static str, value: &'static str) -> u64 {
+        self.request(node, put(key, value), Level::Quorum)
+    }
+
+    /// A delete at level `Quorum`.
+    pub(crate) fn delete(&mut self, node: u32, key: &'static str) -> u64 {
+        let key = Bytes::from_static(key.as_bytes());
+        self.request(node, Command::Delete { key }, Level::Quorum)
+    }
+
+    /// A read at level `Quorum`.
+    pub(crate) fn get(&mut self, node: u32, key: &'static str) -> u64 {
+        let key = Bytes::from_static(key.as_bytes());
+        self.request(node, Command::Get { key }, Level::Quorum)
+    }
+
+    /// A write, or with `None` a delete, at level `One`; its messages stay in flight.
+    pub(crate) fn write_one(&mut self, node: u32, key: &'static str, value: Option<&'static str>) {
+        let command = match value {
+            Some(value) => put(key, value),
+            None => Command::Delete {
+                key: Bytes::from_static(key.as_bytes()),
+            },
+        };
+        let id = self.request(node, command, Level::One);
+        assert!(self.is_written(id), "level One answers at once");
+    }
+
+    /// Carries a node's clock up to `time` by a message that does nothing else.
+    pub(crate) fn nudge(&mut self, node: u32, time: u64) {
+        let peer = if node == 1 { 2 } else { 1 };
+        let sender = self.node(peer);
+        let envelope = Envelope {
+            from: sender.incarnation(),
+            view: sender.view().clone().into(),
+            clock: Timestamp(time),
+            message: Message::Acknowledged {
+                dot: Dot::new(crdt::ReplicaId(1), 1),
+            },
+        };
+        self.feed(node, |p, now| p.handle_message(NodeId(peer), envelope, now));
+    }
+
+    pub(crate) fn reply(&self, request: u64) -> Option<&Result<Outcome, RequestError>> {
+        self.replies.get(&request)
+    }
+
+    pub(crate) fn is_written(&self, request: u64) -> bool {
+        matches!(self.reply(request), Some(Ok(Outcome::Written { .. })))
+    }
+
+    /// What a read returned; panics if it has not.
+    pub(crate) fn read(&self, request: u64) -> Option<&str> {
+        match self.reply(request) {
+            Some(Ok(Outcome::Read { value, .. })) => value
+                .as_ref()
+                .map(|v| std::str::from_utf8(v).expect("text")),
+            other => panic!("the read returned {other:?}"),
+        }
+    }
+
+    /// What a node shows for a key, whether it serves or not.
+    pub(crate) fn shows(&self, node: u32, key: &str) -> Option<&str> {
+        let cell = self.node(node).replica().map().get(key.as_bytes())?;
+        cell.value().map(|v| std::str::from_utf8(v).expect("text"))
+    }
+
+    /// The event that is live for a key, tombstones included.
+    pub(crate) fn live(&self, node: u32, key: &str) -> Option<Dot> {
+        let cell = self.node(node).replica().map().get(key.as_bytes())?;
+        cell.live().map(|entry| entry.dot)
+    }
+
+    /// Delivers what is in flight now and matches, in order; says how many messages that were.
+    pub(crate) fn deliver(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
+        let (now, later) = std::mem::take(&mut self.bag)
+            .into_iter()
+            .partition(|f| matches(f));
+        self.bag = later;
+        let now: Vec<Flight> = now;
+        let count = now.len();
+        for flight in now {
+            self.arrive(flight);
+        }
+        count
+    }
+
+    /// Delivers a message, or a copy of one.
+    pub(crate) fn arrive(&mut self, flight: Flight) {
+        let from = NodeId(flight.from);
+        self.feed(flight.to, |p, now| {
+            p.handle_message(from, flight.envelope, now)
+        });
+    }
+
+    /// Takes messages out of the bag: lost, or to arrive later.
+    pub(crate) fn take(&mut self, matches: impl Fn(&Flight) -> bool) -> Vec<Flight> {
+        let (taken, rest) = std::mem::take(&mut self.bag)
+            .into_iter()
+            .partition(|f| matches(f));
+        self.bag = rest;
+        taken
+    }
+
+    /// Loses everything in flight.
+    pub(crate) fn lose_all(&mut self) {
+        self.bag.clear();
+    }
+
+    /// Delivers what matches until nothing that matches is in flight.
+    pub(crate) fn run(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
+        let mut delivered = 0;
+        while let Some(at) = self.bag.iter().position(&matches) {
+            let flight = self.bag.remove(at);
+            self.arrive(flight);
+            delivered += 1;
+            assert!(delivered < FLOOD, "the nodes never come to rest");
+        }
+        delivered
+    }
+
+    /// A sync interval passes at a node.
+    pub(crate) fn tick(&mut self, node: u32) {
+        self.now_ms += self.config.sync_interval_ms;
+        self.feed(node, |p, now| p.handle_timeout(now));
+    }
+
+    /// Lets these nodes talk to each other for some intervals; other messages are lost.
+    pub(crate) fn talk(&mut self, nodes: &[u32]) {
+        for _ in 0..12 {
+            for node in nodes {
+                self.tick(*node);
+            }
+            self.run(|f| f.among(nodes));
+        }
+        self.lose_all();
+    }
+
+    /// Everybody talks; then all must know and show the same.
+    pub(crate) fn settle(&mut self) {
+        let nodes: Vec<u32> = self.nodes.keys().copied().collect();
+        self.talk(&nodes);
+        self.talk(&nodes);
+        let first = self.node(1);
+        for other in self.nodes.values() {
+            assert_eq!(other.state(), State::Up);
+            assert_eq!(other.replica().knowledge(), first.replica().knowledge());
+            assert!(
+                other
+                    .replica()
+                    .map()
+                    .visible()
+                    .eq(first.replica().map().visible())
+            );
+        }
+    }
+
+    /// What everybody shows for a key after all have talked.
+    pub(crate) fn settled(&mut self, key: &str) -> Option<&str> {
+        self.settle();
+        self.shows(1, key)
+    }
+
+    /// A node starts again without its data. What it had sent stays in flight.
+    pub(crate) fn lose_data(&mut self, node: u32) {
+        let (config, random, now) = self.start(node);
+        let recovered = Partition::recover(config, random, now).expect("a valid configuration");
+        self.disks.remove(&node);
+        self.nodes.insert(node, recovered);
+        self.release(node);
+    }
+
+    pub(crate) fn is_up(&self, node: u32) -> bool {
+        self.node(node).state() == State::Up
+    }
+
+    /// A copy of a node's disk.
+    pub(crate) fn disk(&self, node: u32) -> MemoryStorage {
+        self.disks[&node].clone()
+    }
+
+    /// A node starts again with this disk.
+    pub(crate) fn restart_with(&mut self, node: u32, disk: MemoryStorage) {
+        let (config, random, now) = self.start(node);
+        let restored = Partition::restore(config, &disk, random, now).expect("a valid disk");
+        self.disks.insert(node, disk);
+        self.nodes
+            .insert(node, restored.expect("a disk that is not empty"));
+        self.release(node);
+    }
+
+    /// The node learns the promises of all others by complete answers, and nothing else happens; then
+    /// it forgets what it may.
+    pub(crate) fn collect_promises(&mut self, node: u32) {
+        let others: Vec<u32> = self.nodes.keys().copied().filter(|n| *n != node).collect();
+        self.collect_promises_of(node, &others);
+    }
+
+    /// The same, from some of the others.
+    pub(crate) fn collect_promises_of(&mut self, node: u32, others: &[u32]) {
+        for _ in 0..2 * self.nodes.len() {
+            self.tick(node);
+            self.deliver(|f| {
+                f.from == node && others.contains(&f.to) && f.kind() == "sync request"
+            });
+            self.deliver(|f| f.to == node && f.kind() == "sync answer");
+            self.take(|f| f.kind() == "sync request");
+        }
+        self.tick(node);
+        self.take(|f| f.from == node && f.kind() == "sync request");
+    }
+}
+
+fn put(key: &'static str, value: &'static str) -> Command {
+    Command::Put {
+        key: Bytes::from_static(key.as_bytes()),
+        value: Bytes::from_static(value.as_bytes()),
+    }
+}
