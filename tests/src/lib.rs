@@ -1,1 +1,3 @@
-//! x
+//! What the tests that cross the crates share.
+
+pub mod scenario;
