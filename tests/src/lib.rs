@@ -1,4 +1,6 @@
-//! x
+//! What the tests that cross the crates share.
+
+pub mod scenario;
 
 /// The examples of the README, compiled and run as documentation tests.
 #[cfg(doctest)]

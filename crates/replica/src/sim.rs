@@ -19,6 +19,6 @@ mod oracle;
 mod simulation;
 
 pub use campaign::{Campaign, Report, run_seed};
-pub use history::{History, Operation};
+pub use history::{Action, History, Operation};
 pub use network::Network;
 pub use simulation::{SimConfig, Simulation, Ticket};

@@ -9,8 +9,9 @@ use super::writes::Due;
 use crate::message::{Message, StoreListing};
 use crate::{Level, NodeId, Outcome, RequestError, RequestId};
 
-/// The reads that this node coordinates. One stays here after it was answered until every owner has
-/// said what it holds or the deadline has passed, so that the late ones are repaired too.
+/// The reads that this node coordinates. One stays here after it was answered until every owner that
+/// can be reached has said what it holds or the deadline has passed, so that the late ones are repaired
+/// too. No more of these stay than requests may be pending: owners may be silent for long.
 #[derive(Debug)]
 pub(super) struct PendingReads {
     reads: BTreeMap<u64, PendingRead>,
@@ -160,7 +161,10 @@ impl Partition {
                 *node
             })
             .collect();
-        if pending.answers.len() + 1 == self.config.nodes as usize {
+        let is_silent = |peer| !pending.answers.contains_key(&peer);
+        let waits = self.peers.reachable().any(is_silent);
+        let kept = self.reads.reads.len() - self.reads.unanswered;
+        if !waits || kept > self.config.max_pending {
             self.reads.reads.remove(&read);
         }
         for node in diverged {
@@ -231,5 +235,63 @@ impl Partition {
             };
             self.reply(request, Err(error));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Command, Config, Now, Output};
+
+    /// Hands over everything that is under way between the two nodes until nothing is.
+    fn exchange(nodes: &mut [Partition; 2]) -> usize {
+        let mut replies = 0;
+        loop {
+            let outputs = [0, 1].map(|i| nodes[i].take_ready().outputs);
+            if outputs.iter().all(Vec::is_empty) {
+                return replies;
+            }
+            for (from, output) in (1..)
+                .zip(outputs)
+                .flat_map(|(i, o)| o.into_iter().map(move |o| (i, o)))
+            {
+                match output {
+                    Output::Send {
+                        to: NodeId(to @ 1..=2),
+                        envelope,
+                    } => {
+                        let to = &mut nodes[to as usize - 1];
+                        to.handle_message(NodeId(from), envelope, Now::default());
+                    }
+                    Output::Reply { .. } => replies += 1,
+                    Output::Send { .. } => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn answered_reads_do_not_pile_up_while_an_owner_is_silent() {
+        let start = |node| {
+            let mut config = Config::new(NodeId(node), 3);
+            config.max_pending = 10;
+            Partition::bootstrap(config, u64::from(node), Now::default()).expect("valid")
+        };
+        let mut nodes = [start(1), start(2)];
+        let read = |nodes: &mut [Partition; 2], number| {
+            let get = Command::Get {
+                key: Bytes::from_static(b"k"),
+            };
+            nodes[0].handle_request(RequestId(number), get, Level::Quorum, Now::default());
+            assert_eq!(exchange(nodes), 1);
+        };
+        // Nobody knows that the third node is silent.
+        (0..50).for_each(|number| read(&mut nodes, number));
+        assert!(nodes[0].reads.reads.len() <= 11);
+        // Once it is known, nothing is kept for it.
+        nodes[0].handle_reachable(NodeId(3), false, Now::default());
+        let kept = nodes[0].reads.reads.len();
+        (50..99).for_each(|number| read(&mut nodes, number));
+        assert_eq!(nodes[0].reads.reads.len(), kept);
     }
 }

@@ -1,0 +1,332 @@
+//! A cluster inside one process: the protocol of every node, called by as many threads as there are
+//! clients.
+//!
+//! Messages are delivered by direct calls on the thread of the client that caused them, one node's lock
+//! at a time. A node whose lock is held by someone else is left its message and not waited for, so a
+//! slow node does not hold up what has its majority without it. One thread in the background drives
+//! timeouts and moves bulk: synchronisation and the transfer to a node that comes back.
+//!
+//! | fault | what the nodes are told |
+//! |---|---|
+//! | [`fail`](Cluster::fail), [`partition`](Cluster::partition) | that they cannot reach the others: what has no majority left fails at once |
+//! | [`cut`](Cluster::cut) | nothing: what has no majority left fails at its deadline |
+//!
+//! ```
+//! use replica::{Cluster, Command, Level, NodeId, Outcome};
+//!
+//! let cluster = Cluster::new(3)?;
+//! let put = Command::Put { key: "k".into(), value: "v".into() };
+//! cluster.node(NodeId(1)).execute(put, Level::Quorum)?;
+//! cluster.fail(NodeId(1));
+//! let read = cluster.node(NodeId(2)).execute(Command::Get { key: "k".into() }, Level::Quorum)?;
+//! assert!(matches!(read, Outcome::Read { value: Some(value), .. } if value == "v"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a driver: it holds the locks, the clock and the randomness that the core is passed"
+)]
+
+mod background;
+mod builder;
+mod cell;
+mod engine;
+mod links;
+mod topology;
+mod waiting;
+
+pub use builder::{ClusterBuilder, ClusterError};
+
+use bytes::Bytes;
+use crdt::CausalMap;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::{
+    Command, Config, Level, NodeId, Outcome, Partition, RequestError, State, Status, StoredCell,
+};
+use engine::Engine;
+
+/// Nodes in one process, all of them up and empty at the start.
+///
+/// A clone is another handle to the same cluster; the nodes stop when the last handle, of the cluster
+/// or of a node, is dropped.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+/// One node of a [`Cluster`], for the clients that talk to it.
+#[derive(Clone)]
+pub struct NodeHandle {
+    inner: Arc<Inner>,
+    node: NodeId,
+}
+
+/// The engine with the thread that works for it.
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<Engine>,
+    background: Option<JoinHandle<()>>,
+}
+
+/// A node could not be recovered. Nothing was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoverError {
+    /// The node is up.
+    #[error("{0} has not failed")]
+    NotFailed(NodeId),
+    /// The node is recovering.
+    #[error("{0} is recovering already")]
+    Recovering(NodeId),
+    /// Too few other nodes are up and reconciled to be sure of every acknowledged write.
+    #[error(
+        "{node} needs {needed} other nodes that are up and reconciled, there are {reconciled}: recover \
+         it later, or accept the loss of acknowledged writes that only failed nodes held \
+         (`recover_accepting_loss`, accept-loss)"
+    )]
+    TooFewSources {
+        /// The node to be recovered.
+        node: NodeId,
+        /// Other nodes that are up and reconciled.
+        reconciled: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+}
+
+/// What was waited for has not happened in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not {what} within {} ms", .timeout.as_millis())]
+pub struct WaitTimeout {
+    /// What was waited for.
+    pub what: &'static str,
+    /// How long.
+    pub timeout: Duration,
+}
+
+impl Cluster {
+    /// A brand-new cluster with the default configuration.
+    ///
+    /// # Errors
+    /// If there cannot be a cluster of that many nodes, or no thread can be started.
+    pub fn new(nodes: u32) -> Result<Self, ClusterError> {
+        Self::builder(nodes).build()
+    }
+
+    /// A cluster of that many nodes, to be configured.
+    pub fn builder(nodes: u32) -> ClusterBuilder {
+        ClusterBuilder::new(nodes)
+    }
+
+    fn start(configs: Vec<Config>, seed: u64) -> Result<Self, ClusterError> {
+        let engine = Arc::new(Engine::new(configs, seed)?);
+        let background = background::spawn(&engine)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                engine,
+                background: Some(background),
+            }),
+        })
+    }
+
+    /// Number of nodes, failed ones included.
+    pub fn node_count(&self) -> usize {
+        self.inner.engine.cells().len()
+    }
+
+    /// All nodes, failed ones included.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeHandle> + '_ {
+        let ids = self.inner.engine.cells().iter().map(|cell| cell.node);
+        ids.map(|node| self.node(node))
+    }
+
+    /// A node. Nodes count from 1.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn node(&self, node: NodeId) -> NodeHandle {
+        let inner = Arc::clone(&self.inner);
+        let node = inner.engine.cell(node).node;
+        NodeHandle { inner, node }
+    }
+
+    /// Takes a node down: it loses its data, and every later operation through it fails with
+    /// [`RequestError::NodeFailed`]. Nothing happens if it is down.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn fail(&self, node: NodeId) {
+        self.inner.engine.fail(node);
+    }
+
+    /// Brings a failed node back, empty. It catches up in the background, and serves once it knows all
+    /// that enough others know; [`wait_until_up`](Self::wait_until_up) waits for that.
+    ///
+    /// # Errors
+    /// If the node has not failed, or too few others are left to recover it from. In the second case
+    /// [`recover_accepting_loss`](Self::recover_accepting_loss) is the way out.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn recover(&self, node: NodeId) -> Result<(), RecoverError> {
+        self.inner.engine.recover(node, false)
+    }
+
+    /// Brings a failed node back although too few others are left to be sure of every acknowledged
+    /// write, or lets one that is recovering go on with those that are left. Writes that only failed
+    /// nodes held are lost.
+    ///
+    /// # Errors
+    /// If the node has not failed.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn recover_accepting_loss(&self, node: NodeId) -> Result<(), RecoverError> {
+        self.inner.engine.recover(node, true)
+    }
+
+    /// Waits until a node serves.
+    ///
+    /// # Errors
+    /// If it does not within `timeout`.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn wait_until_up(&self, node: NodeId, timeout: Duration) -> Result<(), WaitTimeout> {
+        let cell = self.inner.engine.cell(node);
+        self.wait_until("up", timeout, |engine| {
+            engine.look(cell, Partition::state) == Some(State::Up)
+        })
+    }
+
+    /// Waits until all nodes that have not failed serve, know the same, and so show the same.
+    ///
+    /// # Errors
+    /// If they do not within `timeout`: for example because writes go on, or the network is cut.
+    pub fn wait_until_settled(&self, timeout: Duration) -> Result<(), WaitTimeout> {
+        self.wait_until("settled", timeout, Engine::is_settled)
+    }
+
+    /// Parts the network: nothing gets through between the two groups, and their members are told.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn partition(&self, one: &[NodeId], other: &[NodeId]) {
+        self.inner.engine.partition(one, other);
+    }
+
+    /// Drops every later message from one node to another, in this direction, and tells nobody.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn cut(&self, from: NodeId, to: NodeId) {
+        self.inner.engine.cut(from, to);
+    }
+
+    /// Mends every partition and cut of the network.
+    pub fn heal(&self) {
+        self.inner.engine.heal();
+    }
+
+    /// What an operator sees of a node; `None` if it has failed.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn status(&self, node: NodeId) -> Option<Status> {
+        let engine = &self.inner.engine;
+        engine.look(engine.cell(node), Partition::status)
+    }
+
+    /// The [checksum](crate::checksum) of what a node shows; equal on nodes that show the same. That
+    /// of a failed node is that of an empty one. Linear in the entries; the node goes on working.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn checksum(&self, node: NodeId) -> u128 {
+        let engine = &self.inner.engine;
+        let map = engine.look(engine.cell(node), |p| p.replica().map().clone());
+        crate::checksum(&map.unwrap_or_default())
+    }
+
+    fn wait_until(
+        &self,
+        what: &'static str,
+        timeout: Duration,
+        is_so: impl Fn(&Engine) -> bool,
+    ) -> Result<(), WaitTimeout> {
+        let engine = &self.inner.engine;
+        let start = Instant::now();
+        while !is_so(engine) {
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(WaitTimeout { what, timeout });
+            }
+            engine.background().wait_for_progress(left);
+        }
+        Ok(())
+    }
+}
+
+impl NodeHandle {
+    /// The node.
+    pub const fn id(&self) -> NodeId {
+        self.node
+    }
+
+    /// Runs a command through this node and returns its outcome. Blocks until the level is met, or the
+    /// request has failed, at the latest when its time is up.
+    ///
+    /// # Errors
+    /// As [`RequestError`] says, each time with whether a write may still take effect.
+    pub fn execute(&self, command: Command, level: Level) -> Result<Outcome, RequestError> {
+        self.inner.engine.execute(self.node, command, level)
+    }
+
+    /// What this node holds for a key, without asking the others: a read at level `One`.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn read_local(&self, key: &[u8]) -> Result<Option<Bytes>, RequestError> {
+        let engine = &self.inner.engine;
+        let read = engine.look(engine.cell(self.node), |p| p.read_local(key));
+        read.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+    }
+
+    /// A snapshot of what this node holds, for scans. Constant time; while it is kept, the node's
+    /// writes copy the parts of the map that they change.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn snapshot(&self) -> Result<CausalMap<Bytes, StoredCell>, RequestError> {
+        let engine = &self.inner.engine;
+        let snapshot = engine.look(engine.cell(self.node), |p| {
+            p.read_local(b"").map(|_| p.replica().map().clone())
+        });
+        snapshot.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+    }
+}
+
+impl fmt::Debug for NodeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeHandle({})", self.node)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.engine.background().stop();
+        if let Some(thread) = self.background.take() {
+            // A panic there has failed a node, and been reported by the panic hook.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The thread that moves bulk and drives timeouts.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::builder::ClusterError;
+use super::cell::{Delivery, lock};
+use super::engine::{Engine, Work};
+
+/// Messages that may wait for the thread. More are lost, as on a network, and sent again.
+const MAX_QUEUE: usize = 1 << 16;
+
+/// Longest and shortest time between two looks at the deadlines.
+const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How long a thread that waits for progress sleeps at most before it looks again: not all progress is
+/// made by the background thread.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What the background thread is given to do.
+#[derive(Debug, Default)]
+pub(super) struct Background {
+    queue: Mutex<Queue>,
+    /// There is something to do.
+    work: Condvar,
+    /// Something was done.
+    progress: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    deliveries: VecDeque<Delivery>,
+    stops: bool,
+}
+
+/// What the thread does next.
+enum Next {
+    Deliver(Delivery),
+    Tick,
+    Stop,
+}
+
+impl Background {
+    /// Gives the thread a message to deliver.
+    pub(super) fn push(&self, delivery: Delivery) {
+        let mut queue = lock(&self.queue);
+        if queue.deliveries.len() < MAX_QUEUE {
+            queue.deliveries.push_back(delivery);
+        }
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        lock(&self.queue).stops = true;
+        self.work.notify_all();
+    }
+
+    /// Waits until something has been done, or a moment has passed.
+    pub(super) fn wait_for_progress(&self, limit: Duration) {
+        let queue = lock(&self.queue);
+        let _woken = self.progress.wait_timeout(queue, limit.min(LOOK_AGAIN));
+    }
+
+    fn next(&self, tick_at: Instant) -> Next {
+        let mut queue = lock(&self.queue);
+        loop {
+            if queue.stops {
+                return Next::Stop;
+            }
+            let left = tick_at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Tick;
+            }
+            if let Some(delivery) = queue.deliveries.pop_front() {
+                return Next::Deliver(delivery);
+            }
+            self.progress.notify_all();
+            let woken = self.work.wait_timeout(queue, left);
+            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Starts the thread; it ends on [`Background::stop`].
+pub(super) fn spawn(engine: &Arc<Engine>) -> Result<JoinHandle<()>, ClusterError> {
+    let engine = Arc::clone(engine);
+    std::thread::Builder::new()
+        .name("replica-background".into())
+        .spawn(move || work(&engine))
+        .map_err(|e| ClusterError::Thread(e.to_string()))
+}
+
+fn work(engine: &Engine) {
+    let every = tick_length(engine);
+    let mut tick_at = Instant::now() + every;
+    loop {
+        match engine.background().next(tick_at) {
+            Next::Stop => return,
+            Next::Deliver(delivery) => guard(|| {
+                let mut work = Work::default();
+                engine.deliver(delivery, &mut work);
+                engine.run(&mut work);
+            }),
+            Next::Tick => {
+                tick_at = Instant::now() + every;
+                guard(|| engine.read_clock());
+                for cell in engine.cells() {
+                    guard(|| engine.tick(cell));
+                }
+                guard(|| engine.announce_failures());
+            }
+        }
+    }
+}
+
+/// Goes on after a panic, which has failed the node that it happened in and no other.
+fn guard(work: impl FnOnce()) {
+    let _panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+}
+
+/// Several times within the shortest interval that anyone waits for.
+fn tick_length(engine: &Engine) -> Duration {
+    let intervals = engine.cells().iter().map(|cell| {
+        let config = &cell.config;
+        let interval = config.resend_ms.min(config.sync_interval_ms);
+        interval.min(config.request_timeout_ms)
+    });
+    let shortest = intervals.min().unwrap_or(u64::MAX);
+    Duration::from_millis(shortest / 4).clamp(TICK.0, TICK.1)
+}

@@ -1,0 +1,134 @@
+//! Answers that come on another thread than the one that asked.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::cell::lock;
+use crate::{Outcome, RequestError, RequestId};
+
+/// The answer to a request.
+pub(super) type Answer = Result<Outcome, RequestError>;
+
+/// How often a waiting thread gives way before it sleeps: whoever holds the answer's message is at work
+/// on another core most of the time.
+const YIELDS: usize = 32;
+
+/// The requests to one node that are answered by another thread than the one that asks.
+///
+/// Most requests are answered on the thread that made them and never come here. Of the two threads that
+/// meet over the others either may come first.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    entries: Mutex<BTreeMap<RequestId, Entry>>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    /// A thread waits for the answer.
+    Asked(Arc<Slot>),
+    /// The answer came first.
+    Answered(Answer),
+    /// The thread has given up; the answer will be dropped.
+    Abandoned,
+}
+
+/// Where an answer is put.
+#[derive(Debug, Default)]
+struct Slot {
+    answer: Mutex<Option<Answer>>,
+    filled: Condvar,
+}
+
+/// A thread's place among those that wait.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// The answer is there.
+    Answered(Answer),
+    /// It has to be waited for.
+    Waits(WaitingPlace),
+}
+
+/// A place where an answer is waited for.
+#[derive(Debug)]
+pub(super) struct WaitingPlace {
+    request: RequestId,
+    slot: Arc<Slot>,
+}
+
+impl Waiting {
+    /// Registers the asking thread.
+    pub(super) fn register(&self, request: RequestId) -> Place {
+        let mut entries = lock(&self.entries);
+        if let Some(Entry::Answered(answer)) = entries.remove(&request) {
+            return Place::Answered(answer);
+        }
+        let slot = Arc::<Slot>::default();
+        entries.insert(request, Entry::Asked(Arc::clone(&slot)));
+        Place::Waits(WaitingPlace { request, slot })
+    }
+
+    /// Waits for the answer; `None` if it has not come within `timeout`.
+    pub(super) fn wait(&self, place: &WaitingPlace, timeout: Duration) -> Option<Answer> {
+        for _ in 0..YIELDS {
+            std::thread::yield_now();
+            if let Some(answer) = lock(&place.slot.answer).take() {
+                return Some(answer);
+            }
+        }
+        let start = Instant::now();
+        let mut answer = lock(&place.slot.answer);
+        while answer.is_none() {
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                drop(answer);
+                return self.abandon(place);
+            }
+            let woken = place.slot.filled.wait_timeout(answer, left);
+            answer = woken.unwrap_or_else(|e| e.into_inner()).0;
+        }
+        answer.take()
+    }
+
+    /// Gives an answer to the thread that waits for it, or will.
+    pub(super) fn answer(&self, request: RequestId, answer: Answer) {
+        let mut entries = lock(&self.entries);
+        match entries.remove(&request) {
+            Some(Entry::Asked(slot)) => {
+                // Still under the lock of the entries, or a thread that gives up in this moment would
+                // find neither its entry nor its answer.
+                *lock(&slot.answer) = Some(answer);
+                slot.filled.notify_one();
+            }
+            None => {
+                entries.insert(request, Entry::Answered(answer));
+            }
+            // The thread has given up, or, which requests rule out, was answered before.
+            Some(Entry::Abandoned | Entry::Answered(_)) => {}
+        }
+    }
+
+    /// Answers every thread that waits: the node behind them is gone.
+    pub(super) fn answer_all(&self, answer: &Answer) {
+        let asked: Vec<RequestId> = {
+            let entries = lock(&self.entries);
+            let asked = entries.iter();
+            let asked = asked.filter(|(_, entry)| matches!(entry, Entry::Asked(_)));
+            asked.map(|(request, _)| *request).collect()
+        };
+        for request in asked {
+            self.answer(request, answer.clone());
+        }
+    }
+
+    /// Gives up; returns the answer after all if it came in this moment.
+    fn abandon(&self, place: &WaitingPlace) -> Option<Answer> {
+        let mut entries = lock(&self.entries);
+        if matches!(entries.get(&place.request), Some(Entry::Asked(_))) {
+            entries.insert(place.request, Entry::Abandoned);
+            return None;
+        }
+        drop(entries);
+        lock(&place.slot.answer).take()
+    }
+}
