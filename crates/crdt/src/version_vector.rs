@@ -212,8 +212,8 @@ mod wire {
 
     impl<'de> Deserialize<'de> for VersionVector {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let entries: smallvec::SmallVec<[(ReplicaId, u64); super::INLINE]> =
-                Deserialize::deserialize(deserializer)?;
+            // Not into a `SmallVec`, which reserves whatever length the input announces.
+            let entries: Vec<(ReplicaId, u64)> = Deserialize::deserialize(deserializer)?;
             if entries.windows(2).any(|w| w[0].0 >= w[1].0) {
                 return Err(serde::de::Error::custom(InvalidBytes::Unsorted(
                     "version vector",
@@ -222,7 +222,9 @@ mod wire {
             if entries.iter().any(|e| e.1 == 0) {
                 return Err(serde::de::Error::custom(InvalidBytes::ZeroCounter));
             }
-            Ok(Self { entries })
+            Ok(Self {
+                entries: entries.into_iter().collect(),
+            })
         }
     }
 }

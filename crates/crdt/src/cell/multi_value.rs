@@ -38,7 +38,7 @@ use crate::{Dot, InvalidBytes, Knows, Timestamp};
 /// assert_eq!(left.values().collect::<Vec<_>>(), [&"tea", &"coffee"]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct MvCell<V> {
     siblings: SmallVec<[(Dot, V); 1]>,
@@ -135,5 +135,29 @@ impl<V: Clone + Ord + Debug + Hash> Cell for MvCell<V> {
             return Err(InvalidBytes::Unsorted("siblings"));
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::MvCell;
+    use crate::{Cell, Dot};
+    use serde::{Deserialize, Deserializer};
+    use std::fmt::Debug;
+    use std::hash::Hash;
+
+    impl<'de, V> Deserialize<'de> for MvCell<V>
+    where
+        V: Clone + Ord + Debug + Hash + Deserialize<'de>,
+    {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            // Not into a `SmallVec`, which reserves whatever length the input announces.
+            let siblings: Vec<(Dot, V)> = Deserialize::deserialize(deserializer)?;
+            let cell = Self {
+                siblings: siblings.into_iter().collect(),
+            };
+            cell.validate().map_err(serde::de::Error::custom)?;
+            Ok(cell)
+        }
     }
 }

@@ -245,7 +245,8 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
                 let covered = dots.clone();
                 self.listing(key.clone(), covered, |known| {
                     Arc::new(if all_named {
-                        Self::claim_beyond(known, &shared, &dots)
+                        let live = self.map.get(key).into_iter().flat_map(|cell| cell.dots());
+                        Self::claim_beyond(known, &shared, dots.iter().copied().chain(live))
                     } else {
                         known.to_context()
                     })
@@ -378,10 +379,16 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     }
 
     /// A claim that holds the same events of the key as `known`, and of other keys only what the peer
-    /// has shown (`shared`): the peer then needs no exception for it.
-    fn claim_beyond(known: Known<'_>, shared: &CausalContext, dots: &[Dot]) -> CausalContext {
+    /// has shown (`shared`): the peer then needs no exception for it. `dots` are the missing and the live
+    /// events of the key; the live ones are among the others unless a peer has lied about which key an
+    /// event touched.
+    fn claim_beyond(
+        known: Known<'_>,
+        shared: &CausalContext,
+        dots: impl Iterator<Item = Dot>,
+    ) -> CausalContext {
         let mut claim = shared.clone();
-        claim.extend(dots.iter().copied());
+        claim.extend(dots);
         if let Some(beyond) = known.beyond() {
             claim.join(beyond);
         }

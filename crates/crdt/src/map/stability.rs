@@ -23,7 +23,7 @@ use crate::{CausalContext, Lattice, ReplicaId, Timestamp};
 /// assert!(view.is_fenced(0, ReplicaId(10)), "the dead incarnation is refused");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct OwnerView {
     positions: BTreeMap<u32, BTreeSet<ReplicaId>>,
 }
@@ -179,6 +179,29 @@ impl Horizon {
     /// Tombstones up to and including this time may go.
     pub const fn time(&self) -> Timestamp {
         self.time
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::OwnerView;
+    use crate::{InvalidBytes, ReplicaId};
+    use serde::{Deserialize, Deserializer};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    impl<'de> Deserialize<'de> for OwnerView {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            #[derive(Deserialize)]
+            struct Wire {
+                positions: BTreeMap<u32, BTreeSet<ReplicaId>>,
+            }
+            let Wire { positions } = Wire::deserialize(deserializer)?;
+            if positions.values().any(BTreeSet::is_empty) {
+                let error = InvalidBytes::Empty("a position of an owner view");
+                return Err(serde::de::Error::custom(error));
+            }
+            Ok(Self { positions })
+        }
     }
 }
 

@@ -1,0 +1,21 @@
+//! The causal map against a naive model that keeps every event.
+//!
+//! A [`Script`] is data: property tests, quickcheck, the fuzzer and the replay of its corpus all make
+//! scripts, and one executor, [`run`], plays them in a [`World`] of two to four replicas over a network
+//! that loses, repeats and reorders, with trimmed logs, cut answers, chunked transfers, read repairs and
+//! tombstone purges. After every step the replica that changed is checked against the model
+//! (invariants I1, I3, I4 and I5 of the map); at the end all replicas must have converged.
+//!
+//! Everything here sees the public interface of `crdt` only.
+
+mod check;
+mod fuzz;
+mod kind;
+mod script;
+mod settle;
+mod world;
+
+pub use fuzz::{join_decoded, map_script};
+pub use kind::{Content, Event, KEYS, Key, Kind, Lww, Mv, Value};
+pub use script::{Op, Script, Setup};
+pub use world::{Probes, World, run};
