@@ -55,7 +55,7 @@ pub struct Partition {
     random: u64,
     next_tick_ms: u64,
     /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
-    asked_chunk: Option<(u64, crdt::Cut<Bytes>)>,
+    asked_chunk: Option<(u64, Cut<Bytes>)>,
     now: Now,
     counters: Counters,
 }

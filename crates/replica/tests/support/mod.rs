@@ -163,7 +163,7 @@ impl Bench {
         self.requests += 1;
         let id = self.requests;
         self.feed(node, |p, now| {
-            p.handle_request(RequestId(id), command, level, now)
+            p.handle_request(RequestId(id), command, level, now);
         });
         id
     }
@@ -260,7 +260,7 @@ impl Bench {
     pub(crate) fn arrive(&mut self, flight: Flight) {
         let from = NodeId(flight.from);
         self.feed(flight.to, |p, now| {
-            p.handle_message(from, flight.envelope, now)
+            p.handle_message(from, flight.envelope, now);
         });
     }
 
