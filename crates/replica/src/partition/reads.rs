@@ -154,7 +154,10 @@ impl Partition {
             return;
         };
         // An owner that has been told holds what is live here, as far as this read is concerned.
-        let diverged = pending.answers.iter_mut().filter(|(_, held)| **held != live);
+        let diverged = pending
+            .answers
+            .iter_mut()
+            .filter(|(_, held)| **held != live);
         let diverged: Vec<NodeId> = diverged
             .map(|(node, held)| {
                 *held = live;
