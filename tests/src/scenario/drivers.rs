@@ -177,11 +177,9 @@ impl Simulated {
         let up = self.simulation.node_ids();
         let mut up = up.filter_map(|node| self.simulation.partition(node));
         let Some(first) = up.next() else { return false };
-        let is_quiet = |p: &Partition| {
-            p.state() == State::Up && p.replica().knowledge().exception_count() == 0
-        };
-        is_quiet(first)
-            && up.all(|p| is_quiet(p) && p.replica().knowledge() == first.replica().knowledge())
+        let is_up = |p: &Partition| p.state() == State::Up;
+        is_up(first)
+            && up.all(|p| is_up(p) && p.replica().knowledge() == first.replica().knowledge())
     }
 }
 

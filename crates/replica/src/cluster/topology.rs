@@ -131,7 +131,9 @@ impl Engine {
         cells.map(|cell| cell.look().partition.is_some()).collect()
     }
 
-    /// Whether all nodes that have not failed serve and know the same.
+    /// Whether all nodes that have not failed serve and know the same of every key. Exceptions may
+    /// remain: of an event that only a lost incarnation held, others may know that it is obsolete for
+    /// some keys, and nobody can tell them of the rest.
     pub(super) fn is_settled(&self) -> bool {
         let mut all = self.cells().iter().filter_map(|cell| {
             self.look(cell, |partition| {
@@ -142,8 +144,7 @@ impl Engine {
         let Some((State::Up, first)) = all.next() else {
             return false;
         };
-        first.exception_count() == 0
-            && all.all(|(state, knowledge)| state == State::Up && knowledge == first)
+        all.all(|(state, knowledge)| state == State::Up && knowledge == first)
     }
 
     fn input(&self, cell: &NodeCell, feed: impl FnOnce(&mut Partition, crate::Now)) {
