@@ -179,13 +179,26 @@ fn an_unreconciled_acknowledgement() {
     assert!(bench.is_written(first));
     bench.lose_all();
     bench.lose_data(B);
-    bench.run(|f| f.goes(B, C) || f.goes(C, B));
+    // B takes an identity, and what it asks the others for w1 is lost.
+    bench.run(|f| f.kind().starts_with("hello"));
+    assert!(bench.node(B).incarnation().is_some());
+    bench.lose_all();
     let second = bench.put(C, "k", "w2");
-    bench.talk(&[B, C]);
+    bench.deliver(|f| f.goes(C, B));
+    assert!(!bench.is_up(B));
+    assert_eq!(bench.shows(B, "k"), Some("w2"), "joined");
+    assert!(
+        !bench.bag.iter().any(|f| f.from == B),
+        "and nothing is said of it"
+    );
+    bench.run(|f| f.among(&[B, C]) && !f.kind().starts_with("sync"));
     assert!(
         !bench.is_written(second),
         "the new B has lost w1 and must not acknowledge w2"
     );
+    bench.lose_all();
+    bench.talk(&[A, B, C]);
+    assert_eq!(bench.shows(C, "k"), Some("w1"), "w2 was minted below it");
     bench.talk(&[A, B, C]);
     let third = bench.put(C, "k", "w3");
     bench.run(|_| true);
