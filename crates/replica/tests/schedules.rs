@@ -89,21 +89,37 @@ fn a_late_write_between_two_chunks() {
 
 #[test]
 fn a_late_write_between_a_read_repair_and_the_next_sync() {
-    let mut bench = Bench::new(3, |_| ());
-    let late = a_forgotten_delete(&mut bench);
-    bench.write_one(C, "k", Some("w"));
-    bench.lose_all();
-    // A reads w at C, and C learns by the repair that A knows more of k than its base says.
-    let read = bench.get(C, "k");
-    bench.run(|f| f.among(&[A, C]));
-    assert_eq!(bench.read(read), Some("w"));
-    bench.arrive(late);
-    assert_eq!(bench.shows(C, "k"), bench.shows(A, "k"));
-    assert_eq!(
-        bench.settled("k"),
-        Some("w"),
-        "w was written above the delete"
-    );
+    // A's absence comes to C as the repair after a read of A's, or as the answer to a read of C's.
+    for reader in [A, C] {
+        let mut bench = Bench::new(3, |_| ());
+        // C still holds what v replaced: two that both hold nothing have nothing to repair.
+        bench.write_one(C, "k", Some("u"));
+        bench.run(|_| true);
+        let late = a_forgotten_delete(&mut bench);
+        let v = bench.live(B, "k").expect("B has seen no delete");
+        assert_eq!(bench.shows(C, "k"), Some("u"));
+        let read = bench.get(reader, "k");
+        bench.run(|f| f.among(&[A, C]));
+        bench.lose_all();
+        assert_eq!(bench.read(read), None);
+        assert_eq!(bench.live(C, "k"), None, "repaired");
+        assert!(
+            !bench.node(C).replica().knowledge().base().contains(v),
+            "C has heard of v for this key alone"
+        );
+        bench.arrive(late);
+        assert_eq!(
+            bench.shows(C, "k"),
+            None,
+            "the absence covers v, read by {reader}"
+        );
+        assert!(bench.node(C).replica().knowledge().exception_count() > 0);
+        assert_eq!(bench.settled("k"), None);
+        for node in [A, B, C] {
+            let knowledge = bench.node(node).replica().knowledge();
+            assert_eq!(knowledge.exception_count(), 0, "at {node}");
+        }
+    }
 }
 
 #[test]
