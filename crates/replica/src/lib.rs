@@ -46,6 +46,7 @@
 //! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
 //! | to bring back a node that lost its data | [`Partition::recover`] |
 //! | to look at a node, and compare two | [`Status`], [`Counters`], [`checksum()`] |
+//! | a cluster inside my own program | [`Cluster`]; [`MajorityStore`] for strings |
 //! | to test under faults that replay from a seed | [`sim`] |
 //!
 //! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
