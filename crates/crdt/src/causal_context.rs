@@ -18,6 +18,7 @@ pub trait Knows {
 
 /// A run of consecutive events of one replica, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DotRange {
     /// The writer.
     pub replica: ReplicaId,

@@ -71,67 +71,24 @@ pub trait Storage: Send + fmt::Debug {
 }
 
 /// Storage in memory, for tests and simulations. What was committed survives as long as the value.
-///
-/// With [`lose_unsynced`](Self::lose_unsynced) it shows what loss of power does to a store that does
-/// not sync: commits stay in a volatile tail until [`sync`](Self::sync).
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStorage {
-    durable: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-    tail: Vec<WriteBatch>,
-    syncs_late: bool,
-    refuses: bool,
-}
-
-impl MemoryStorage {
-    /// Storage that breaks the contract: a commit is durable only after [`sync`](Self::sync).
-    pub fn syncing_late() -> Self {
-        Self {
-            syncs_late: true,
-            ..Self::default()
-        }
-    }
-
-    /// Makes every commit so far durable.
-    pub fn sync(&mut self) {
-        for batch in std::mem::take(&mut self.tail) {
-            self.apply(&batch);
-        }
-    }
-
-    /// What a loss of power does: commits that were not synced are gone.
-    pub fn lose_unsynced(&mut self) {
-        self.tail.clear();
-    }
-
-    /// Makes every later commit fail, as a full or broken disk would, or succeed again.
-    pub const fn set_refuses(&mut self, refuses: bool) {
-        self.refuses = refuses;
-    }
-
-    fn apply(&mut self, batch: &WriteBatch) {
-        for (table, key, value) in &batch.changes {
-            match value {
-                Some(value) => self.durable.insert((*table, key.clone()), value.clone()),
-                None => self.durable.remove(&(*table, key.clone())),
-            };
-        }
-    }
+    entries: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
 }
 
 impl Storage for MemoryStorage {
     fn commit(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
-        if self.refuses {
-            return Err(StorageError::new("commit", "the storage refuses to write"));
-        }
-        match self.syncs_late {
-            true => self.tail.push(batch.clone()),
-            false => self.apply(batch),
+        for (table, key, value) in &batch.changes {
+            match value {
+                Some(value) => self.entries.insert((*table, key.clone()), value.clone()),
+                None => self.entries.remove(&(*table, key.clone())),
+            };
         }
         Ok(())
     }
 
     fn scan(&self, table: Table, visit: &mut Visitor<'_>) -> Result<(), StorageError> {
-        let entries = self.durable.range((table, Vec::new())..);
+        let entries = self.entries.range((table, Vec::new())..);
         for ((_, key), value) in entries.take_while(|((t, _), _)| *t == table) {
             visit(key, value)?;
         }

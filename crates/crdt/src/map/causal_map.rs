@@ -68,6 +68,7 @@ pub struct CausalMap<K, C> {
 
 /// What joining a listing changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Joined<K> {
     /// Keys whose cells changed.
     pub changed: SmallVec<[K; 1]>,

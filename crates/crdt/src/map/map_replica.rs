@@ -19,6 +19,9 @@ use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows, Lattice, ReplicaId, T
 /// Two replicas converge by exchanging [`Listing`]s, whatever is lost, repeated or reordered on the
 /// way. The example of [`CausalMap`] shows a conflict.
 ///
+/// It is not serialisable as a whole: a copy that wrote under the same identity would give its dots to
+/// two events. Store its map's entries, its knowledge and its log, and [`restore`](Self::restore) it.
+///
 /// **Cost.** A write is logarithmic; [`delta_since`](Self::delta_since) is proportional to what the
 /// peer lacks; a purge to what it forgets.
 #[derive(Clone)]
@@ -31,6 +34,14 @@ pub struct MapReplica<K, C> {
 
 /// A write that was made locally.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "K: serde::Serialize, C: serde::Serialize",
+        deserialize = "K: Ord + serde::Deserialize<'de>, C: Cell + serde::Deserialize<'de>"
+    ))
+)]
 #[must_use = "the listing must reach the other replicas"]
 pub struct Written<K, C> {
     /// The new event.
@@ -41,6 +52,7 @@ pub struct Written<K, C> {
 
 /// How much an answer may hold. It always holds at least one listing, so that it makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Budget {
     /// Events covered, or keys listed.
     pub events: usize,
@@ -50,6 +62,14 @@ pub struct Budget {
 
 /// The answer to a peer that has shown its knowledge.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "K: serde::Serialize, C: serde::Serialize",
+        deserialize = "K: Ord + serde::Deserialize<'de>, C: Cell + serde::Deserialize<'de>"
+    ))
+)]
 pub struct Delta<K, C> {
     /// What the peer lacks, or the first part of it.
     pub listings: Vec<Listing<K, C>>,
@@ -64,6 +84,14 @@ pub struct Truncated;
 
 /// A part of a full transfer.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "K: serde::Serialize, C: serde::Serialize",
+        deserialize = "K: Ord + serde::Deserialize<'de>, C: Cell + serde::Deserialize<'de>"
+    ))
+)]
 pub struct TransferChunk<K, C> {
     /// Listings that tile the key space from where the chunk was asked for.
     pub listings: Vec<Listing<K, C>>,

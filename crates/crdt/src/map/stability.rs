@@ -168,7 +168,7 @@ impl PartialOrd for Promises {
 
 /// A proof that no write with a timestamp up to its time can still be unseen: without one, tombstones
 /// cannot be forgotten. Only [`Promises::horizon`] makes one. Age alone is never a reason: that is how
-/// deleted data comes back in stores with a grace period.
+/// deleted data comes back in stores with a grace period. It is not serialisable: bytes prove nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[must_use = "tombstones stay until they are purged with the horizon"]
 pub struct Horizon {

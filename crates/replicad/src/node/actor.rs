@@ -337,3 +337,118 @@ fn size(input: &Input) -> usize {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use replica::{Config, Table, Visitor, WriteBatch};
+    use std::sync::Mutex;
+
+    /// What happened, in order.
+    #[derive(Debug, Clone, Default)]
+    struct Diary(Arc<Mutex<Vec<&'static str>>>);
+
+    impl Diary {
+        fn note(&self, what: &'static str) {
+            self.0.lock().expect("not poisoned").push(what);
+        }
+
+        fn entries(&self) -> Vec<&'static str> {
+            self.0.lock().expect("not poisoned").clone()
+        }
+    }
+
+    /// A store that takes its time, and can refuse.
+    #[derive(Debug)]
+    struct Slow {
+        diary: Diary,
+        refuses: bool,
+    }
+
+    impl Storage for Slow {
+        fn commit(&mut self, _: &WriteBatch) -> Result<(), StorageError> {
+            self.diary.note("commit starts");
+            std::thread::sleep(Duration::from_millis(20));
+            self.diary.note("commit ends");
+            match self.refuses {
+                true => Err(StorageError::new("commit", "no space left")),
+                false => Ok(()),
+            }
+        }
+
+        fn scan(&self, _: Table, _: &mut Visitor<'_>) -> Result<(), StorageError> {
+            Ok(())
+        }
+    }
+
+    impl Router for Diary {
+        fn deliver(&self, _: NodeId, to: NodeId, _: Envelope) {
+            if to == NodeId(2) {
+                self.note("message");
+            }
+        }
+    }
+
+    fn start(refuses: bool) -> (Diary, Mailbox, std::thread::JoinHandle<()>) {
+        let (diary, started) = (Diary::default(), Instant::now());
+        let config = Config {
+            durable: true,
+            sync_interval_ms: 60_000,
+            ..Config::new(NodeId(1), 3)
+        };
+        let partition = Partition::bootstrap(config, 1, now(started)).expect("valid");
+        let storage = Slow {
+            diary: diary.clone(),
+            refuses,
+        };
+        let router = Arc::new(diary.clone());
+        let (actor, mailbox) = Actor::new(partition, Box::new(storage), router, started);
+        (diary, mailbox, std::thread::spawn(move || actor.run()))
+    }
+
+    fn put(key: &'static str) -> Command {
+        Command::Put {
+            key: Bytes::from_static(key.as_bytes()),
+            value: Bytes::from_static(b"v"),
+        }
+    }
+
+    #[test]
+    fn nothing_is_released_before_it_is_durable_and_one_commit_serves_all_that_waited() {
+        let (diary, mailbox, thread) = start(false);
+        let _first = mailbox.submit(put("a"));
+        std::thread::sleep(Duration::from_millis(5));
+        // These arrive while the first commit is under way.
+        let _others: Vec<_> = ["b", "c", "d"].map(|key| mailbox.submit(put(key))).into();
+        mailbox.insist(Input::Stop);
+        thread.join().expect("the actor ends");
+        let entries = diary.entries();
+        let commits = entries.iter().filter(|e| **e == "commit ends").count();
+        assert_eq!(entries.iter().filter(|e| **e == "message").count(), 4);
+        assert!(commits < 4, "four writes, {commits} commits: {entries:?}");
+        assert_eq!(entries[..2], ["commit starts", "commit ends"]);
+        let inside = entries
+            .windows(2)
+            .any(|w| w == ["commit starts", "message"]);
+        assert!(!inside, "a message left during a commit: {entries:?}");
+    }
+
+    #[test]
+    fn a_refused_commit_releases_nothing_and_tells_the_clients() {
+        let (diary, mailbox, thread) = start(true);
+        let outcome = mailbox.submit(put("a")).blocking_recv().expect("an answer");
+        assert!(
+            matches!(outcome, Err(RequestError::StorageFailed { .. })),
+            "{outcome:?}"
+        );
+        let after = mailbox.submit(put("b")).blocking_recv().expect("an answer");
+        assert!(
+            matches!(after, Err(RequestError::StorageFailed { .. })),
+            "{after:?}"
+        );
+        mailbox.insist(Input::Stop);
+        thread.join().expect("the actor ends");
+        assert!(!diary.entries().contains(&"message"));
+    }
+}
