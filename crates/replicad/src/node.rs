@@ -4,6 +4,7 @@
 mod actor;
 mod cluster;
 mod data_dir;
+mod local_node;
 mod redb_storage;
 
 pub use cluster::{LocalCluster, StartError};

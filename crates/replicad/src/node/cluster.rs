@@ -1,25 +1,18 @@
 //! A whole cluster in this process: one actor for each node, messages through their inboxes.
 
-use bytes::Bytes;
-use replica::{
-    ClockKind, Command, Config, ConfigError, Envelope, NodeId, Partition, RequestError,
-    StorageError, checksum,
-};
+use replica::{ClockKind, Config, ConfigError, Envelope, NodeId, Partition, StorageError};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
-use tokio::sync::oneshot;
 
 use super::actor::{Actor, Input, Mailbox, Router, now};
 use super::data_dir::{DataDir, DataDirError};
+use super::local_node::LocalNode;
 use super::redb_storage::RedbStorage;
-use crate::backend::{
-    AdminError, Backend, BoxFuture, ClusterStatus, Lack, NodeInfo, NodeState, NodeStatus,
-    PendingOutcome,
-};
+use crate::backend::{AdminError, Backend, NodeState};
 use crate::limits::Limits;
 
 /// How far ahead of a node's physical clock a timestamp may lie, in milliseconds: more than clocks
@@ -72,27 +65,21 @@ pub struct LocalCluster {
     was_new: bool,
 }
 
-struct Shared {
-    dir: DataDir,
-    limits: Limits,
-    nodes: u32,
+pub(super) struct Shared {
+    pub(super) dir: DataDir,
+    pub(super) limits: Limits,
+    pub(super) nodes: u32,
     first_port: u16,
-    started: Instant,
-    inboxes: Arc<Inboxes>,
+    pub(super) started: Instant,
+    pub(super) inboxes: Arc<Inboxes>,
     /// The threads; locked for as long as a node is taken down or brought back.
     threads: Mutex<BTreeMap<NodeId, JoinHandle<()>>>,
 }
 
 /// The mailboxes of the nodes that run.
 #[derive(Default)]
-struct Inboxes {
+pub(super) struct Inboxes {
     mailboxes: RwLock<BTreeMap<NodeId, Mailbox>>,
-}
-
-/// One node of a cluster, as its front end sees it.
-struct LocalNode {
-    shared: Arc<Shared>,
-    node: NodeId,
 }
 
 impl LocalCluster {
@@ -135,10 +122,7 @@ impl LocalCluster {
 
     /// One node, for its front end.
     pub fn node(&self, node: NodeId) -> Arc<dyn Backend> {
-        Arc::new(LocalNode {
-            shared: Arc::clone(&self.shared),
-            node,
-        })
+        Arc::new(LocalNode::new(Arc::clone(&self.shared), node))
     }
 
     /// Stops every node; what they have acknowledged is durable.
@@ -201,11 +185,11 @@ impl LocalCluster {
 }
 
 impl Shared {
-    fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         (1..=self.nodes).map(NodeId)
     }
 
-    fn config(&self, node: NodeId) -> Config {
+    pub(super) fn config(&self, node: NodeId) -> Config {
         Config {
             clock: ClockKind::Hybrid {
                 drift_bound_ms: DRIFT_BOUND_MS,
@@ -298,7 +282,7 @@ impl Shared {
         }
     }
 
-    fn state(&self, node: NodeId) -> NodeState {
+    pub(super) fn state(&self, node: NodeId) -> NodeState {
         self.inboxes
             .get(node)
             .map_or(NodeState::Failed, |mailbox| mailbox.state())
@@ -314,7 +298,7 @@ impl Shared {
         }
     }
 
-    fn fail(&self, node: NodeId) -> Result<(), AdminError> {
+    pub(super) fn fail(&self, node: NodeId) -> Result<(), AdminError> {
         self.check_known(node)?;
         let mut threads = lock(&self.threads);
         if self.dir.is_failed(node) {
@@ -326,7 +310,7 @@ impl Shared {
         self.dir.remove_store(node).map_err(other)
     }
 
-    fn recover(&self, node: NodeId, accept_loss: bool) -> Result<(), AdminError> {
+    pub(super) fn recover(&self, node: NodeId, accept_loss: bool) -> Result<(), AdminError> {
         self.check_known(node)?;
         let mut threads = lock(&self.threads);
         if !self.dir.is_failed(node) {
@@ -375,162 +359,14 @@ impl Shared {
         }
     }
 
-    async fn node_status(&self, node: NodeId) -> Option<NodeStatus> {
-        let address = format!("127.0.0.1:{}", self.port(node));
-        let answer = self
-            .inboxes
-            .get(node)?
-            .inspect(|partition| (partition.status(), partition.replica().map().clone()));
-        let (status, map) = answer.await.ok()?;
-        // Hashing every entry takes a while: not on a thread that serves clients.
-        let sum = tokio::task::spawn_blocking(move || checksum(&map))
-            .await
-            .ok()?;
-        let lacks = status.lacks.iter().filter(|(_, events)| *events > 0);
-        Some(NodeStatus {
-            node,
-            address,
-            state: self.state(node),
-            incarnation: status
-                .incarnation
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
-            keys: status.entries - status.tombstones,
-            tombstones: status.tombstones,
-            context: status.context.to_string(),
-            exceptions: status.exceptions,
-            log_entries: status.log_events,
-            lacks: lacks
-                .map(|(from, events)| Lack {
-                    from: *from,
-                    events: *events,
-                })
-                .collect(),
-            checksum: Some(format!("{sum:032x}")),
-        })
-    }
-
-    fn failed_status(&self, node: NodeId) -> NodeStatus {
-        NodeStatus {
-            node,
-            address: format!("127.0.0.1:{}", self.port(node)),
-            state: NodeState::Failed,
-            incarnation: String::new(),
-            keys: 0,
-            tombstones: 0,
-            context: String::new(),
-            exceptions: 0,
-            log_entries: 0,
-            lacks: Vec::new(),
-            checksum: None,
-        }
-    }
-
-    fn port(&self, node: NodeId) -> u16 {
+    pub(super) fn port(&self, node: NodeId) -> u16 {
         let offset = u16::try_from(node.0 - 1).unwrap_or(u16::MAX);
         self.first_port.saturating_add(offset)
     }
 }
 
-impl Backend for LocalNode {
-    fn submit(&self, command: Command) -> PendingOutcome {
-        match self.shared.inboxes.get(self.node) {
-            Some(mailbox) => mailbox.submit(command),
-            None => {
-                let (reply, outcome) = oneshot::channel();
-                let _gone = reply.send(Err(RequestError::NodeFailed(self.node)));
-                outcome
-            }
-        }
-    }
-
-    fn scan(
-        &self,
-        after: Option<Bytes>,
-        limit: usize,
-    ) -> BoxFuture<Result<Vec<Bytes>, RequestError>> {
-        let node = self.node;
-        let page = self.shared.inboxes.get(node).map(|mailbox| {
-            mailbox.inspect(move |partition| partition.scan_local(after.as_ref(), limit))
-        });
-        Box::pin(async move {
-            let stopped = Err(RequestError::NodeFailed(node));
-            match page {
-                Some(page) => page.await.unwrap_or(stopped),
-                None => stopped,
-            }
-        })
-    }
-
-    fn key_count(&self) -> Result<usize, RequestError> {
-        match self.shared.inboxes.get(self.node) {
-            Some(mailbox) if mailbox.state() == NodeState::Up => Ok(mailbox.keys()),
-            Some(mailbox) if mailbox.state() == NodeState::Recovering => {
-                let needed = self.shared.config(self.node).sources_needed();
-                Err(RequestError::Recovering {
-                    node: self.node,
-                    reconciled: 0,
-                    needed,
-                })
-            }
-            _ => Err(RequestError::NodeFailed(self.node)),
-        }
-    }
-
-    fn info(&self) -> NodeInfo {
-        let quorum = self.shared.config(self.node).quorum();
-        NodeInfo {
-            node: self.node,
-            port: self.shared.port(self.node),
-            state: self.shared.state(self.node),
-            keys: self
-                .shared
-                .inboxes
-                .get(self.node)
-                .map_or(0, |mailbox| mailbox.keys()),
-            nodes: self.shared.nodes as usize,
-            write_quorum: quorum,
-            read_quorum: quorum,
-            uptime: self.shared.started.elapsed(),
-        }
-    }
-
-    fn limits(&self) -> &Limits {
-        &self.shared.limits
-    }
-
-    fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>> {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            let quorum = shared.config(NodeId(1)).quorum();
-            let mut nodes = Vec::new();
-            for node in shared.ids() {
-                let status = shared.node_status(node).await;
-                nodes.push(status.unwrap_or_else(|| shared.failed_status(node)));
-            }
-            Ok(ClusterStatus {
-                version: env!("CARGO_PKG_VERSION").into(),
-                data_dir: shared.dir.path().display().to_string(),
-                write_quorum: quorum,
-                read_quorum: quorum,
-                nodes,
-            })
-        })
-    }
-
-    fn fail(&self, node: NodeId) -> BoxFuture<Result<(), AdminError>> {
-        let shared = Arc::clone(&self.shared);
-        blocking(move || shared.fail(node))
-    }
-
-    fn recover(&self, node: NodeId, accept_loss: bool) -> BoxFuture<Result<(), AdminError>> {
-        let shared = Arc::clone(&self.shared);
-        blocking(move || shared.recover(node, accept_loss))
-    }
-}
-
 impl Inboxes {
-    fn get(&self, node: NodeId) -> Option<Mailbox> {
+    pub(super) fn get(&self, node: NodeId) -> Option<Mailbox> {
         self.mailboxes
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -556,16 +392,6 @@ impl Router for Inboxes {
             mailbox.offer(Input::Message { from, envelope });
         }
     }
-}
-
-/// Runs what waits for threads and files off the threads that serve clients.
-fn blocking(
-    work: impl FnOnce() -> Result<(), AdminError> + Send + 'static,
-) -> BoxFuture<Result<(), AdminError>> {
-    Box::pin(async move {
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| Err(AdminError::Other(error.to_string())))
-    })
 }
 
 fn other(error: impl std::fmt::Display) -> AdminError {

@@ -1,0 +1,161 @@
+//! What a node says of itself without asking anyone: its state, its status, and what it holds.
+
+use bytes::Bytes;
+use crdt::{Cell as _, Cut, Interval, ReplicaId};
+
+use super::{Partition, Phase};
+use crate::{NodeId, RequestError};
+
+/// How often the rarer paths were taken, for metrics and so that a test can show it was not vacuous.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Writes minted again because something else had won.
+    pub writes_minted_again: u64,
+    /// Writes answered as superseded.
+    pub superseded_answers: u64,
+    /// Replicas repaired after a read.
+    pub read_repairs: u64,
+    /// Messages refused because a later incarnation took the sender's place.
+    pub fenced_messages: u64,
+    /// Answers that the log could not give.
+    pub truncated_answers: u64,
+    /// Answers cut by their budget.
+    pub cut_answers: u64,
+    /// Chunks of full transfers joined.
+    pub transfer_chunks: u64,
+    /// Tombstones forgotten.
+    pub tombstones_purged: u64,
+    /// Times the node became a new incarnation.
+    pub incarnations: u64,
+    /// Listings that left an exception behind.
+    pub exceptions_left: u64,
+    /// Acknowledgements dropped because their sender has lost its data since.
+    pub acknowledgements_dropped: u64,
+}
+
+impl Counters {
+    /// The sums.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            writes_minted_again: self.writes_minted_again + other.writes_minted_again,
+            superseded_answers: self.superseded_answers + other.superseded_answers,
+            read_repairs: self.read_repairs + other.read_repairs,
+            fenced_messages: self.fenced_messages + other.fenced_messages,
+            truncated_answers: self.truncated_answers + other.truncated_answers,
+            cut_answers: self.cut_answers + other.cut_answers,
+            transfer_chunks: self.transfer_chunks + other.transfer_chunks,
+            tombstones_purged: self.tombstones_purged + other.tombstones_purged,
+            incarnations: self.incarnations + other.incarnations,
+            exceptions_left: self.exceptions_left + other.exceptions_left,
+            acknowledgements_dropped: self.acknowledgements_dropped
+                + other.acknowledgements_dropped,
+        }
+    }
+}
+
+/// What a node is doing, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It serves.
+    Up,
+    /// It catches up after losing its data.
+    Recovering,
+    /// Its storage has failed.
+    StorageFailed,
+}
+
+/// What an operator sees of a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Status {
+    /// The node.
+    pub node: NodeId,
+    /// What it is doing.
+    pub state: State,
+    /// The identity under which it writes; `None` while it has none.
+    pub incarnation: Option<ReplicaId>,
+    /// What it knows of all keys.
+    pub context: crdt::CausalContext,
+    /// Number of key intervals of which it knows more.
+    pub exceptions: usize,
+    /// Keys with something live, tombstones included.
+    pub entries: usize,
+    /// Tombstones.
+    pub tombstones: usize,
+    /// Events that the log can name.
+    pub log_events: usize,
+    /// For each peer that has shown its knowledge, how many of its events this node lacks.
+    pub lacks: Vec<(NodeId, u64)>,
+    /// Requests pending.
+    pub pending: usize,
+    /// Sources of a recovery that are covered, and how many are needed.
+    pub recovery: Option<(usize, usize)>,
+    /// How often the rarer paths were taken.
+    pub counters: Counters,
+}
+
+impl Partition {
+    /// What this node holds for a key, without asking anyone: a read at level `One`.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn read_local(&self, key: &[u8]) -> Result<Option<Bytes>, RequestError> {
+        self.check_serves()?;
+        Ok(self
+            .replica
+            .map()
+            .get(key)
+            .and_then(|cell| cell.value().cloned()))
+    }
+
+    /// Up to `limit` keys that hold a value here, ascending, strictly after `after`; fewer than `limit`
+    /// mean that there are no more. Like a read at level `One` it asks nobody.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn scan_local(
+        &self,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, RequestError> {
+        self.check_serves()?;
+        let from = after.map_or(Cut::BelowAll, |key| Cut::After(key.clone()));
+        let Some(rest) = Interval::new(from, Cut::AboveAll) else {
+            return Ok(Vec::new());
+        };
+        let visible = self
+            .replica
+            .map()
+            .within(&rest)
+            .filter(|(_, cell)| cell.is_visible());
+        Ok(visible.map(|(key, _)| key.clone()).take(limit).collect())
+    }
+
+    /// What an operator sees.
+    pub fn status(&self) -> Status {
+        let recovery = match &self.phase {
+            Phase::Recovering(recovery) => Some((
+                recovery.covered(self.replica.knowledge()),
+                self.sources_needed(),
+            )),
+            _ => None,
+        };
+        Status {
+            node: self.config.node,
+            state: self.state(),
+            incarnation: self.incarnation(),
+            context: self.replica.knowledge().base().clone(),
+            exceptions: self.replica.knowledge().exception_count(),
+            entries: self.replica.map().len(),
+            tombstones: self.replica.tombstone_count(),
+            log_events: self.replica.log().len(),
+            lacks: self.peers.lacking(self.replica.knowledge().base()),
+            pending: self.writes.len() + self.reads.len(),
+            recovery,
+            counters: self.counters,
+        }
+    }
+}
