@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::map::cut::Interval;
 use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows};
 
-/// What the sender of a [`KeyListing`] claims to know of its key: E in the design.
+/// What the sender of a [`KeyListing`] claims to know of its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Claim {
