@@ -497,6 +497,40 @@ fn acknowledgements_of_two_events_are_not_added_up() {
     assert_eq!(bench.read(read), Some("c"));
 }
 
+/// A write that was minted again must not be answered by the event that lost: a write that starts after
+/// the answer could tie with the new event, which is nowhere yet, and lose to it.
+#[test]
+fn a_write_that_was_minted_again_is_answered_by_its_new_event_only() {
+    let mut bench = Bench::new(3, |_| ());
+    bench.nudge(B, 8);
+    bench.put(B, "k", "w");
+    bench.lose_all();
+    let a = bench.put(A, "k", "a");
+    let first = bench.take(|f| f.goes(A, C));
+    bench.deliver(|f| f.goes(A, B));
+    bench.deliver(|f| f.goes(B, A));
+    let again = bench.take(|f| f.from == A);
+    assert!(!again.is_empty(), "the write is minted again");
+    first.into_iter().for_each(|f| bench.arrive(f));
+    bench.deliver(|f| f.goes(C, A));
+    assert!(
+        !bench.is_written(a),
+        "A and C hold the event that lost, only A the new one"
+    );
+    let z = bench.put(C, "k", "z");
+    bench.run(|f| f.among(&[B, C]));
+    assert!(bench.is_written(z));
+    bench.lose_all();
+    again.into_iter().for_each(|f| bench.arrive(f));
+    bench.run(|_| true);
+    assert!(bench.is_written(a));
+    assert_eq!(
+        bench.settled("k"),
+        Some("a"),
+        "it was concurrent with z all along"
+    );
+}
+
 #[test]
 fn a_set_and_a_delete_sent_together_keep_their_order_though_the_set_is_superseded() {
     for first in [B, C] {

@@ -6,6 +6,13 @@ use replica::{Command, Config, Counters, NodeId};
 /// The seeds of every commit; longer campaigns run with the example `simulate`.
 const SEEDS: std::ops::Range<u64> = 0..150;
 
+/// Found that a write which was minted again was answered by the event that lost.
+#[test]
+fn seed_22075_converges_to_the_last_acknowledged_write() {
+    let report = run_seed(22_075, &Campaign::default());
+    assert!(report.violations.is_empty(), "{report}");
+}
+
 #[test]
 fn the_fixed_seeds_pass_and_reach_every_rare_path() {
     let campaign = Campaign::default();

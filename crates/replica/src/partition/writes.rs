@@ -14,7 +14,8 @@ use crate::{Config, Level, NodeId, Outcome, RequestError, RequestId};
 /// A write is answered when one event of its key, its own or a later one of this node, is held by a
 /// write quorum. A later event was minted knowing the earlier one, so pipelined writes of one key keep
 /// their order. Acknowledgements of different events are never added up: an owner that holds the later
-/// event says nothing about what the earlier one would have lost to there.
+/// event says nothing about what the earlier one would have lost to there. A write that was minted again
+/// is answered by its new event only.
 #[derive(Debug, Default)]
 pub(super) struct PendingWrites {
     /// The requests, by the counter of the event that was minted for them.
@@ -110,6 +111,15 @@ impl PendingWrites {
     fn insert(&mut self, request: Request, counter: u64) {
         self.attempts.entry(request.key.clone()).or_default();
         self.requests.insert(counter, request);
+    }
+
+    /// A request's value was minted again: from now on only the new event, or a later one, answers it.
+    /// If the event that lost could still answer it, a write that starts after the answer could lose to
+    /// the new event, which is not at a quorum yet.
+    fn move_request(&mut self, lost: Dot, again: Dot) {
+        if let Some(request) = self.requests.remove(&lost.counter) {
+            self.requests.insert(again.counter, request);
+        }
     }
 
     /// The newest event of the key that `dot` belongs to.
@@ -363,9 +373,10 @@ impl Partition {
         let (key, value) = (key.clone(), newest.value.clone());
         let above = self.clock.observe(time, self.now).map_err(clock_error);
         match above.and_then(|()| self.mint(&key, value)) {
-            Ok((dot, _, listing)) => {
+            Ok((again, _, listing)) => {
                 self.counters.writes_minted_again += 1;
-                self.send_write(dot, &listing);
+                self.writes.move_request(dot, again);
+                self.send_write(again, &listing);
             }
             Err(error) => {
                 for counter in self.writes.pending_on(&key) {
