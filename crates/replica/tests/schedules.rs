@@ -596,7 +596,7 @@ fn the_dead_are_refused_and_what_they_wrote_is_taken_from_the_living() {
 }
 
 #[test]
-fn a_rolled_back_disk() {
+fn a_rolled_back_disk_is_noticed_at_the_first_contact() {
     let mut bench = Bench::new(3, |config| config.durable = true);
     let first = bench.put(C, "k", "first");
     bench.run(|_| true);

@@ -42,7 +42,7 @@ pub struct Simulation {
     /// The network; may be changed at any time.
     pub network: Network,
     nodes: BTreeMap<NodeId, SimNode>,
-    queue: BinaryHeap<Reverse<(u64, u64, QueuedId)>>,
+    queue: BinaryHeap<Reverse<(u64, QueuedId)>>,
     queued: BTreeMap<u64, Queued>,
     next_event: u64,
     now_ms: u64,
@@ -412,10 +412,10 @@ impl Simulation {
     /// Handles the next event that is due before `end_ms`; false if there is none.
     fn step(&mut self, end_ms: u64) -> bool {
         match self.queue.peek() {
-            Some(Reverse((at_ms, ..))) if *at_ms < end_ms => {}
+            Some(Reverse((at_ms, _))) if *at_ms < end_ms => {}
             _ => return false,
         }
-        let Some(Reverse((at_ms, _, id))) = self.queue.pop() else {
+        let Some(Reverse((at_ms, id))) = self.queue.pop() else {
             return false;
         };
         self.now_ms = at_ms;
@@ -507,8 +507,7 @@ impl Simulation {
 
     fn queue_at(&mut self, at_ms: u64, queued: Queued) {
         self.next_event += 1;
-        self.queue
-            .push(Reverse((at_ms, self.next_event, self.next_event)));
+        self.queue.push(Reverse((at_ms, self.next_event)));
         self.queued.insert(self.next_event, queued);
     }
 
