@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::ranges::{Range, Ranges};
-use crate::{Dot, Lattice, ReplicaId, VersionVector};
+use crate::{Difference, Dot, Lattice, ReplicaId, VersionVector};
 
 /// Replicas kept inline, without a heap allocation.
 const INLINE: usize = 3;
@@ -214,6 +214,12 @@ impl Lattice for CausalContext {
             }
         }
         grew
+    }
+}
+
+impl Difference for CausalContext {
+    fn difference(&self, other: &Self) -> Self {
+        Self::difference(self, other)
     }
 }
 

@@ -31,3 +31,34 @@ pub trait Lattice: Clone + Debug + Default + Eq + PartialOrd {
         self
     }
 }
+
+/// A lattice that can say what one state has beyond another, and no more: optimal deltas.
+///
+/// Every state here is the join of unique smallest parts (its join decomposition); the difference is
+/// the join of those parts of `self` that `other` lacks.
+///
+/// Source: Enes, Almeida, Baquero, Leitão, *Efficient Synchronization of State-based CRDTs*, ICDE 2019.
+///
+/// ```
+/// use crdt::{Difference, Lattice, ReplicaId, VersionVector};
+///
+/// let a: VersionVector = [(ReplicaId(1), 4), (ReplicaId(2), 2)].into_iter().collect();
+/// let mut b: VersionVector = [(ReplicaId(1), 4), (ReplicaId(3), 1)].into_iter().collect();
+/// let news = b.join_news(&a);
+/// assert_eq!(news.to_string(), "<2:2>", "only what b did not have is worth forwarding");
+/// assert_eq!(b.join_news(&a), VersionVector::default(), "the second time nothing is");
+/// ```
+pub trait Difference: Lattice {
+    /// The smallest state `c` with `other ⊔ c = other ⊔ self`: bottom if `self <= other`.
+    #[must_use = "the difference is what the other side lacks"]
+    fn difference(&self, other: &Self) -> Self;
+
+    /// Joins `other` into `self` and returns its effective part: what `self` did not have. Bottom if
+    /// nothing was new; so a receiver forwards only news.
+    #[must_use = "the news are what is worth forwarding"]
+    fn join_news(&mut self, other: &Self) -> Self {
+        let news = other.difference(self);
+        self.join(&news);
+        news
+    }
+}

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::fmt::Debug;
 
-use crate::Lattice;
+use crate::{Difference, Lattice};
 
 /// A law that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +78,46 @@ pub fn check_delta<L: Lattice>(before: &L, after: &L, delta: &L) -> Result<(), L
         before.clone().joined(delta) == *after,
         "delta equals full state",
         &[before, delta, after],
+    )
+}
+
+/// Checks that `a.difference(b)` is the optimal delta: it brings `b` to the join of both, is not above
+/// `a`, is bottom exactly when `b` lacks nothing, and has no part that `b` already has.
+///
+/// # Errors
+/// The first law that does not hold.
+///
+/// ```
+/// use crdt::{laws, ReplicaId, VersionVector};
+///
+/// let [a, b]: [VersionVector; 2] = [1, 2].map(|n| [(ReplicaId(n), n)].into_iter().collect());
+/// laws::check_difference(&a, &b)?;
+/// # Ok::<(), laws::LawViolation>(())
+/// ```
+pub fn check_difference<L: Difference>(a: &L, b: &L) -> Result<(), LawViolation> {
+    let delta = a.difference(b);
+    let mut joined = b.clone();
+    let news = joined.join_news(a);
+    check(
+        b.clone().joined(&delta) == b.clone().joined(a),
+        "the difference brings what was missing",
+        &[a, b, &delta],
+    )?;
+    check(delta <= *a, "the difference is a part", &[a, b, &delta])?;
+    check(
+        (delta == L::default()) == (a <= b),
+        "nothing missing, nothing sent",
+        &[a, b, &delta],
+    )?;
+    check(
+        delta.difference(b) == delta,
+        "the difference is minimal",
+        &[a, b, &delta],
+    )?;
+    check(
+        news == delta && joined == b.clone().joined(a),
+        "joining returns the news",
+        &[a, b, &news],
     )
 }
 

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::{Dot, Lattice, ReplicaId};
+use crate::{Difference, Dot, Lattice, ReplicaId};
 
 /// Replicas kept inline, without a heap allocation.
 const INLINE: usize = 4;
@@ -120,6 +120,21 @@ impl Lattice for VersionVector {
             }
         }
         grew
+    }
+}
+
+impl Difference for VersionVector {
+    fn difference(&self, other: &Self) -> Self {
+        let mut theirs = other.entries.iter().peekable();
+        let lacks = |&(replica, counter): &(ReplicaId, u64)| {
+            while theirs.next_if(|t| t.0 < replica).is_some() {}
+            theirs
+                .peek()
+                .is_none_or(|t| t.0 != replica || t.1 < counter)
+        };
+        Self {
+            entries: self.entries.iter().copied().filter(lacks).collect(),
+        }
     }
 }
 

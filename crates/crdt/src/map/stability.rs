@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{CausalContext, Lattice, ReplicaId, Timestamp};
+use crate::{CausalContext, Difference, Lattice, ReplicaId, Timestamp};
 
 /// Which incarnations have been at each position of the owners' list.
 ///
@@ -67,6 +67,19 @@ impl Lattice for OwnerView {
         other
             .incarnations()
             .fold(false, |grew, (p, r)| self.record(p, r) | grew)
+    }
+}
+
+impl Difference for OwnerView {
+    fn difference(&self, other: &Self) -> Self {
+        let mut news = Self::default();
+        for (position, replica) in self.incarnations() {
+            let held = other.positions.get(&position);
+            if held.is_none_or(|all| !all.contains(&replica)) {
+                news.record(position, replica);
+            }
+        }
+        news
     }
 }
 
@@ -156,6 +169,16 @@ impl Lattice for Promises {
         other
             .iter()
             .fold(false, |grew, (r, p)| self.record(r, p) | grew)
+    }
+}
+
+impl Difference for Promises {
+    fn difference(&self, other: &Self) -> Self {
+        let higher =
+            |(replica, promise): &(ReplicaId, Promise)| other.of(*replica) < Some(*promise);
+        Self {
+            by_replica: self.iter().filter(higher).collect(),
+        }
     }
 }
 
