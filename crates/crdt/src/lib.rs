@@ -33,6 +33,7 @@
 //! assert_eq!(a.map().get("colour").and_then(|cell| cell.value()), Some(&"blue"));
 //! ```
 
+mod causal;
 mod causal_context;
 mod cell;
 mod dot;
@@ -43,11 +44,16 @@ mod lattice;
 pub mod laws;
 mod map;
 mod ranges;
+mod set;
 mod timestamp;
 mod version_vector;
 
+pub use causal::{
+    Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore, Edit, Events,
+    IdentityReused, ObjectId, OrMap, ReadContext, ReadContextError,
+};
 pub use causal_context::{CausalContext, DotRange, Knows};
-pub use cell::{Cell, DotStore, LwwCell, LwwEntry, MvCell};
+pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
 pub use dot::{Dot, ReplicaId};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
@@ -58,5 +64,6 @@ pub use map::{
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
+pub use set::AddWinsSet;
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

@@ -2,8 +2,8 @@
 
 use std::cmp::Ordering;
 
-use crate::cell::{Cell, DotStore};
-use crate::{Dot, InvalidBytes, Knows, Timestamp};
+use crate::cell::Cell;
+use crate::{Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// One write or delete, with the dot that names it.
 ///
@@ -152,6 +152,45 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V>
                 changed
             }
         }
+    }
+
+    fn unknown_to(&self, known: &impl Knows) -> Self {
+        Self {
+            live: self.live.clone().filter(|e| !known.knows(e.dot)),
+        }
+    }
+
+    fn conflict(&self, other: &Self) -> Option<Dot> {
+        let (mine, theirs) = self.live.as_ref().zip(other.live.as_ref())?;
+        (mine.dot == theirs.dot && mine != theirs).then_some(mine.dot)
+    }
+}
+
+impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Edit<'_, LwwCell<V>> {
+    /// Writes a value, or deletes it with `None`. False if what is there wins: then nothing changes.
+    pub fn write(&mut self, timestamp: Timestamp, value: Option<V>) -> bool {
+        let dot_wins = |held: &LwwEntry<V>, dot| {
+            let (value, timestamp) = (value.clone(), timestamp);
+            held.wins_over(&LwwEntry {
+                dot,
+                timestamp,
+                value,
+            })
+        };
+        let (cell, delta, events) = self.parts();
+        // The dot of the next event decides the last tie; it is larger than any the writer has minted.
+        let next = events.next_dot();
+        if cell.live.as_ref().is_some_and(|held| dot_wins(held, next)) {
+            return false;
+        }
+        if let Some(held) = &cell.live {
+            // The winner makes the loser obsolete whether its author had seen it or not.
+            events.supersede(held.dot);
+        }
+        let dot = events.mint();
+        *cell = LwwCell::entry(dot, timestamp, value);
+        delta.clone_from(cell);
+        true
     }
 }
 

@@ -1,13 +1,12 @@
 //! Multi-value: concurrent writes are kept side by side.
 
-use smallvec::SmallVec;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::hash::Hash;
 
-use crate::cell::{Cell, DotStore};
-use crate::{Dot, InvalidBytes, Knows, Timestamp};
+use crate::cell::Cell;
+use crate::{Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
-/// A key that keeps every concurrent write as a sibling; a write replaces the siblings it has seen.
+/// A register that keeps every concurrent write as a sibling; a write replaces the siblings it has seen.
 ///
 /// | concurrent operations | outcome |
 /// |---|---|
@@ -20,45 +19,47 @@ use crate::{Dot, InvalidBytes, Knows, Timestamp};
 ///
 /// **Cost.** A join is linear in the siblings; one live dot for each; nothing for what was deleted.
 ///
-/// **Not for** readers that cannot handle more than one value: use [`LwwCell`](crate::LwwCell).
+/// **Not for** readers that cannot handle more than one value: use [`LwwCell`](crate::LwwCell). Where no
+/// context can be shared and each version must carry its own clock: [`MvRegister`](crate::MvRegister).
 ///
 /// Source: DeCandia et al., *Dynamo*, 2007; Almeida et al., *Scalable and Accurate Causality Tracking
 /// for Eventually Consistent Stores*, 2014.
 ///
 /// ```
-/// use crdt::{CausalContext, Dot, DotStore, MvCell, ReplicaId};
+/// use crdt::{CausalReplica, MvCell, ObjectId, ReplicaId};
 ///
-/// let (a, b) = (Dot::new(ReplicaId(1), 1), Dot::new(ReplicaId(2), 1));
-/// let (mut left, mut right) = (MvCell::default(), MvCell::default());
-/// left.write(a, "tea");
-/// right.write(b, "coffee");
-/// let (seen_a, seen_b): (CausalContext, CausalContext) =
-///     ([a].into_iter().collect(), [b].into_iter().collect());
-/// left.join(&seen_a, &right, &seen_b);
-/// assert_eq!(left.values().collect::<Vec<_>>(), [&"tea", &"coffee"]);
+/// let mut a = CausalReplica::<MvCell<&str>>::new(ObjectId(1), ReplicaId(1));
+/// let mut b = CausalReplica::<MvCell<&str>>::new(ObjectId(1), ReplicaId(2));
+/// let (tea, coffee) = (a.change(|v| v.set("tea")), b.change(|v| v.set("coffee")));
+/// a.join(&coffee)?;
+/// b.join(&tea)?;
+/// assert_eq!(a.values().collect::<Vec<_>>(), [&"tea", &"coffee"]);
+/// b.join(&a.change(|v| v.set("water")))?;
+/// assert_eq!(b.values().collect::<Vec<_>>(), [&"water"], "this write had seen both");
+/// # Ok::<(), crdt::IdentityReused>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct MvCell<V> {
-    siblings: SmallVec<[(Dot, V); 1]>,
+    siblings: DotFun<V>,
 }
 
 impl<V> MvCell<V> {
     /// The siblings with their dots, ascending by dot.
-    pub fn siblings(&self) -> impl Iterator<Item = (Dot, &V)> + '_ {
-        self.siblings.iter().map(|(dot, value)| (*dot, value))
+    pub fn siblings(&self) -> impl ExactSizeIterator<Item = (Dot, &V)> + '_ {
+        self.siblings.iter()
     }
 
     /// The values of the siblings, ascending by dot.
-    pub fn values(&self) -> impl Iterator<Item = &V> + '_ {
-        self.siblings.iter().map(|(_, value)| value)
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &V> + '_ {
+        self.siblings.values()
     }
 
     /// Replaces all siblings by a new write.
     pub fn write(&mut self, dot: Dot, value: V) {
         self.siblings.clear();
-        self.siblings.push((dot, value));
+        self.siblings.insert(dot, value);
     }
 
     /// Removes all siblings.
@@ -67,52 +68,56 @@ impl<V> MvCell<V> {
     }
 }
 
+impl<V: Clone + Ord + Debug + Hash> Edit<'_, MvCell<V>> {
+    /// Writes a value over the siblings that the author has seen.
+    pub fn set(&mut self, value: V) {
+        self.inner().replace(value);
+    }
+
+    /// Removes the siblings that the author has seen.
+    pub fn unset(&mut self) {
+        self.inner().clear();
+    }
+
+    const fn inner(&mut self) -> Edit<'_, DotFun<V>> {
+        let (cell, delta, events) = self.parts();
+        Edit::new(&mut cell.siblings, &mut delta.siblings, events)
+    }
+}
+
 impl<V> Default for MvCell<V> {
     fn default() -> Self {
         Self {
-            siblings: SmallVec::new(),
+            siblings: DotFun::default(),
         }
     }
 }
 
 impl<V: Clone + Ord + Debug + Hash> DotStore for MvCell<V> {
     fn is_bottom(&self) -> bool {
-        self.siblings.is_empty()
+        self.siblings.is_bottom()
     }
 
     fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.siblings.iter().map(|s| s.0)
+        self.siblings.dots()
+    }
+
+    fn is_live(&self, dot: Dot) -> bool {
+        self.siblings.is_live(dot)
     }
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        let mut out: SmallVec<[(Dot, V); 1]> = SmallVec::new();
-        let (mut i, mut j) = (0, 0);
-        loop {
-            match (self.siblings.get(i), other.siblings.get(j)) {
-                (None, None) => break,
-                (Some(a), Some(b)) if a.0 == b.0 => {
-                    out.push((a.0, (&a.1).min(&b.1).clone()));
-                    i += 1;
-                    j += 1;
-                }
-                (Some(a), b) if b.is_none_or(|b| a.0 < b.0) => {
-                    if !theirs.knows(a.0) {
-                        out.push(a.clone());
-                    }
-                    i += 1;
-                }
-                (_, Some(b)) => {
-                    if !mine.knows(b.0) {
-                        out.push(b.clone());
-                    }
-                    j += 1;
-                }
-                (Some(_), None) => unreachable!("the third arm takes a sibling without a partner"),
-            }
+        self.siblings.join(mine, &other.siblings, theirs)
+    }
+
+    fn unknown_to(&self, known: &impl Knows) -> Self {
+        Self {
+            siblings: self.siblings.unknown_to(known),
         }
-        let changed = self.siblings != out;
-        self.siblings = out;
-        changed
+    }
+
+    fn conflict(&self, other: &Self) -> Option<Dot> {
+        self.siblings.conflict(&other.siblings)
     }
 }
 
@@ -128,36 +133,13 @@ impl<V: Clone + Ord + Debug + Hash> Cell for MvCell<V> {
     }
 
     fn validate(&self) -> Result<(), InvalidBytes> {
-        if self.siblings.iter().any(|s| s.0.counter == 0) {
-            return Err(InvalidBytes::ZeroCounter);
-        }
-        if self.siblings.windows(2).any(|w| w[0].0 >= w[1].0) {
-            return Err(InvalidBytes::Unsorted("siblings"));
-        }
-        Ok(())
+        self.siblings.validate()
     }
 }
 
-#[cfg(feature = "serde")]
-mod wire {
-    use super::MvCell;
-    use crate::{Cell, Dot};
-    use serde::{Deserialize, Deserializer};
-    use std::fmt::Debug;
-    use std::hash::Hash;
-
-    impl<'de, V> Deserialize<'de> for MvCell<V>
-    where
-        V: Clone + Ord + Debug + Hash + Deserialize<'de>,
-    {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            // Not into a `SmallVec`, which reserves whatever length the input announces.
-            let siblings: Vec<(Dot, V)> = Deserialize::deserialize(deserializer)?;
-            let cell = Self {
-                siblings: siblings.into_iter().collect(),
-            };
-            cell.validate().map_err(serde::de::Error::custom)?;
-            Ok(cell)
-        }
+impl<V: fmt::Display> fmt::Display for MvCell<V> {
+    /// `{1.3: tea, 2.1: coffee}`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.siblings, f)
     }
 }

@@ -1,0 +1,80 @@
+//! What it takes to be a set of live events.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use crate::{Dot, Knows};
+
+/// A set of live events with their payloads, joined under what both sides know.
+///
+/// An event that one side holds live and the other knows without holding it live is obsolete: that
+/// is how a removal travels without a tombstone (invariant I2). No dot is live twice in one store.
+///
+/// [`Causal`](crate::Causal) of a store is the replicated object; a [`Cell`](crate::Cell) is a store
+/// that is the whole content of one key of a [`CausalMap`](crate::CausalMap).
+///
+/// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, section 7.
+pub trait DotStore: Clone + Debug + Default + Eq + Hash {
+    /// Whether nothing is live.
+    fn is_bottom(&self) -> bool;
+
+    /// The live dots, in an order that depends on the content alone.
+    fn dots(&self) -> impl Iterator<Item = Dot> + '_;
+
+    /// Whether `dot` is live.
+    fn is_live(&self, dot: Dot) -> bool {
+        self.dots().any(|d| d == dot)
+    }
+
+    /// Joins `other`, which its sender held while knowing `theirs`, into `self`, which is held while
+    /// knowing `mine`. True if the live events changed.
+    ///
+    /// A live event of one side stays if it is live on the other side too, or unknown there. One dot
+    /// with two payloads cannot come from correct replicas; all replicas then keep the same one.
+    fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool;
+
+    /// The part of this store whose events `known` lacks.
+    #[must_use = "the part is what a peer lacks"]
+    fn unknown_to(&self, known: &impl Knows) -> Self;
+
+    /// A dot that is live in both stores with different payloads or in different places: two writers
+    /// use one identity. Looks at every event of both.
+    fn conflict(&self, other: &Self) -> Option<Dot>;
+
+    /// A digest of the live dots that is kept up to date with every change, where a store is large
+    /// enough for that to pay: equal contexts and equal digests then show that a join has nothing to
+    /// do. See [`live_digest_of`](DotStore::live_digest_of).
+    fn live_digest(&self) -> Option<u128> {
+        None
+    }
+
+    /// The contribution of one dot to a digest of live dots. A digest is the wrapping sum of these, so it
+    /// does not depend on the order of changes.
+    ///
+    /// Two different sets of dots that replicas mint have the same sum with a probability of about
+    /// 2^-128. The sum is not a defence against forged states; a peer that forges one only hides its
+    /// own news.
+    fn live_digest_of(dot: Dot) -> u128 {
+        // The finaliser of MurmurHash3 (Appleby), twice with different inputs: no linear relation
+        // between the parts of a dot survives it.
+        fn mix(mut x: u64) -> u64 {
+            x ^= x >> 33;
+            x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
+            x ^= x >> 33;
+            x = x.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+            x ^ (x >> 33)
+        }
+        let seed = mix(dot.replica.0 ^ 0x9e37_79b9_7f4a_7c15);
+        let high = mix(seed ^ dot.counter);
+        let low = mix(high ^ dot.counter.rotate_left(32));
+        (u128::from(high) << 64) | u128::from(low)
+    }
+}
+
+/// One dot names two different events: two writers use one identity. Neither state was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the dot {dot} carries two values: two writers use one identity")]
+pub struct DotConflict {
+    /// The dot.
+    pub dot: Dot,
+}

@@ -1,0 +1,245 @@
+//! The handle that changes a causal object.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use crate::causal::edit::{Edit, Events};
+use crate::{Causal, CausalContext, DotStore, Lattice, ReplicaId};
+
+/// Which replicated object a handle or a read context belongs to: chosen by the application, the same
+/// at every replica of the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct ObjectId(pub u64);
+
+/// One replica of a causal object, and the only way to change it: dots are minted here.
+///
+/// The handle belongs to one incarnation of one writer. It is not `Clone`, since two handles of one
+/// identity would give one dot to two events, and not serialisable for the same reason: store the state and
+/// [`restore`](Self::restore) it.
+///
+/// ```compile_fail
+/// use crdt::{AddWinsSet, CausalReplica, ObjectId, ReplicaId};
+/// let replica = CausalReplica::<AddWinsSet<u8>>::new(ObjectId(1), ReplicaId(1));
+/// let twin: CausalReplica<AddWinsSet<u8>> = replica.clone();
+/// ```
+#[derive(Debug)]
+pub struct CausalReplica<S> {
+    object: ObjectId,
+    id: ReplicaId,
+    /// Number of dots minted.
+    minted: u64,
+    state: Causal<S>,
+}
+
+/// What a read has seen, for a write that comes later: an overwrite or removal makes obsolete only what
+/// its author has read.
+///
+/// It belongs to one object and one type. Used on another object it is refused; on an object of another type it
+/// does not compile:
+///
+/// ```compile_fail
+/// use crdt::{AddWinsSet, CausalReplica, MvCell, ObjectId, ReplicaId};
+/// let tags = CausalReplica::<AddWinsSet<u8>>::new(ObjectId(1), ReplicaId(1));
+/// let mut title = CausalReplica::<MvCell<u8>>::new(ObjectId(2), ReplicaId(1));
+/// title.change_seen(&tags.read_context(), |title| title.write(7));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound(serialize = "", deserialize = "")))]
+#[must_use = "a later overwrite needs the context of the read"]
+pub struct ReadContext<S> {
+    object: ObjectId,
+    context: CausalContext,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    store: PhantomData<fn() -> S>,
+}
+
+/// Why a write with a read context was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadContextError {
+    /// The context was read from another object: the caller's mistake.
+    #[error("the context was read from object {}, this is object {}", .read.0, .here.0)]
+    WrongObject {
+        /// The object that was read.
+        read: ObjectId,
+        /// The object that was to be written.
+        here: ObjectId,
+    },
+    /// The context names events that have not arrived here; fetch them first.
+    #[error("the context has seen {missing}, which has not arrived here")]
+    NotYetHere {
+        /// The events.
+        missing: Box<CausalContext>,
+    },
+}
+
+/// A state names more events of this handle's identity than the handle has minted: another writer uses
+/// the identity, or this replica has lost a part of its state. Nothing was joined.
+///
+/// Go on under a new identity: [`CausalReplica::into_incarnation`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("replica {replica} has minted {minted} events, but event {counter} of it was seen")]
+pub struct IdentityReused {
+    /// The identity.
+    pub replica: ReplicaId,
+    /// Number of events that this handle has minted.
+    pub minted: u64,
+    /// The largest counter seen.
+    pub counter: u64,
+}
+
+impl<S: DotStore> CausalReplica<S> {
+    /// An empty replica of `object` that writes as `id`, an identity that has never written.
+    pub fn new(object: ObjectId, id: ReplicaId) -> Self {
+        Self::restore(object, id, Causal::default())
+    }
+
+    /// A replica that goes on from a stored state. The state must hold every event that `id` has
+    /// ever minted; if it may not, take a new identity.
+    pub fn restore(object: ObjectId, id: ReplicaId, state: Causal<S>) -> Self {
+        Self {
+            object,
+            id,
+            minted: state.context().last_counter(id),
+            state,
+        }
+    }
+
+    /// The same replica under a new identity, after [`IdentityReused`].
+    #[must_use = "the old handle is used up"]
+    pub fn into_incarnation(self, id: ReplicaId) -> Self {
+        Self::restore(self.object, id, self.state)
+    }
+
+    /// Who writes here.
+    pub const fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// Which object this is a replica of.
+    pub const fn object(&self) -> ObjectId {
+        self.object
+    }
+
+    /// The state; its store is also reached by dereferencing.
+    pub const fn state(&self) -> &Causal<S> {
+        &self.state
+    }
+
+    /// What a reader of the present state has seen, for [`change_seen`](Self::change_seen).
+    pub fn read_context(&self) -> ReadContext<S> {
+        ReadContext {
+            object: self.object,
+            context: self.state.context.clone(),
+            store: PhantomData,
+        }
+    }
+
+    /// Changes the object, having seen all that is here. Returns the delta.
+    pub fn change<R>(&mut self, change: impl FnOnce(&mut Edit<'_, S>) -> R) -> Causal<S> {
+        self.apply(None, change)
+    }
+
+    /// Changes the object as an author who has seen what `seen` says: what is overwritten or removed is
+    /// only that. Returns the delta.
+    ///
+    /// # Errors
+    /// [`ReadContextError`], if the context is of another object or ahead of this replica.
+    pub fn change_seen<R>(
+        &mut self,
+        seen: &ReadContext<S>,
+        change: impl FnOnce(&mut Edit<'_, S>) -> R,
+    ) -> Result<Causal<S>, ReadContextError> {
+        if seen.object != self.object {
+            let (read, here) = (seen.object, self.object);
+            return Err(ReadContextError::WrongObject { read, here });
+        }
+        let missing = seen.context.difference(&self.state.context);
+        if !missing.is_empty() {
+            let missing = Box::new(missing);
+            return Err(ReadContextError::NotYetHere { missing });
+        }
+        Ok(self.apply(Some(seen.context.clone()), change))
+    }
+
+    fn apply<R>(
+        &mut self,
+        seen: Option<CausalContext>,
+        change: impl FnOnce(&mut Edit<'_, S>) -> R,
+    ) -> Causal<S> {
+        let mut events = Events::new(self.id, self.minted, seen);
+        let mut delta = S::default();
+        change(&mut Edit::new(
+            &mut self.state.store,
+            &mut delta,
+            &mut events,
+        ));
+        self.minted = events.last();
+        let context = events.into_context();
+        self.state.context.join(&context);
+        Causal {
+            store: delta,
+            context,
+        }
+    }
+
+    /// Joins a state or a delta; true if this replica grew.
+    ///
+    /// # Errors
+    /// [`IdentityReused`], if `other` names events of this identity that were not minted here.
+    pub fn join(&mut self, other: &Causal<S>) -> Result<bool, IdentityReused> {
+        self.check_identity(other)?;
+        Ok(self.state.join(other))
+    }
+
+    /// Joins a state or a delta and returns what of it was new, which is what is worth forwarding.
+    ///
+    /// # Errors
+    /// [`IdentityReused`], if `other` names events of this identity that were not minted here.
+    pub fn join_news(&mut self, other: &Causal<S>) -> Result<Causal<S>, IdentityReused> {
+        self.check_identity(other)?;
+        Ok(crate::Difference::join_news(&mut self.state, other))
+    }
+
+    fn check_identity(&self, other: &Causal<S>) -> Result<(), IdentityReused> {
+        let counter = other.context.last_counter(self.id);
+        if counter <= self.minted {
+            return Ok(());
+        }
+        Err(IdentityReused {
+            replica: self.id,
+            minted: self.minted,
+            counter,
+        })
+    }
+}
+
+impl<S> ReadContext<S> {
+    /// Which object was read.
+    pub const fn object(&self) -> ObjectId {
+        self.object
+    }
+
+    /// The events that were seen.
+    pub const fn context(&self) -> &CausalContext {
+        &self.context
+    }
+}
+
+impl<S> Deref for CausalReplica<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.state
+    }
+}
+
+impl<S: fmt::Display> fmt::Display for CausalReplica<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} {}", self.id, self.object.0, self.state)
+    }
+}
