@@ -45,6 +45,8 @@ pub mod laws;
 mod map;
 mod ranges;
 mod set;
+#[cfg(any(feature = "arbitrary", feature = "proptest", feature = "quickcheck"))]
+mod strategies;
 mod timestamp;
 mod version_vector;
 
