@@ -9,6 +9,7 @@ mod dot_map;
 mod dot_set;
 mod dot_store;
 mod edit;
+mod pair;
 mod replica;
 pub(crate) mod value_index;
 
