@@ -1,6 +1,7 @@
 //! The kernel of every causal type: live events, joined under what each side has seen.
 
 mod digest;
+pub(crate) mod dot_blocks;
 mod dot_fun;
 #[cfg(feature = "serde")]
 mod dot_list;
@@ -8,7 +9,9 @@ mod dot_map;
 mod dot_set;
 mod dot_store;
 mod edit;
+mod pair;
 mod replica;
+pub(crate) mod value_index;
 
 pub use digest::Digest;
 pub use dot_fun::DotFun;
@@ -113,8 +116,8 @@ impl<S: DotStore> Causal<S> {
 
     /// Joins `other` unless it holds a dot with another value than here.
     ///
-    /// [`Lattice::join`] does not look for such dots: correct replicas never make them, and all replicas
-    /// keep the same one of the two values. This looks at every event of both sides first.
+    /// [`Lattice::join`] does not look for such dots: correct replicas never make them. This looks at every
+    /// event of both sides first.
     ///
     /// # Errors
     /// The dot, if there is one: two writers use one identity. Nothing was changed.

@@ -20,6 +20,25 @@ pub trait Knows {
     fn as_context(&self) -> Option<&CausalContext> {
         None
     }
+
+    /// Which of the 64 events of `replica` with counters from `first` on have been seen, as bits from
+    /// the lowest. Bits beyond the largest counter are not set.
+    fn mask(&self, replica: ReplicaId, first: u64) -> u64 {
+        (0..64).fold(0, |mask, bit| {
+            let counter = first.checked_add(bit);
+            let known = counter.is_some_and(|c| self.knows(Dot::new(replica, c)));
+            mask | (u64::from(known) << bit)
+        })
+    }
+
+    /// Runs of counters of `replica` outside of which nothing has been seen, ascending and apart.
+    fn spans(&self, replica: ReplicaId) -> impl Iterator<Item = (u64, u64)> {
+        let context = self.as_context();
+        let ranges = context.and_then(|c| c.of(replica)).map(Ranges::as_slice);
+        let all = context.is_none().then_some((1, u64::MAX));
+        let ranges = ranges.unwrap_or_default().iter();
+        ranges.map(|r| (r.first, r.last)).chain(all)
+    }
 }
 
 /// A run of consecutive events of one replica, both ends included.
@@ -208,6 +227,10 @@ impl Knows for CausalContext {
 
     fn as_context(&self) -> Option<&CausalContext> {
         Some(self)
+    }
+
+    fn mask(&self, replica: ReplicaId, first: u64) -> u64 {
+        self.of(replica).map_or(0, |ranges| ranges.mask(first))
     }
 }
 

@@ -65,6 +65,17 @@ impl Ranges {
         other.0.iter().all(|&r| self.contains_range(r))
     }
 
+    /// Which of the 64 counters from `first` on are in the set, as bits from the lowest.
+    pub(crate) fn mask(&self, first: u64) -> u64 {
+        let last = first.saturating_add(63);
+        let start = self.0.partition_point(|r| r.last < first);
+        let within = self.0[start..].iter().take_while(|r| r.first <= last);
+        within.fold(0, |mask, r| {
+            let (low, high) = (r.first.max(first) - first, r.last.min(last) - first);
+            mask | ((u64::MAX >> (63 - (high - low))) << low)
+        })
+    }
+
     /// Adds a range; true if anything in it was new. Constant time at the end of the set.
     pub(crate) fn insert(&mut self, new: Range) -> bool {
         // The first range that overlaps or touches `new`, and the first one behind it.
@@ -262,6 +273,8 @@ mod tests {
             let mut union = ra.clone();
             prop_assert_eq!(union.union(&rb), !a.is_superset(&b));
             prop_assert_eq!(&union, &of(&(&a | &b)));
+            let bits = (0..64).filter(|bit| a.contains(&(n + bit))).map(|bit| 1_u64 << bit);
+            prop_assert_eq!(ra.mask(n), bits.sum::<u64>());
             let mut more = ra.clone();
             let added: BTreeSet<u64> = (n..=n + m).collect();
             prop_assert_eq!(more.insert(Range::new(n, n + m)), !a.is_superset(&added));
@@ -278,5 +291,8 @@ mod tests {
         assert!(ranges.insert(Range::new(1, u64::MAX - 2)));
         assert!(ranges.insert(Range::new(u64::MAX - 1, u64::MAX - 1)));
         assert_eq!(ranges.as_slice(), &[Range::new(1, u64::MAX)]);
+        assert_eq!(ranges.mask(0), u64::MAX - 1);
+        assert_eq!(ranges.mask(u64::MAX - 1), 0b11);
+        assert_eq!(ranges.mask(u64::MAX - 63), u64::MAX);
     }
 }

@@ -1,5 +1,6 @@
 //! Sets.
 
 mod add_wins;
+mod lookup;
 
 pub use add_wins::AddWinsSet;

@@ -30,7 +30,8 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
     /// knowing `mine`. True if the live events changed.
     ///
     /// A live event of one side stays if it is live on the other side too, or unknown there. One dot
-    /// with two payloads cannot come from correct replicas; all replicas then keep the same one.
+    /// with two payloads cannot come from correct replicas; then either may stay, and
+    /// [`conflict`](Self::conflict) finds it.
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool;
 
     /// The part of this store whose events `known` lacks.

@@ -95,10 +95,15 @@ impl Events {
         self.last
     }
 
-    /// The context of the delta.
-    pub(crate) fn into_context(self) -> CausalContext {
+    /// The context of the delta; what was minted is added to the context of the whole as well.
+    pub(crate) fn into_context(self, whole: &mut CausalContext) -> CausalContext {
         let mut context = CausalContext::default();
-        context.extend(self.touched.iter().map(|touched| touched.dot));
+        for touched in self.touched {
+            context.insert(touched.dot);
+            if touched.is_live {
+                whole.insert(touched.dot);
+            }
+        }
         context
     }
 }

@@ -179,8 +179,7 @@ impl<S: DotStore> CausalReplica<S> {
             &mut events,
         ));
         self.minted = events.last();
-        let context = events.into_context();
-        self.state.context.join(&context);
+        let context = events.into_context(&mut self.state.context);
         Causal {
             store: delta,
             context,

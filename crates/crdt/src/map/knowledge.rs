@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::map::cut::Interval;
 use crate::map::exceptions::Exceptions;
-use crate::{CausalContext, Dot, Knows, Lattice};
+use crate::{CausalContext, Dot, Knows, Lattice, ReplicaId};
 
 /// Which events a replica has seen of each key.
 ///
@@ -68,6 +68,11 @@ impl<'a> Known<'a> {
 impl Knows for Known<'_> {
     fn knows(&self, dot: Dot) -> bool {
         self.base.contains(dot) || self.beyond.is_some_and(|c| c.contains(dot))
+    }
+
+    fn mask(&self, replica: ReplicaId, first: u64) -> u64 {
+        let beyond = self.beyond.map_or(0, |c| c.mask(replica, first));
+        self.base.mask(replica, first) | beyond
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::borrow::Borrow;
 use std::fmt::{self, Debug};
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
 
-use crate::{Dot, DotMap, DotSet, DotStore, Edit, Knows};
+use crate::causal::dot_blocks::{DotBlocks, DotChange};
+use crate::set::lookup::Lookup;
+use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// A set in which a concurrent add wins over a remove (also known as OR-set). No tombstones.
 ///
@@ -16,60 +19,73 @@ use crate::{Dot, DotMap, DotSet, DotStore, Edit, Knows};
 ///
 /// **Order and join.** That of the [`DotStore`]: an element stays while any of its adds is live.
 ///
-/// **Invariants.** Those of [`DotMap`].
+/// **Invariants.** No dot is live twice.
 ///
-/// **Cost.** Those of [`DotMap`]: one element and one dot for each live add, nothing for what was
-/// removed.
+/// **Cost.** Look-up, add and remove take constant time, by a hash of the element. Joining takes a few
+/// operations for each 64 consecutive events of a writer and what differs; a delta what it touches.
+/// Each live add takes the element, a bit and 8 to 18 bytes of index; what was removed leaves nothing.
 ///
-/// **Not for** removals that must win over concurrent adds: use [`RemoveWinsSet`](crate::RemoveWinsSet).
+/// **Not for** removals that must win over concurrent adds: use [`RemoveWinsSet`](crate::RemoveWinsSet). The
+/// hash has a fixed seed: whoever may choose elements freely can make look-ups of those slow, not wrong.
 ///
 /// Source: Bieniusa et al., *An Optimized Conflict-free Replicated Set*, 2012. The example of
 /// [`Causal`](crate::Causal) shows a conflict.
-#[derive(Clone, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(transparent))]
-#[cfg_attr(
-    feature = "serde",
-    serde(bound(
-        serialize = "E: serde::Serialize",
-        deserialize = "E: Ord + Clone + Debug + Hash + serde::Deserialize<'de>"
-    ))
-)]
+#[derive(Clone)]
 pub struct AddWinsSet<E> {
-    elements: DotMap<E, DotSet>,
+    /// The element of each live add.
+    adds: DotBlocks<E>,
+    live_digest: u128,
+    /// Made when first needed, and again after a join that brought much.
+    lookup: OnceLock<Lookup>,
 }
 
-impl<E: Ord> AddWinsSet<E> {
+impl<E: Hash + Eq> AddWinsSet<E> {
     /// Whether `element` is present.
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         E: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Hash + Eq + ?Sized,
     {
-        self.elements.contains_key(element)
+        self.lookup().contains(&self.adds, element)
     }
 
-    /// The elements in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &E> + ExactSizeIterator + '_ {
-        self.elements.keys()
+    /// The elements, each once, in the order of their first live adds (by writer, then as added).
+    pub fn iter(&self) -> impl Iterator<Item = &E> + '_ {
+        let several = self.adds.len() > self.len();
+        let adds = self.adds.iter();
+        let first = move |(dot, e): &(Dot, &E)| !several || self.first_add(e) == Some(*dot);
+        adds.filter(first).map(|(_, element)| element)
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.elements.len()
+        self.lookup().distinct()
     }
 
     /// Whether there is no element.
-    pub fn is_empty(&self) -> bool {
-        self.elements.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.adds.len() == 0
+    }
+
+    fn first_add(&self, element: &E) -> Option<Dot> {
+        let places = self.lookup().places(&self.adds, element).into_iter();
+        places.map(|at| self.adds.dot(at)).min()
+    }
+
+    fn lookup(&self) -> &Lookup {
+        self.lookup.get_or_init(|| Lookup::of(&self.adds))
     }
 }
 
-impl<E: Ord + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
+impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
     /// Adds an element. An element that is present gets a new add, so that a concurrent remove does not
     /// take it away.
     pub fn add(&mut self, element: E) {
-        self.inner().update(element, |adds| adds.replace());
+        self.remove(&element);
+        let (set, delta, events) = self.parts();
+        let dot = events.mint();
+        set.insert(dot, element.clone());
+        delta.insert(dot, element);
     }
 
     /// Adds elements.
@@ -83,65 +99,166 @@ impl<E: Ord + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
     pub fn remove<Q>(&mut self, element: &Q)
     where
         E: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Hash + Eq + ?Sized,
     {
-        self.inner().remove(element);
+        let (set, delta, events) = self.parts();
+        for at in set.lookup().places(&set.adds, element) {
+            let dot = set.adds.dot(at);
+            if events.make_obsolete(dot) {
+                set.drop_add(dot);
+                delta.drop_add(dot);
+            }
+        }
     }
 
     /// Removes what the author has seen of all elements.
     pub fn clear(&mut self) {
-        self.inner().clear();
+        let (set, delta, events) = self.parts();
+        for dot in set.adds.iter().map(|(dot, _)| dot).collect::<Vec<_>>() {
+            if events.make_obsolete(dot) {
+                set.drop_add(dot);
+                delta.drop_add(dot);
+            }
+        }
+    }
+}
+
+impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
+    fn of(adds: DotBlocks<E>) -> Self {
+        let digest = |sum: u128, dot| sum.wrapping_add(Self::live_digest_of(dot));
+        Self {
+            live_digest: adds.iter().map(|(dot, _)| dot).fold(0, digest),
+            adds,
+            lookup: OnceLock::new(),
+        }
     }
 
-    const fn inner(&mut self) -> Edit<'_, DotMap<E, DotSet>> {
-        let (set, delta, events) = self.parts();
-        Edit::new(&mut set.elements, &mut delta.elements, events)
+    /// Whether a join changes so much that making the look-up anew is faster than keeping it.
+    fn changes_much(&self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+        let few = self.adds.len() / 8;
+        let named = theirs.as_context().map(CausalContext::event_count);
+        named.is_none_or(|events| events > few as u64)
+            && self.adds.count_changes(mine, &other.adds, theirs) > few
+    }
+
+    fn insert(&mut self, dot: Dot, element: E) {
+        let at = self.adds.insert(dot, element);
+        self.live_digest = self.live_digest.wrapping_add(Self::live_digest_of(dot));
+        if let Some(lookup) = self.lookup.get_mut() {
+            lookup.note_added(&self.adds, at);
+        }
+    }
+
+    fn drop_add(&mut self, dot: Dot) {
+        let Some((at, element)) = self.adds.remove(dot) else {
+            return;
+        };
+        self.live_digest = self.live_digest.wrapping_sub(Self::live_digest_of(dot));
+        if let Some(lookup) = self.lookup.get_mut() {
+            lookup.note_removed(&self.adds, at, &element);
+        }
+    }
+}
+
+impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
+    fn is_bottom(&self) -> bool {
+        self.adds.len() == 0
+    }
+
+    fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.adds.iter().map(|(dot, _)| dot)
+    }
+
+    fn is_live(&self, dot: Dot) -> bool {
+        self.adds.get(dot).is_some()
+    }
+
+    fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+        if self.lookup.get().is_some() && self.changes_much(mine, other, theirs) {
+            self.lookup.take();
+        }
+        let (lookup, digest, mut changed) = (&mut self.lookup, &mut self.live_digest, false);
+        self.adds.join(mine, &other.adds, theirs, |adds, change| {
+            changed = true;
+            match change {
+                DotChange::Added { at } => {
+                    *digest = digest.wrapping_add(Self::live_digest_of(adds.dot(at)));
+                    if let Some(lookup) = lookup.get_mut() {
+                        lookup.note_added(adds, at);
+                    }
+                }
+                DotChange::Removed { at, value } => {
+                    *digest = digest.wrapping_sub(Self::live_digest_of(adds.dot(at)));
+                    if let Some(lookup) = lookup.get_mut() {
+                        lookup.note_removed(adds, at, &value);
+                    }
+                }
+            }
+        });
+        changed
+    }
+
+    fn unknown_to(&self, known: &impl Knows) -> Self {
+        Self::of(self.adds.unknown_to(known))
+    }
+
+    fn conflict(&self, other: &Self) -> Option<Dot> {
+        let differs = |(dot, e): &(Dot, &E)| other.adds.get(*dot).is_some_and(|held| held != *e);
+        self.adds.iter().find(differs).map(|(dot, _)| dot)
+    }
+
+    fn live_digest(&self) -> Option<u128> {
+        Some(self.live_digest)
     }
 }
 
 impl<E> Default for AddWinsSet<E> {
     fn default() -> Self {
         Self {
-            elements: DotMap::default(),
+            adds: DotBlocks::default(),
+            live_digest: 0,
+            lookup: OnceLock::new(),
         }
     }
 }
 
-impl<E: Ord + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
-    fn is_bottom(&self) -> bool {
-        self.elements.is_bottom()
+impl<E: PartialEq> PartialEq for AddWinsSet<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.live_digest == other.live_digest && self.adds == other.adds
+    }
+}
+
+impl<E: Eq> Eq for AddWinsSet<E> {}
+
+impl<E: Hash> Hash for AddWinsSet<E> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.adds.hash(state);
+    }
+}
+
+impl<E: Eq + Clone + Debug + Hash> Cell for AddWinsSet<E> {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        !self.is_empty()
     }
 
-    fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.elements.dots()
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
     }
 
-    fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        self.elements.join(mine, &other.elements, theirs)
-    }
-
-    fn unknown_to(&self, known: &impl Knows) -> Self {
-        Self {
-            elements: self.elements.unknown_to(known),
-        }
-    }
-
-    fn conflict(&self, other: &Self) -> Option<Dot> {
-        self.elements.conflict(&other.elements)
-    }
-
-    fn live_digest(&self) -> Option<u128> {
-        self.elements.live_digest()
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        Ok(())
     }
 }
 
 impl<E: Debug> Debug for AddWinsSet<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.elements.fmt(f)
+        f.debug_map().entries(self.adds.iter()).finish()
     }
 }
 
-impl<E: Ord + fmt::Display> fmt::Display for AddWinsSet<E> {
+impl<E: Hash + Eq + fmt::Display> fmt::Display for AddWinsSet<E> {
     /// `{milk, tea}`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
@@ -150,5 +267,149 @@ impl<E: Ord + fmt::Display> fmt::Display for AddWinsSet<E> {
             write!(f, "{comma}{element}")?;
         }
         f.write_str("}")
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::AddWinsSet;
+    use crate::causal::dot_blocks::DotBlocks;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::fmt::Debug;
+    use std::hash::Hash;
+
+    impl<E: Serialize> Serialize for AddWinsSet<E> {
+        /// The adds, grouped by writer, with their counters delta-coded.
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.adds.serialize(serializer)
+        }
+    }
+
+    impl<'de, E: Eq + Clone + Debug + Hash + Deserialize<'de>> Deserialize<'de> for AddWinsSet<E> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Ok(Self::of(DotBlocks::deserialize(deserializer)?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Causal, Difference as _, Lattice as _, ReplicaId};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The set as the kernel says it: elements, each with the dots of its live adds.
+    type Plain = crate::DotMap<u8, crate::DotSet>;
+
+    fn dot(replica: u64, counter: u64) -> Dot {
+        Dot::new(ReplicaId(replica), counter)
+    }
+
+    /// Dots of three writers; two of them far away from the others, so that the index must widen.
+    fn dots() -> impl Strategy<Value = Dot> {
+        let counter = prop_oneof![1_u64..200, (u64::MAX - 70)..=u64::MAX];
+        (1_u64..4, counter).prop_map(|(r, c)| dot(r, c))
+    }
+
+    /// What all replicas agree a dot adds.
+    fn element(dot: Dot) -> u8 {
+        (dot.counter % 29) as u8
+    }
+
+    fn states(
+        live: &BTreeSet<Dot>,
+        dead: &BTreeSet<Dot>,
+    ) -> ((AddWinsSet<u8>, Plain), CausalContext) {
+        let context = live.union(dead).copied().collect();
+        let mut set = AddWinsSet::default();
+        let mut plain: BTreeMap<u8, crate::DotSet> = BTreeMap::new();
+        for dot in live.difference(dead) {
+            set.insert(*dot, element(*dot));
+            plain.entry(element(*dot)).or_default().insert(*dot);
+        }
+        ((set, Plain::from_entries(plain)), context)
+    }
+
+    fn check_same(set: &AddWinsSet<u8>, plain: &Plain) -> Result<(), TestCaseError> {
+        let of_plain = plain.dots().collect::<BTreeSet<_>>();
+        prop_assert_eq!(set.dots().collect::<BTreeSet<_>>(), of_plain);
+        prop_assert_eq!(
+            set.iter().copied().collect::<BTreeSet<_>>(),
+            plain.keys().copied().collect()
+        );
+        prop_assert_eq!((set.len(), set.iter().count()), (plain.len(), plain.len()));
+        prop_assert_eq!(set.live_digest(), plain.live_digest());
+        for e in 0..30 {
+            prop_assert_eq!(set.contains(&e), plain.contains_key(&e));
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn the_set_is_the_map_of_dot_sets_that_it_stands_for(
+            sides in proptest::collection::vec(
+                (proptest::collection::btree_set(dots(), 0..90), proptest::collection::btree_set(dots(), 0..30)), 2),
+            shared in proptest::collection::btree_set(dots(), 0..90),
+        ) {
+            let sides: Vec<_> = sides
+                .iter()
+                .map(|(live, dead)| states(&live.union(&shared).copied().collect(), dead))
+                .collect();
+            let ((mut set, mut plain), mine) = sides[0].clone();
+            let ((other, other_plain), theirs) = sides[1].clone();
+            check_same(&set, &plain)?;
+            let unknown = set.unknown_to(&theirs);
+            check_same(&unknown, &plain.unknown_to(&theirs))?;
+            let changed = set.join(&mine, &other, &theirs);
+            prop_assert_eq!(changed, plain.join(&mine, &other_plain, &theirs));
+            check_same(&set, &plain)?;
+            #[cfg(feature = "serde")]
+            {
+                let bytes = postcard::to_stdvec(&set).unwrap();
+                prop_assert_eq!(&postcard::from_bytes::<AddWinsSet<u8>>(&bytes).unwrap(), &set);
+                let json = serde_json::to_string(&set).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<AddWinsSet<u8>>(&json).unwrap(), &set);
+            }
+        }
+    }
+
+    #[test]
+    fn elements_are_told_apart_by_value_and_counted_once() {
+        let mut a = crate::CausalReplica::<AddWinsSet<u64>>::new(crate::ObjectId(1), ReplicaId(1));
+        let mut b = crate::CausalReplica::<AddWinsSet<u64>>::new(crate::ObjectId(1), ReplicaId(2));
+        let first = a.change(|set| set.extend(0..100));
+        let second = b.change(|set| set.extend(50..150));
+        a.join(&second).unwrap();
+        b.join(&first).unwrap();
+        assert_eq!(a.state(), b.state());
+        assert_eq!(
+            (a.len(), a.iter().count(), a.dots().count()),
+            (150, 150, 200)
+        );
+        let removed = a.change(|set| set.remove(&70));
+        let whole: Causal<AddWinsSet<u64>> = a.state().clone();
+        assert_eq!(whole.difference(b.state()), removed);
+        b.join(&removed).unwrap();
+        assert_eq!(
+            (b.contains(&70), b.contains(&71), b.len()),
+            (false, true, 149)
+        );
+        assert!(!b.state().clone().join(a.state()));
+        let cleared = b.change(|set| set.clear());
+        a.join(&cleared).unwrap();
+        assert!(a.is_empty() && a.is_bottom());
+    }
+
+    #[test]
+    fn a_dot_with_two_elements_is_reported() {
+        let of = |e| {
+            let mut set = AddWinsSet::default();
+            set.insert(dot(1, 1), e);
+            set
+        };
+        assert_eq!(of(1).conflict(&of(2)), Some(dot(1, 1)));
+        assert_eq!(of(1).conflict(&of(1)), None);
     }
 }
