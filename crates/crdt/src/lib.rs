@@ -40,11 +40,15 @@ mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
 mod lattice;
+mod lattices;
 pub mod laws;
 mod map;
 mod ranges;
+mod text;
 mod timestamp;
 mod version_vector;
+#[cfg(feature = "serde")]
+mod wire;
 
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, DotStore, LwwCell, LwwEntry, MvCell};
@@ -53,6 +57,7 @@ pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
 pub use lattice::{Difference, Lattice};
+pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
 pub use map::{
     Budget, CausalMap, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing, Joined,
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
