@@ -35,6 +35,7 @@
 
 mod causal_context;
 mod cell;
+mod counter;
 mod dot;
 mod hybrid_clock;
 mod invalid_bytes;
@@ -52,6 +53,7 @@ mod wire;
 
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, DotStore, LwwCell, LwwEntry, MvCell};
+pub use counter::{CounterOverflow, GCounter, PnCounter};
 pub use dot::{Dot, ReplicaId};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::pair::both;
+use crate::laws::product_order;
 use crate::{Difference, Lattice};
 
 /// A map whose values are lattices; a key that is not there stands for bottom.
@@ -137,10 +137,10 @@ impl<K: Ord, L: PartialOrd> PartialOrd for MapOf<K, L> {
                 }
                 None => Ordering::Greater,
             };
-            order = both(order, of_key)?;
+            order = product_order(order, of_key)?;
         }
         match shared < other.entries.len() {
-            true => both(order, Ordering::Less),
+            true => product_order(order, Ordering::Less),
             false => Some(order),
         }
     }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
+use crate::laws::product_order;
 use crate::{Difference, Lattice};
 
 /// Two states that are joined each on its own.
@@ -80,15 +81,7 @@ impl<A: Difference, B: Difference> Difference for Pair<A, B> {
 impl<A: PartialOrd, B: PartialOrd> PartialOrd for Pair<A, B> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let first = self.first.partial_cmp(&other.first)?;
-        both(first, self.second.partial_cmp(&other.second)?)
-    }
-}
-
-/// The order of two states of which the orders of two parts are known.
-pub(super) fn both(first: Ordering, second: Ordering) -> Option<Ordering> {
-    match (first, second) {
-        (Ordering::Equal, order) | (order, Ordering::Equal) => Some(order),
-        (first, second) => (first == second).then_some(first),
+        product_order(first, self.second.partial_cmp(&other.second)?)
     }
 }
 
