@@ -43,8 +43,10 @@ mod lamport_clock;
 mod lattice;
 mod lattices;
 pub mod laws;
+mod lww_order;
 mod map;
 mod ranges;
+mod register;
 mod text;
 mod timestamp;
 mod version_vector;
@@ -65,5 +67,6 @@ pub use map::{
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
+pub use register::{LwwRegister, MvRegister, Version};
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;
