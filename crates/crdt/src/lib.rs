@@ -43,10 +43,13 @@ mod lamport_clock;
 mod lattice;
 mod lattices;
 pub mod laws;
+mod lww_map;
 mod lww_order;
 mod map;
 mod ranges;
 mod register;
+mod set;
+mod sorted_map;
 mod text;
 mod timestamp;
 mod version_vector;
@@ -62,11 +65,13 @@ pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
 pub use lattice::{Difference, Lattice};
 pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
+pub use lww_map::{Behind, LwwMap};
 pub use map::{
     Budget, CausalMap, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing, Joined,
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
 pub use register::{LwwRegister, MvRegister, Version};
+pub use set::{GSet, LwwSet, TwoPhaseSet};
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

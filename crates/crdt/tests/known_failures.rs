@@ -50,7 +50,10 @@ mod clocks {
 
 /// Last-writer-wins order.
 mod timestamps {
-    use crdt::{Lattice, LwwRegister, Timestamp};
+    use crdt::{
+        CausalContext, Dot, Horizon, Lattice, LwwMap, LwwRegister, OwnerView, Promise, Promises,
+        ReplicaId, Timestamp,
+    };
 
     #[test]
     fn equal_timestamps_with_different_values_end_the_same_everywhere() {
@@ -70,5 +73,86 @@ mod timestamps {
         assert_eq!(register.value(), Some(&"a"));
         assert_eq!(second, LwwRegister::default(), "nor does it travel");
         assert_eq!(second.joined(&first), register);
+    }
+
+    type Map = LwwMap<&'static str, u8>;
+
+    const HOUR: u64 = 3_600;
+
+    /// What the horizon is of replica 2 in the case below, if replicas 0 and 1 promised as given.
+    fn horizon_of_2(promised: &[(u64, u64)], clock: u64) -> Option<Horizon> {
+        let (mut view, mut promises) = (OwnerView::default(), Promises::default());
+        (0..3).for_each(|position| {
+            view.record(position, ReplicaId(position.into()));
+        });
+        for &(replica, time) in promised {
+            let time = Timestamp(time);
+            promises.record(ReplicaId(replica), Promise { time, counter: 1 });
+        }
+        let events = [0, 1].map(|replica| Dot::new(ReplicaId(replica), 1));
+        let base: CausalContext = events.into_iter().collect();
+        promises.horizon(&view, 3, ReplicaId(2), &base, Timestamp(clock))
+    }
+
+    /// The case, with the time of the last insert. Returns the replicas before they are joined.
+    fn deletes_by_age(purge: Option<Horizon>, insert_at: u64) -> [Map; 3] {
+        let [mut r0, mut r1, mut r2] = <[Map; 3]>::default();
+        r2.join(&r0);
+        let _delta = r2.remove("x", Timestamp(2 * HOUR));
+        let _delta = r1.remove("y", Timestamp(1));
+        let _delta = r2.remove("y", Timestamp(2 * HOUR + 1));
+        r0.join(&r2);
+        let _delta = r2.remove("x", Timestamp(4 * HOUR + 1));
+        if let Some(horizon) = purge {
+            assert_eq!(r2.purge(&horizon), 1, "the removal of y, and not that of x");
+        }
+        let _delta = r1.insert("y", 7, Timestamp(insert_at));
+        [r0, r1, r2]
+    }
+
+    fn in_every_order(replicas: &[Map; 3]) -> Vec<Map> {
+        let orders = [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ];
+        let join = |order: [usize; 3]| {
+            let all = order.map(|i| &replicas[i]);
+            all.into_iter()
+                .fold(Map::default(), |all, one| all.joined(one))
+        };
+        orders.map(join).into()
+    }
+
+    /// Age alone is no reason to forget: without the promises of all there is no certificate. With it, an
+    /// insert that keeps its writer's promise is seen whatever the order; and if one breaks the promise,
+    /// all orders still agree, and the careful join reports it.
+    #[test]
+    fn deleting_node_locally_by_age_does_not_depend_on_the_order_of_joins() {
+        assert_eq!(
+            horizon_of_2(&[(0, 9 * HOUR)], 5 * HOUR),
+            None,
+            "replica 1 has promised nothing"
+        );
+        let horizon = horizon_of_2(&[(0, 9 * HOUR), (1, 3 * HOUR)], 5 * HOUR);
+        assert_eq!(horizon.map(|h| h.time()), Some(Timestamp(3 * HOUR)));
+        for (purge, insert_at, expected) in [
+            (None, HOUR, None),
+            (None, 3 * HOUR + 1, Some(&7)),
+            (horizon, 3 * HOUR + 1, Some(&7)),
+            (horizon, HOUR, None),
+        ] {
+            let replicas = deletes_by_age(purge, insert_at);
+            for joined in in_every_order(&replicas) {
+                assert_eq!(joined.get("y"), expected, "{joined}");
+                assert_eq!(joined.get("x"), None, "{joined}");
+            }
+            let [_, r1, mut r2] = replicas;
+            let is_late = purge.is_some() && insert_at <= 3 * HOUR;
+            assert_eq!(r2.join_checked(&r1).is_err(), is_late);
+        }
     }
 }

@@ -81,6 +81,13 @@ impl<T: Ord + Clone> SetUnion<T> {
     }
 }
 
+impl<T> SetUnion<T> {
+    /// The elements, by value.
+    pub fn into_elements(self) -> BTreeSet<T> {
+        self.elements
+    }
+}
+
 impl<T> Default for SetUnion<T> {
     fn default() -> Self {
         Self {

@@ -11,6 +11,8 @@ use std::fmt::{Debug, Display};
 mod counters;
 mod lattices;
 mod registers;
+mod timed;
+mod two_phase;
 
 const REPLICAS: usize = 3;
 
