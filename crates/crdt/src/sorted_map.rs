@@ -154,10 +154,6 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
     }
 
     /// The value of `key`, to be changed; O(log n). Copies its chunk if a clone shares it.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for types that change values in place")
-    )]
     pub(crate) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -205,10 +201,6 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
     }
 
     /// Removes an entry, and returns its value; O(log n). Chunks that have become small are united.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for types that forget single keys")
-    )]
     pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
