@@ -209,6 +209,14 @@ pub(crate) const fn order_of_inclusion(a_below_b: bool, b_below_a: bool) -> Opti
     }
 }
 
+/// The order of two states of which the orders of two parts are known.
+pub(crate) fn product_order(first: Ordering, second: Ordering) -> Option<Ordering> {
+    match (first, second) {
+        (Ordering::Equal, order) | (order, Ordering::Equal) => Some(order),
+        (first, second) => (first == second).then_some(first),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

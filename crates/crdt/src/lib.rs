@@ -36,19 +36,28 @@
 mod causal;
 mod causal_context;
 mod cell;
+mod counter;
 mod dot;
 mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
 mod lattice;
+mod lattices;
 pub mod laws;
+mod lww_map;
+mod lww_order;
 mod map;
 mod ranges;
+mod register;
 mod set;
+mod sorted_map;
 #[cfg(any(feature = "arbitrary", feature = "proptest", feature = "quickcheck"))]
 mod strategies;
+mod text;
 mod timestamp;
 mod version_vector;
+#[cfg(feature = "serde")]
+mod wire;
 
 pub use causal::{
     Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore, Edit, Events,
@@ -56,16 +65,20 @@ pub use causal::{
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
+pub use counter::{CounterOverflow, GCounter, PnCounter};
 pub use dot::{Dot, ReplicaId};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
 pub use lattice::{Difference, Lattice};
+pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
+pub use lww_map::{Behind, LwwMap};
 pub use map::{
     Budget, CausalMap, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing, Joined,
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
-pub use set::AddWinsSet;
+pub use register::{LwwRegister, MvRegister, Version};
+pub use set::{AddWinsSet, GSet, LwwSet, TwoPhaseSet};
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

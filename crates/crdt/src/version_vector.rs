@@ -95,6 +95,11 @@ impl VersionVector {
         }
     }
 
+    /// An arbitrary total order, for sorted containers. It says nothing about causality.
+    pub(crate) fn canonical_order(&self, other: &Self) -> Ordering {
+        self.entries.cmp(&other.entries)
+    }
+
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
         self.entries.binary_search_by_key(&replica, |e| e.0)
     }

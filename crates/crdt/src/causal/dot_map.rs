@@ -1,12 +1,14 @@
 //! Live events under keys: the kernel of maps, and of everything nested.
 
+use smallvec::SmallVec;
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
+use crate::causal::dot_blocks::DotBlocks;
 use crate::causal::edit::{Events, Touched};
+use crate::sorted_map::{Policy, SortedMap};
 use crate::{CausalContext, Dot, DotStore, Edit, Knows};
 
 /// A map that holds other stores as values.
@@ -30,10 +32,11 @@ pub type OrMap<K, S> = DotMap<K, S>;
 ///
 /// **Invariants.** No key holds an empty store, no dot is live twice.
 ///
-/// **Cost.** Look-ups and changes are logarithmic in the keys. Joining a delta costs what it touches; the
-/// first delta that removes something builds an index from dots to keys, which takes one key and one dot of
-/// memory for each live event from then on. Joining two full maps is one pass over both. Removed keys
-/// leave nothing behind.
+/// **Cost.** Look-ups and changes are logarithmic in the keys. Joining a delta costs what it touches, and
+/// joining two full maps that differ little costs a few operations for each 64 events of a writer: from
+/// 32 keys on the key of each live dot is kept, one more copy of the key and a bit for each. Joining
+/// maps that differ much is one pass over both. Removed keys leave nothing behind. A clone shares
+/// the entries until one side changes them.
 ///
 /// **Not for** values whose last write must win, with nothing kept of the others: use [`LwwMap`](crate::LwwMap) or
 /// put an [`LwwCell`](crate::LwwCell) inside.
@@ -58,15 +61,19 @@ pub type OrMap<K, S> = DotMap<K, S>;
 /// assert!(tags.contains("sea") && !tags.contains("sun"), "the remove had seen the sun alone");
 /// # Ok::<(), crdt::IdentityReused>(())
 /// ```
+#[derive(Clone)]
 pub struct DotMap<K, S> {
-    entries: BTreeMap<K, S>,
+    entries: SortedMap<K, S>,
     live_digest: u128,
-    /// The key of each live dot; built when a delta first needs it.
-    keys_by_dot: Option<BTreeMap<Dot, K>>,
+    /// The key of each live dot, once there are many keys: a delta finds what it removes by its dots.
+    keys: Option<DotBlocks<K>>,
 }
 
-/// Below this number of keys asking each of them is as fast as the index.
+/// From this number of keys the key of each dot is kept; among fewer it is looked for.
 const INDEX_FROM: usize = 32;
+
+/// Live dots under one key: few.
+type Dots = SmallVec<[Dot; 4]>;
 
 impl<K: Ord, S> DotMap<K, S> {
     /// The value of `key`.
@@ -84,35 +91,34 @@ impl<K: Ord, S> DotMap<K, S> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        self.entries.contains_key(key)
+        self.entries.get(key).is_some()
     }
 
-    /// All keys with their values, in key order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &S)> + ExactSizeIterator + '_ {
-        self.entries.iter()
-    }
-
-    /// The keys in order.
-    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + ExactSizeIterator + '_ {
-        self.entries.keys()
-    }
-
-    /// The values in key order.
-    pub fn values(&self) -> impl DoubleEndedIterator<Item = &S> + ExactSizeIterator + '_ {
-        self.entries.values()
-    }
-
-    /// The keys of a range with their values, in key order.
-    ///
-    /// # Panics
-    /// If the range starts behind its end.
-    pub fn range<Q, R>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &S)> + '_
+    /// The keys of a range with their values, in key order; none if the range starts behind its end.
+    pub fn range<Q, R>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &S)>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
         R: RangeBounds<Q>,
     {
         self.entries.range(range)
+    }
+}
+
+impl<K, S> DotMap<K, S> {
+    /// All keys with their values, in key order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &S)> + '_ {
+        self.entries.iter()
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + '_ {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
+    /// The values in key order.
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &S> + '_ {
+        self.entries.iter().map(|(_, value)| value)
     }
 
     /// Number of keys.
@@ -122,7 +128,7 @@ impl<K: Ord, S> DotMap<K, S> {
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 }
 
@@ -158,11 +164,12 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
         Q: Ord + ?Sized,
     {
         let (map, delta, events) = self.parts();
-        let Some((owned, value)) = map.entries.get_key_value(key) else {
+        let range = (Bound::Included(key), Bound::Included(key));
+        let Some((owned, value)) = map.entries.range(range).next() else {
             return;
         };
         let (owned, mark) = (owned.clone(), events.mark());
-        let dots: Vec<Dot> = value.dots().collect();
+        let dots: Dots = value.dots().collect();
         let seen: CausalContext = dots
             .into_iter()
             .filter(|dot| events.make_obsolete(*dot))
@@ -190,14 +197,16 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
-    /// Puts a value that was decoded or computed under a key that is absent.
-    pub(crate) fn from_entries(entries: BTreeMap<K, S>) -> Self {
-        let dots = entries.values().flat_map(DotStore::dots);
+    /// A map of entries whose keys ascend strictly, none of them empty.
+    pub(crate) fn from_ascending(entries: impl IntoIterator<Item = (K, S)>) -> Self {
+        let entries = SortedMap::from_ascending(entries);
+        let dots = entries.iter().flat_map(|(_, value)| value.dots());
         let live_digest = dots.fold(0, |sum: u128, dot| sum.wrapping_add(S::live_digest_of(dot)));
+        let keys = (entries.len() >= INDEX_FROM).then(|| keys_of(&entries));
         Self {
             entries,
             live_digest,
-            keys_by_dot: None,
+            keys,
         }
     }
 
@@ -209,11 +218,20 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
                 true => self.live_digest.wrapping_add(digest),
                 false => self.live_digest.wrapping_sub(digest),
             };
-            match &mut self.keys_by_dot {
-                Some(index) if is_live => drop(index.insert(dot, key.clone())),
-                Some(index) => drop(index.remove(&dot)),
+            match &mut self.keys {
+                Some(keys) if is_live => {
+                    keys.insert(dot, key.clone());
+                }
+                Some(keys) => drop(keys.remove(dot)),
                 None => {}
             }
+        }
+        self.index_if_many();
+    }
+
+    fn index_if_many(&mut self) {
+        if self.keys.is_none() && self.entries.len() >= INDEX_FROM {
+            self.keys = Some(keys_of(&self.entries));
         }
     }
 
@@ -230,94 +248,145 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
     }
 
     fn join_key(&mut self, key: &K, mine: &impl Knows, other: &S, theirs: &impl Knows) -> bool {
-        let held = self.entries.get_mut(key);
-        if held.as_deref() == Some(other) {
-            return false;
-        }
         let mut absent = S::default();
+        let held = self.entries.get_mut(key);
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
-        let before: Vec<Dot> = value.dots().collect();
+        let before: Dots = value.dots().collect();
         if !value.join(mine, other, theirs) {
             return false;
         }
-        let after: Vec<Dot> = value.dots().collect();
-        let (emptied, changes) = (value.is_bottom(), changes(&before, &after));
-        if emptied {
-            self.entries.remove(key);
-        } else if !is_held {
-            self.entries.insert(key.clone(), absent);
+        let after: Dots = value.dots().collect();
+        match (is_held, value.is_bottom()) {
+            (true, true) => drop(self.entries.remove(key)),
+            (false, false) => drop(self.entries.insert(key.clone(), absent)),
+            (true, false) | (false, true) => {}
         }
-        self.note(key, &changes);
+        self.note(key, &changes(before, after));
         true
     }
 
-    /// The keys under which anything is live that `theirs` names, or `None` if that may be most of them.
-    fn keys_of(&mut self, other: &Self, theirs: &CausalContext) -> Option<BTreeSet<K>> {
-        let named = theirs.event_count();
-        if self.len() < INDEX_FROM || named >= self.len() as u64 / 4 {
+    /// Joins the keys that the dots show to differ. `None`, and nothing is done, if the keys of dots are
+    /// not kept here or too many differ.
+    fn join_few(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> Option<bool> {
+        let keys = self.keys.as_ref()?;
+        let few = self.entries.len() / 8;
+        let small = match other.keys {
+            Some(_) => None,
+            None => Some(keys_of(&other.entries)),
+        };
+        let other_keys = other.keys.as_ref().or(small.as_ref())?;
+        let differing = keys.obsolete_in(other_keys, theirs);
+        let differing = differing.chain(other_keys.news_for(keys, mine));
+        let mut differing: Vec<K> = differing.take(few + 1).cloned().collect();
+        if differing.len() > few {
             return None;
         }
-        let mut keys: BTreeSet<K> = other.entries.keys().cloned().collect();
-        let listed: u64 = other
-            .entries
-            .values()
-            .map(|s| s.dots().count() as u64)
-            .sum();
-        if listed < named {
-            let entries = &self.entries;
-            let index = self.keys_by_dot.get_or_insert_with(|| index(entries));
-            for range in theirs.ranges() {
-                let dots =
-                    Dot::new(range.replica, range.first)..=Dot::new(range.replica, range.last);
-                keys.extend(index.range(dots).map(|(_, key)| key.clone()));
+        differing.sort_unstable();
+        differing.dedup();
+        let absent = S::default();
+        Some(differing.iter().fold(false, |changed, key| {
+            let other = other.entries.get(key).unwrap_or(&absent);
+            self.join_key(key, mine, other, theirs) | changed
+        }))
+    }
+
+    /// Joins in one pass over both sides: first what is here, then what is only there.
+    fn join_all(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+        let (mut differing, mut fresh) = (Vec::new(), Vec::new());
+        let mut held = self.entries.iter().peekable();
+        let is_known = |value: &S| value.dots().any(|dot| theirs.knows(dot));
+        for (key, value) in other.entries.iter() {
+            while let Some((before, held)) = held.next_if(|(held, _)| *held < key) {
+                differing.extend(is_known(held).then(|| before.clone()));
+            }
+            match held.next_if(|(held, _)| *held == key) {
+                Some((_, held)) if held == value => {}
+                Some(_) => differing.push(key.clone()),
+                None => {
+                    let news = value.unknown_to(mine);
+                    fresh.extend((!news.is_bottom()).then(|| (key.clone(), news)));
+                }
             }
         }
-        Some(keys)
+        for (key, held) in held {
+            differing.extend(is_known(held).then(|| key.clone()));
+        }
+        let (absent, mut changed) = (S::default(), !fresh.is_empty());
+        for key in &differing {
+            let other = other.entries.get(key).unwrap_or(&absent);
+            changed |= self.join_key(key, mine, other, theirs);
+        }
+        self.add_fresh(fresh);
+        changed
+    }
+
+    /// Adds entries under keys that are absent, ascending.
+    fn add_fresh(&mut self, fresh: Vec<(K, S)>) {
+        if self.entries.len() == 0 {
+            *self = Self::from_ascending(fresh);
+            return;
+        }
+        for (key, value) in &fresh {
+            for dot in value.dots() {
+                let digest = S::live_digest_of(dot);
+                self.live_digest = self.live_digest.wrapping_add(digest);
+                if let Some(keys) = &mut self.keys {
+                    keys.insert(dot, key.clone());
+                }
+            }
+        }
+        let fresh = SortedMap::from_ascending(fresh);
+        self.entries.merge_owned(fresh, &mut AddAbsent);
+        self.index_if_many();
     }
 }
 
-fn index<K: Clone, S: DotStore>(entries: &BTreeMap<K, S>) -> BTreeMap<Dot, K> {
-    let dots = entries
-        .iter()
-        .flat_map(|(key, value)| value.dots().map(move |dot| (dot, key.clone())));
-    dots.collect()
+struct AddAbsent;
+
+impl<S> Policy<S> for AddAbsent {
+    fn takes(&self, mine: Option<&S>, _: &S) -> bool {
+        mine.is_none()
+    }
+
+    fn took(&mut self, _: Option<&S>, _: &S) {}
+}
+
+fn keys_of<K: Ord + Clone, S: DotStore>(entries: &SortedMap<K, S>) -> DotBlocks<K> {
+    let mut keys = DotBlocks::default();
+    for (key, value) in entries.iter() {
+        for dot in value.dots() {
+            keys.insert(dot, key.clone());
+        }
+    }
+    keys
 }
 
 /// What changed between two lists of live dots.
-fn changes(before: &[Dot], after: &[Dot]) -> Vec<Touched> {
-    let sorted = |dots: &[Dot]| dots.iter().copied().collect::<BTreeSet<Dot>>();
-    let (before, after) = (sorted(before), sorted(after));
-    let gone = before.difference(&after).map(|dot| (*dot, false));
-    let new = after.difference(&before).map(|dot| (*dot, true));
-    let touched = gone.chain(new);
+fn changes(mut before: Dots, mut after: Dots) -> SmallVec<[Touched; 4]> {
+    before.sort_unstable();
+    after.sort_unstable();
+    let is_in = |dots: &Dots, dot: Dot| dots.binary_search(&dot).is_ok();
+    let mut touched = SmallVec::new();
+    for (dots, others, is_live) in [(&before, &after, false), (&after, &before, true)] {
+        let only = dots.iter().copied().filter(|dot| !is_in(others, *dot));
+        touched.extend(only.map(|dot| Touched { dot, is_live }));
+    }
     touched
-        .map(|(dot, is_live)| Touched { dot, is_live })
-        .collect()
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
     fn is_bottom(&self) -> bool {
-        self.entries.is_empty()
+        self.is_empty()
     }
 
     fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.entries.values().flat_map(DotStore::dots)
+        self.values().flat_map(DotStore::dots)
     }
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        let few = theirs
-            .as_context()
-            .and_then(|theirs| self.keys_of(other, theirs));
-        let keys = few.unwrap_or_else(|| {
-            let all = self.entries.keys().chain(other.entries.keys());
-            all.cloned().collect()
-        });
-        let absent = S::default();
-        keys.iter().fold(false, |changed, key| {
-            let other = other.entries.get(key).unwrap_or(&absent);
-            self.join_key(key, mine, other, theirs) | changed
-        })
+        let few = self.join_few(mine, other, theirs);
+        few.unwrap_or_else(|| self.join_all(mine, other, theirs))
     }
 
     fn unknown_to(&self, known: &impl Knows) -> Self {
@@ -325,18 +394,15 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
             let value = value.unknown_to(known);
             (!value.is_bottom()).then(|| (key.clone(), value))
         });
-        Self::from_entries(unknown.collect())
+        Self::from_ascending(unknown)
     }
 
     fn conflict(&self, other: &Self) -> Option<Dot> {
-        let inside = self.entries.iter().find_map(|(key, value)| {
-            let theirs = other.entries.get(key)?;
-            value.conflict(theirs)
-        });
-        inside.or_else(|| {
-            let (mine, theirs) = (index(&self.entries), index(&other.entries));
-            let elsewhere = |(dot, key): &(&Dot, &K)| theirs.get(dot).is_some_and(|k| k != *key);
-            mine.iter().find(elsewhere).map(|(dot, _)| *dot)
+        let theirs = keys_of(&other.entries);
+        self.entries.iter().find_map(|(key, value)| {
+            let is_elsewhere = |dot: &Dot| theirs.get(*dot).is_some_and(|k| k != key);
+            let inside = other.entries.get(key).and_then(|t| value.conflict(t));
+            inside.or_else(|| value.dots().find(is_elsewhere))
         })
     }
 
@@ -348,20 +414,9 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
 impl<K, S> Default for DotMap<K, S> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: SortedMap::default(),
             live_digest: 0,
-            keys_by_dot: None,
-        }
-    }
-}
-
-impl<K: Clone, S: Clone> Clone for DotMap<K, S> {
-    /// The index is not copied: the copy builds its own when it needs one.
-    fn clone(&self) -> Self {
-        Self {
-            entries: self.entries.clone(),
-            live_digest: self.live_digest,
-            keys_by_dot: None,
+            keys: None,
         }
     }
 }
@@ -382,7 +437,7 @@ impl<K: Hash, S: Hash> Hash for DotMap<K, S> {
 
 impl<K: Debug, S: Debug> Debug for DotMap<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.entries).finish()
+        self.entries.fmt(f)
     }
 }
 
@@ -398,11 +453,15 @@ impl<K: fmt::Display, S: fmt::Display> fmt::Display for DotMap<K, S> {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(feature = "serde")]
 mod wire {
     use super::DotMap;
     use crate::{DotStore, InvalidBytes};
     use serde::de::Error as _;
+    use serde::ser::SerializeSeq as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::fmt::Debug;
     use std::hash::Hash;
@@ -410,7 +469,12 @@ mod wire {
     impl<K: Serialize, T: Serialize> Serialize for DotMap<K, T> {
         /// A list of (key, value), in key order.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_seq(&self.entries)
+            // Not `collect_seq`: some formats need the length first.
+            let mut list = serializer.serialize_seq(Some(self.entries.len()))?;
+            for entry in self.entries.iter() {
+                list.serialize_element(&entry)?;
+            }
+            list.end()
         }
     }
 
@@ -427,7 +491,7 @@ mod wire {
             if entries.iter().any(|(_, value)| value.is_bottom()) {
                 return Err(D::Error::custom(InvalidBytes::Empty("a value of a map")));
             }
-            Ok(Self::from_entries(entries.into_iter().collect()))
+            Ok(Self::from_ascending(entries))
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Last writer wins: the one core for every type that orders its writes by time.
+//! Last writer wins, where every write is an event with a dot.
 
 use std::cmp::Ordering;
 
 use crate::cell::Cell;
+use crate::lww_order::write_order;
 use crate::{Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// One write or delete, with the dot that names it.
@@ -25,11 +26,11 @@ pub struct LwwEntry<V> {
 impl<V: Ord> LwwEntry<V> {
     /// Compares two events in the order of last-writer-wins; the greater one wins.
     pub fn event_order(&self, other: &Self) -> Ordering {
-        self.timestamp
-            .cmp(&other.timestamp)
-            .then_with(|| self.value.is_some().cmp(&other.value.is_some()))
-            .then_with(|| other.value.cmp(&self.value))
-            .then_with(|| other.dot.cmp(&self.dot))
+        let writes = write_order(
+            (self.timestamp, self.value.as_ref()),
+            (other.timestamp, other.value.as_ref()),
+        );
+        writes.then_with(|| other.dot.cmp(&self.dot))
     }
 
     /// Whether this event wins over `other`.

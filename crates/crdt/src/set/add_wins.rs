@@ -137,8 +137,11 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
     fn changes_much(&self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
         let few = self.adds.len() / 8;
         let named = theirs.as_context().map(CausalContext::event_count);
-        named.is_none_or(|events| events > few as u64)
-            && self.adds.count_changes(mine, &other.adds, theirs) > few
+        named.is_none_or(|events| events > few as u64) && {
+            let removed = self.adds.obsolete_in(&other.adds, theirs);
+            let added = other.adds.news_for(&self.adds, mine);
+            removed.chain(added).nth(few).is_some()
+        }
     }
 
     fn insert(&mut self, dot: Dot, element: E) {
@@ -328,7 +331,7 @@ mod tests {
             set.insert(*dot, element(*dot));
             plain.entry(element(*dot)).or_default().insert(*dot);
         }
-        ((set, Plain::from_entries(plain)), context)
+        ((set, Plain::from_ascending(plain)), context)
     }
 
     fn check_same(set: &AddWinsSet<u8>, plain: &Plain) -> Result<(), TestCaseError> {

@@ -1,0 +1,7 @@
+//! Counters.
+
+mod grow_only;
+mod positive_negative;
+
+pub use grow_only::{CounterOverflow, GCounter};
+pub use positive_negative::PnCounter;
