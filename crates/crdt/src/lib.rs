@@ -86,6 +86,8 @@ mod ranges;
 mod register;
 mod set;
 mod sorted_map;
+#[cfg(any(feature = "arbitrary", feature = "proptest", feature = "quickcheck"))]
+mod strategies;
 mod text;
 mod timestamp;
 mod version_vector;

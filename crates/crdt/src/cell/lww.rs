@@ -46,7 +46,9 @@ impl<V: Ord> LwwEntry<V> {
 /// | two writes | the higher timestamp; on a tie the smaller value, then the smaller dot |
 /// | write and delete | the higher timestamp; on a tie the write |
 ///
-/// **Order and join.** That of the [`DotStore`]; after the join only the winner stays live.
+/// **Order and join.** That of the [`DotStore`]; after the join only the winner stays live. A difference
+/// names the losers that it makes obsolete, so it need not be the least one: the winner alone, or a loser with
+/// its value, which is forgotten here, can do as much.
 ///
 /// **Cost.** A join compares two entries: constant time apart from comparing equal-timed values.
 ///
