@@ -13,6 +13,7 @@
 //! | concurrent values kept side by side | [`MapReplica`] of [`MvCell`] | no write is lost that nobody has seen |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
+//! | to send deltas over a network that loses some | [`DeltaBuffer`] | no delta is joined before an earlier one |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
 //!
 //! ```
@@ -36,6 +37,7 @@
 mod causal;
 mod causal_context;
 mod cell;
+mod delta_buffer;
 mod dot;
 mod hybrid_clock;
 mod invalid_bytes;
@@ -54,6 +56,9 @@ pub use causal::{
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
+pub use delta_buffer::{
+    Accepted, AcknowledgeError, DeltaBuffer, Gap, Packet, ReceiveError, Received,
+};
 pub use dot::{Dot, ReplicaId};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
