@@ -39,6 +39,8 @@ mod causal_context;
 mod cell;
 mod delta_buffer;
 mod dot;
+#[cfg(feature = "postcard")]
+mod envelope;
 mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
@@ -60,6 +62,8 @@ pub use delta_buffer::{
     Accepted, AcknowledgeError, DeltaBuffer, Gap, Packet, ReceiveError, Received,
 };
 pub use dot::{Dot, ReplicaId};
+#[cfg(feature = "postcard")]
+pub use envelope::{EnvelopeError, Enveloped, decode, encode};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
