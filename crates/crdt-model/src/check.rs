@@ -3,6 +3,7 @@
 use crdt::{CausalMap, Dot, DotStore as _, Knows as _, Lattice as _, Listing};
 use std::collections::BTreeSet;
 
+use crate::copy_of;
 use crate::kind::{Content, Event, KEYS, Key, Kind};
 use crate::world::{Site, World};
 
@@ -49,7 +50,7 @@ impl<K: Kind> World<K> {
         self.probes.by_meet += by_meet.len();
         site.nameless.extend(by_meet);
         self.probes.exceptions += usize::from(after.knowledge().exception_count() > 0);
-        let mut again = site.replica.clone();
+        let mut again = copy_of(&site.replica);
         let twice = again.join(listing);
         if twice.knowledge_grew || !twice.changed.is_empty() || again.map() != site.replica.map() {
             return Err(format!("joining {listing:?} again changed something"));

@@ -9,12 +9,14 @@
 //! Everything here sees the public interface of `crdt` only.
 
 mod check;
+mod copy;
 mod fuzz;
 mod kind;
 mod script;
 mod settle;
 mod world;
 
+pub use copy::copy_of;
 pub use fuzz::{join_decoded, map_script};
 pub use kind::{Content, Event, KEYS, Key, Kind, Lww, Mv, Value};
 pub use script::{Op, Script, Setup};

@@ -72,7 +72,10 @@ mod causal;
 mod causal_context;
 mod cell;
 mod counter;
+mod delta_buffer;
 mod dot;
+#[cfg(feature = "postcard")]
+mod envelope;
 mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
@@ -101,7 +104,12 @@ pub use causal::{
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
 pub use counter::{CounterOverflow, GCounter, PnCounter};
+pub use delta_buffer::{
+    Accepted, AcknowledgeError, DeltaBuffer, Gap, Packet, ReceiveError, Received,
+};
 pub use dot::{Dot, ReplicaId};
+#[cfg(feature = "postcard")]
+pub use envelope::{EnvelopeError, Enveloped, decode, encode};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;

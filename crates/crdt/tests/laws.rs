@@ -5,7 +5,7 @@ use crdt::{
     Budget, CausalContext, CausalMap, Cut, Dot, Knowledge, Lattice, Listing, MapReplica, OwnerView,
     Promise, Promises, ReplicaId, Timestamp, VersionVector,
 };
-use crdt_model::{Key, Kind, Lww, Mv, Script, World, run};
+use crdt_model::{Key, Kind, Lww, Mv, Script, World, copy_of, run};
 use proptest::prelude::*;
 
 /// Steps between two captures of all states of a run.
@@ -48,7 +48,7 @@ impl<K: Kind> Reached<K> {
             self.views.push(view);
             self.promises.push(promises);
             self.maps.push(replica.map().clone());
-            self.replicas.push(replica.clone());
+            self.replicas.push(copy_of(replica));
         }
         let sender = world.replica(step / CAPTURE_EVERY % world.replicas());
         let budget = Budget {
@@ -176,7 +176,7 @@ fn map_deltas<K: Kind>(r: &Reached<K>, _: &[[usize; 3]]) -> Result<(), LawViolat
         if replica.knowledge().exception_count() > 0 {
             continue;
         }
-        let (mut writer, before) = (replica.clone(), replica.map());
+        let (mut writer, before) = (copy_of(replica), replica.map());
         for (key, value) in [(10, Some(1)), (15, None), (20, None)] {
             let before = writer.map().clone();
             let written = writer.write(key, |cell, dot| K::write(cell, dot, Timestamp(9), value));

@@ -5,7 +5,7 @@ use crdt::{
     IntervalListing, KeyListing, Knowledge, LamportClock, Listing, LwwCell, LwwEntry, MapReplica,
     MvCell, OwnerView, Promise, Promises, ReplicaId, Timestamp, VersionVector,
 };
-use crdt_model::{Key, Kind, Lww, Mv, Script, World};
+use crdt_model::{Key, Kind, Lww, Mv, Script, World, copy_of};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -117,7 +117,7 @@ fn states_of_a_run<K: Kind>(script: &[u8]) -> Vec<MapReplica<Key, K::Cell>> {
     for op in &script.ops {
         world.step(op).expect("the suite of histories checks this");
     }
-    let all = (0..world.replicas()).map(|position| world.replica(position).clone());
+    let all = (0..world.replicas()).map(|position| copy_of(world.replica(position)));
     all.collect()
 }
 

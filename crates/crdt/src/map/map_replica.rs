@@ -19,12 +19,18 @@ use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows, Lattice, ReplicaId, T
 /// Two replicas converge by exchanging [`Listing`]s, whatever is lost, repeated or reordered on the
 /// way. The example of [`CausalMap`] shows a conflict.
 ///
-/// It is not serialisable as a whole: a copy that wrote under the same identity would give its dots to
-/// two events. Store its map's entries, its knowledge and its log, and [`restore`](Self::restore) it.
+/// It is neither `Clone` nor serialisable as a whole: a copy that wrote under the same identity would
+/// give its dots to two events. Copy its [`map`](Self::map) for a snapshot; to start again, store the
+/// map's entries, its knowledge and its log, and [`restore`](Self::restore) it.
+///
+/// ```compile_fail
+/// use crdt::{MapReplica, MvCell, ReplicaId};
+/// let replica: MapReplica<u8, MvCell<u8>> = MapReplica::new(ReplicaId(1));
+/// let twin: MapReplica<u8, MvCell<u8>> = replica.clone();
+/// ```
 ///
 /// **Cost.** A write is logarithmic; [`delta_since`](Self::delta_since) is proportional to what the
 /// peer lacks; a purge to what it forgets.
-#[derive(Clone)]
 pub struct MapReplica<K, C> {
     id: ReplicaId,
     map: CausalMap<K, C>,
