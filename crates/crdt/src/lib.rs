@@ -11,6 +11,11 @@
 //! |---|---|---|
 //! | one value for each key, the last write wins | [`MapReplica`] of [`LwwCell`] | one winner, by a total order on events |
 //! | concurrent values kept side by side | [`MapReplica`] of [`MvCell`] | no write is lost that nobody has seen |
+//! | a map or set, small enough to send whole or by deltas | [`LwwMap`], [`LwwSet`] | no dots, fast joins |
+//! | one value | [`LwwRegister`], [`MvRegister`] | by time, or by vector clocks with all concurrent ones |
+//! | to count | [`GCounter`], [`PnCounter`] | every operation counts once |
+//! | a set that only grows, or whose removals are final | [`GSet`], [`TwoPhaseSet`] | no timestamps |
+//! | to compose a state of my own | [`Max`], [`Min`], [`Pair`], [`LexicographicPair`], [`MapOf`], [`SetUnion`] | each is a lattice |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |

@@ -76,6 +76,7 @@ impl VersionVector {
     }
 
     /// Whether this history holds all of `other`: `self >= other`, and cheaper to ask.
+    #[inline]
     pub fn dominates(&self, other: &Self) -> bool {
         if self.has_same_replicas(other) {
             return self
@@ -116,6 +117,7 @@ impl VersionVector {
     ///
     /// In this and in the loops for this case no step depends on what the steps before have found, so
     /// that none has to wait for another.
+    #[inline]
     fn has_same_replicas(&self, other: &Self) -> bool {
         let different = self
             .pairs(other)
@@ -123,6 +125,7 @@ impl VersionVector {
         self.entries.len() == other.entries.len() && different == 0
     }
 
+    #[inline]
     fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Entry, &'a Entry)> {
         self.entries.iter().zip(&other.entries)
     }
@@ -171,6 +174,7 @@ impl VersionVector {
 }
 
 impl Lattice for VersionVector {
+    #[inline]
     fn join(&mut self, other: &Self) -> bool {
         if self.has_same_replicas(other) {
             let mut grows = false;
@@ -203,6 +207,7 @@ impl Difference for VersionVector {
 }
 
 impl PartialOrd for VersionVector {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         if self.has_same_replicas(other) {
             let (below, above) = self

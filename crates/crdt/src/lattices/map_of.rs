@@ -33,7 +33,7 @@ use crate::{Difference, Lattice};
 ///
 /// let (mut left, mut right) = (MapOf::default(), MapOf::default());
 /// let one = left.update("height", |max: &mut Max<u32>| max.raise(170));
-/// let two = right.update("height", |max| max.raise(180));
+/// let two = right.update("height", |max: &mut Max<u32>| max.raise(180));
 /// left.join(&two);
 /// right.join(&one);
 /// assert_eq!(left, right);
