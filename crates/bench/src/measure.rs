@@ -11,7 +11,8 @@ use crate::row::{Row, Side};
 pub struct Effort {
     /// Most repetitions of one contestant.
     pub repetitions: usize,
-    /// Repetitions that are made whatever they cost.
+    /// Repetitions that are made whatever they cost, beside the one that warms up; with 0 that one counts if it took too
+    /// long for another.
     pub least: usize,
     /// Time after which a contestant, its setups included, gets no more repetitions than the least.
     pub enough: Duration,
@@ -103,7 +104,9 @@ impl<'a> Contest<'a> {
                     "{}: {:?} and {first:?} have different results",
                     self.row.name, contestant.side
                 );
-                if round > 0 {
+                // One repetition was all the time there is.
+                let is_last = self.effort.least == 0 && contestant.spent > self.effort.enough;
+                if round > 0 || is_last {
                     contestant.nanos.push(sample.nanos);
                 }
             }

@@ -46,9 +46,9 @@ impl Report {
     pub fn contest<'a>(&self, row: Row) -> Contest<'a> {
         let effort = if self.options.quick {
             Effort {
-                repetitions: 5,
-                least: 1,
-                enough: Duration::from_millis(250),
+                repetitions: 7,
+                least: 0,
+                enough: Duration::from_millis(200),
             }
         } else {
             Effort {

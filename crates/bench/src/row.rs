@@ -125,7 +125,8 @@ impl Row {
 
     /// How many times less ours is than the best peer.
     fn ratio(&self) -> Option<f64> {
-        Some(self.best(None)? / self.ours?)
+        let ours = self.ours.filter(|ours| *ours > 0.0)?;
+        Some(self.best(None)? / ours)
     }
 
     pub fn json(&self) -> Value {
@@ -157,7 +158,7 @@ impl Row {
             .ratio()
             .map_or("-".into(), |r| format!("{}x", short(r)));
         let mut text = format!(
-            "{:<58} {:>9} {:<4} floor {:>8}  best peer/ours {:>7}  target {:>8} {met}",
+            "{:<72} {:>9} {:<4} floor {:>8}  best peer/ours {:>7}  target {:>8} {met}",
             self.name,
             number(self.ours),
             self.unit.name(),

@@ -1,12 +1,12 @@
 //! Our types.
 
 use crdt::{
-    AddWinsSet, Causal, CausalReplica, DotStore, Edit, Lattice, MvCell, ObjectId, OrMap, ReplicaId,
-    VersionVector,
+    AddWinsSet, Causal, CausalReplica, DotStore, Edit, Lattice, LwwMap, MvCell, ObjectId, OrMap,
+    ReplicaId, Timestamp, VersionVector,
 };
 use std::collections::BTreeMap;
 
-use crate::data::{Add, fingerprint, fingerprint_pairs, mix};
+use crate::data::{Add, Written, fingerprint, fingerprint_pairs, mix};
 
 pub type Set = AddWinsSet<u64>;
 pub type MvMap = OrMap<u64, MvCell<u64>>;
@@ -46,6 +46,13 @@ pub fn set(adds: &[Add], removed: &[u64]) -> Causal<Set> {
     })
 }
 
+/// A set that has been asked for an element: the index of elements is there, and its clones have it too.
+pub fn set_in_use(adds: &[Add]) -> Causal<Set> {
+    let set = set(adds, &[]);
+    assert!(adds.iter().all(|add| set.contains(&add.1)));
+    set
+}
+
 pub fn set_fingerprint(set: &Causal<Set>) -> u64 {
     fingerprint(set.iter().copied())
 }
@@ -73,4 +80,13 @@ pub fn vector(counters: &[(u64, u64)]) -> VersionVector {
         .iter()
         .map(|&(replica, counter)| (ReplicaId(replica), counter))
         .collect()
+}
+
+pub fn lww_map(entries: &[Written]) -> LwwMap<u64, u64> {
+    let write = |e: &Written| (e.key, e.value(), Timestamp(e.timestamp));
+    entries.iter().map(write).collect()
+}
+
+pub fn lww_fingerprint(map: &LwwMap<u64, u64>) -> u64 {
+    fingerprint_pairs(map.iter().map(|(key, value)| (*key, *value)))
 }

@@ -1,7 +1,7 @@
 //! Used as a map of documents: 10,000 string keys, beside the text-editing libraries.
 
 use automerge::{AutoCommit, ReadDoc, transaction::Transactable};
-use crdt::{Causal, CausalReplica, Lattice, MvCell, OrMap, ReplicaId};
+use crdt::{Causal, CausalReplica, Lattice, LwwMap, MvCell, OrMap, ReplicaId, Timestamp};
 use loro::{ExportMode, LoroDoc};
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, Map, ReadTxn, StateVector, Transact, Update};
@@ -22,11 +22,13 @@ type Ours = OrMap<String, MvCell<i64>>;
 
 pub fn rows(report: &mut Report) {
     put(report);
+    put_lww(report);
     merge(report);
+    merge_lww(report);
 }
 
 fn ours(writer: u64, keys: Vec<String>) -> (CausalReplica<Ours>, Causal<Ours>) {
-    let mut map = CausalReplica::new(OBJECT, ReplicaId(writer));
+    let mut map = CausalReplica::<Ours>::new(OBJECT, ReplicaId(writer));
     let delta = map.change(|map| {
         for key in keys {
             map.update(key, |cell| cell.set(VALUE));
@@ -167,6 +169,51 @@ fn merge(report: &mut Report) {
                 document
             },
             |d| d.get_map("map").len() as u64,
+        )
+        .finish();
+    report.add(&row);
+}
+
+fn lww(keys: Vec<String>) -> LwwMap<String, i64> {
+    keys.into_iter()
+        .map(|key| (key, VALUE, Timestamp(1)))
+        .collect()
+}
+
+fn put_lww(report: &mut Report) {
+    let name = "map of documents, ours last-writer-wins: put in one go, each";
+    if !report.wants(name) {
+        return;
+    }
+    let keys = document_keys(0, KEYS);
+    let row = Row::new(name, Unit::Nanoseconds).target(Target::AtMost(60.0));
+    let row = report
+        .contest(row)
+        .time(OURS, KEYS, || keys.clone(), lww, |map| map.len() as u64)
+        .time(YRS, KEYS, || (), |()| yrs(1, &keys), yrs_len)
+        .finish();
+    report.add(&row);
+}
+
+fn merge_lww(report: &mut Report) {
+    let name = "map of documents, ours last-writer-wins: merge disjoint";
+    if !report.wants(name) {
+        return;
+    }
+    let (left, right) = (document_keys(0, KEYS), document_keys(KEYS, KEYS));
+    let build = || (lww(left.clone()), lww(right.clone()));
+    let row = Row::new(name, Unit::Milliseconds).target(Target::AtMost(0.3));
+    let row = report
+        .contest(row)
+        .time(
+            OURS,
+            1,
+            build,
+            |(mut a, b)| {
+                a.join_owned(b);
+                a
+            },
+            |a| a.len() as u64,
         )
         .finish();
     report.add(&row);

@@ -32,8 +32,13 @@ pub fn rows(report: &mut Report) {
         delta(report, n);
         map_join(report, n);
     }
-    for replicas in [3, 30, 300, 1_000] {
-        for gaps in [0, 10, 100] {
+    let (replicas, gaps): (&[u64], &[u64]) = if report.options.quick {
+        (&[3, 1_000], &[0, 100])
+    } else {
+        (&[3, 30, 300, 1_000], &[0, 10, 100])
+    };
+    for &replicas in replicas {
+        for &gaps in gaps {
             context(report, replicas, gaps);
         }
     }
@@ -99,7 +104,7 @@ fn delta(report: &mut Report, n: usize) {
     if !report.wants(&name) {
         return;
     }
-    let a = ours::set(&adds(0, n, 1), &[]);
+    let a = ours::set_in_use(&adds(0, n, 1));
     let mut author = ours::writer(1, a.clone());
     let mut deltas: Vec<Causal<ours::Set>> = (n..=n + DELTAS)
         .map(|i| author.change(|set| set.add(element(i))))

@@ -1,12 +1,14 @@
 //! The last-writer-wins map beside those of others.
 
+use crdt::Lattice;
 use garage_util::crdt::Crdt;
 use lattices::Merge;
 
+use super::OURS;
 use crate::alloc::heap_per;
 use crate::data::{LwwDifference, N, Written, fingerprint_pairs, lww_pair};
 use crate::peers::floors::{self, BTreeLww, HashLww, SortedLww, join_btree, join_hash, pairs};
-use crate::peers::lww;
+use crate::peers::{lww, ours};
 use crate::report::Report;
 use crate::row::{Row, Side, Target, Unit};
 
@@ -21,11 +23,17 @@ const HASH: Side = Side::Floor("hashbrown");
 const BTREE: Side = Side::Floor("BTreeMap");
 
 pub fn rows(report: &mut Report) {
-    // The figures recorded for this work, in milliseconds, beside the ratio.
-    merge(report, LwwDifference::Identical, 0.3);
-    merge(report, LwwDifference::HalfNewer, 0.5);
-    merge(report, LwwDifference::HalfOverlap, 1.2);
-    merge(report, LwwDifference::Disjoint, 1.2);
+    // The figures to reach in milliseconds, beside the ratio.
+    for (difference, milliseconds) in [
+        (LwwDifference::Identical, 0.3),
+        (LwwDifference::HalfNewer, 0.5),
+        (LwwDifference::HalfOverlap, 1.2),
+        (LwwDifference::Disjoint, 1.2),
+    ] {
+        merge(report, difference, milliseconds);
+        merge_owned(report, difference, milliseconds);
+    }
+    merge_clone(report);
     heap(report);
 }
 
@@ -47,8 +55,68 @@ fn merge(report: &mut Report, difference: LwwDifference, milliseconds: f64) {
 
 type Contest<'a> = crate::measure::Contest<'a>;
 
-fn add_ours<'a>(contest: Contest<'a>, _left: &[Written], _right: &[Written]) -> Contest<'a> {
-    contest
+/// Both sides are built anew for each repetition, since clones of ours share their chunks.
+fn add_ours<'a>(contest: Contest<'a>, left: &'a [Written], right: &'a [Written]) -> Contest<'a> {
+    let build = || (ours::lww_map(left), ours::lww_map(right));
+    contest.time(
+        OURS,
+        1,
+        build,
+        |(mut a, b)| {
+            a.join(&b);
+            (a, b)
+        },
+        |(a, _)| ours::lww_fingerprint(a),
+    )
+}
+
+/// Ours where the other side is given away, as most peers ask.
+fn merge_owned(report: &mut Report, difference: LwwDifference, milliseconds: f64) {
+    let name = format!("LWW map: merge, other given away, {}", difference.name());
+    if !report.wants(&name) {
+        return;
+    }
+    let (left, right) = lww_pair(difference, N);
+    let row = Row::new(name, Unit::Milliseconds).target(Target::AtMost(milliseconds));
+    let build = || (ours::lww_map(&left), ours::lww_map(&right));
+    let contest = report.contest(row).time(
+        OURS,
+        1,
+        build,
+        |(mut a, b)| {
+            a.join_owned(b);
+            a
+        },
+        ours::lww_fingerprint,
+    );
+    let row = add_floors(contest, &left, &right).finish();
+    report.add(&row);
+}
+
+fn merge_clone(report: &mut Report) {
+    let name = "LWW map: merge, a clone";
+    if !report.wants(name) {
+        return;
+    }
+    let (left, _) = lww_pair(LwwDifference::Identical, N);
+    let build = || {
+        let a = ours::lww_map(&left);
+        (a.clone(), a)
+    };
+    let row = report
+        .contest(Row::new(name, Unit::Microseconds))
+        .time(
+            OURS,
+            1,
+            build,
+            |(mut a, b)| {
+                a.join(&b);
+                (a, b)
+            },
+            |(a, _)| ours::lww_fingerprint(a),
+        )
+        .finish();
+    report.add(&row);
 }
 
 fn add_peers<'a>(contest: Contest<'a>, left: &'a [Written], right: &'a [Written]) -> Contest<'a> {
@@ -165,6 +233,7 @@ fn heap(report: &mut Report) {
     let lattices_hash = || lww::LatticesHash::new(lww::registers(&entries).collect());
     let lattices_btree = || lww::LatticesBTree::new(lww::registers(&entries).collect());
     let row = Row::new(name, Unit::Bytes)
+        .with(OURS, heap_per(N, || ours::lww_map(&entries)))
         .with(GARAGE, heap_per(N, || lww::garage(&entries)))
         .with(LATTICES_HASH, heap_per(N, lattices_hash))
         .with(LATTICES_BTREE, heap_per(N, lattices_btree))

@@ -38,7 +38,8 @@ fn put(report: &mut Report) {
             || ours::writer(1, a.clone()),
             |mut a| {
                 for key in &keys {
-                    std::hint::black_box(a.change(|map| map.update(*key, |cell| cell.set(7))));
+                    let _ =
+                        std::hint::black_box(a.change(|map| map.update(*key, |cell| cell.set(7))));
                 }
                 a
             },

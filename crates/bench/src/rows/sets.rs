@@ -15,8 +15,10 @@ const OPERATIONS: usize = 1_000;
 
 pub fn rows(report: &mut Report) {
     for difference in Difference::ALL {
-        merge(report, difference);
+        merge(report, difference, false);
+        merge(report, difference, true);
     }
+    first_look_up(report);
     merge_clone(report);
     nothing_to_do(report);
     delta(report);
@@ -28,8 +30,10 @@ pub fn rows(report: &mut Report) {
     wire(report);
 }
 
-fn merge(report: &mut Report, difference: Difference) {
-    let name = format!("add-wins set: merge, {}", difference.name());
+/// `looked_up`: the left set has its index, and the time until a look-up in the merged set is answered counts.
+fn merge(report: &mut Report, difference: Difference, looked_up: bool) {
+    let suffix = if looked_up { ", then a look-up" } else { "" };
+    let name = format!("add-wins set: merge, {}{suffix}", difference.name());
     if !report.wants(&name) {
         return;
     }
@@ -43,6 +47,7 @@ fn merge(report: &mut Report, difference: Difference) {
         removed_right,
     } = set_pair(difference, N);
     let (a, b) = (ours::set(&left, &[]), ours::set(&right, &removed_right));
+    assert!(!looked_up || a.contains(&element(0)));
     let (x, y) = (theirs::set(&left, &[]), theirs::set(&right, &removed_right));
     let (p, q) = (
         SortedSet::new(&left, &[]),
@@ -57,6 +62,7 @@ fn merge(report: &mut Report, difference: Difference) {
             || a.clone(),
             |mut a| {
                 a.join(&b);
+                assert!(!looked_up || a.contains(&element(1)));
                 a
             },
             ours::set_fingerprint,
@@ -67,6 +73,7 @@ fn merge(report: &mut Report, difference: Difference) {
             || (x.clone(), y.clone()),
             |(mut x, y)| {
                 x.merge(y);
+                assert!(!looked_up || x.contains(&element(1)).val);
                 x
             },
             theirs::set_fingerprint,
@@ -80,6 +87,26 @@ fn merge(report: &mut Report, difference: Difference) {
                 p
             },
             SortedSet::fingerprint,
+        )
+        .finish();
+    report.add(&row);
+}
+
+/// What a set costs that has been decoded or merged with much, when it is asked for the first time.
+fn first_look_up(report: &mut Report) {
+    let name = "add-wins set: the first look-up";
+    if !report.wants(name) {
+        return;
+    }
+    let a = ours::set(&adds(0, N, 1), &[]);
+    let row = report
+        .contest(Row::new(name, Unit::Milliseconds))
+        .time(
+            OURS,
+            1,
+            || a.clone(),
+            |a| (a.contains(&element(0)), a),
+            |(found, _)| u64::from(*found),
         )
         .finish();
     report.add(&row);
@@ -144,7 +171,7 @@ fn delta(report: &mut Report) {
         return;
     }
     let (start, new) = (adds(0, N, 1), || (N..N + OPERATIONS).map(element));
-    let a = ours::set(&start, &[]);
+    let a = ours::set_in_use(&start);
     let mut author = ours::writer(1, a.clone());
     let mut deltas: Vec<Causal<ours::Set>> =
         new().map(|e| author.change(|set| set.add(e))).collect();
@@ -205,7 +232,7 @@ fn add(report: &mut Report) {
         return;
     }
     let start = adds(0, N, 1);
-    let (a, x) = (ours::set(&start, &[]), theirs::set(&start, &[]));
+    let (a, x) = (ours::set_in_use(&start), theirs::set(&start, &[]));
     let row = Row::new(name, Unit::Nanoseconds).target(Target::AtMost(30.0));
     let row = report
         .contest(row)
@@ -215,7 +242,7 @@ fn add(report: &mut Report) {
             || ours::writer(1, a.clone()),
             |mut a| {
                 for i in N..N + OPERATIONS {
-                    std::hint::black_box(a.change(|set| set.add(element(i))));
+                    let _ = std::hint::black_box(a.change(|set| set.add(element(i))));
                 }
                 a
             },
@@ -243,7 +270,7 @@ fn add_batch(report: &mut Report) {
         return;
     }
     let start = adds(0, N, 1);
-    let (a, x) = (ours::set(&start, &[]), theirs::set(&start, &[]));
+    let (a, x) = (ours::set_in_use(&start), theirs::set(&start, &[]));
     let row = Row::new(name, Unit::Nanoseconds).target(Target::AtMost(30.0));
     let row = report
         .contest(row)
@@ -279,7 +306,7 @@ fn contains(report: &mut Report) {
         return;
     }
     let start = adds(0, N, 1);
-    let (a, x) = (ours::set(&start, &[]), theirs::set(&start, &[]));
+    let (a, x) = (ours::set_in_use(&start), theirs::set(&start, &[]));
     // Asked in an order that is not that of the adds.
     let asked: Vec<u64> = (0..N).map(|i| element(i * 77_777 % (2 * N))).collect();
     let row = Row::new(name, Unit::Nanoseconds).target(Target::AtMost(10.0));
@@ -309,7 +336,7 @@ fn remove(report: &mut Report) {
         return;
     }
     let start = adds(0, N, 1);
-    let (a, x) = (ours::set(&start, &[]), theirs::set(&start, &[]));
+    let (a, x) = (ours::set_in_use(&start), theirs::set(&start, &[]));
     let removed: Vec<u64> = (0..OPERATIONS).map(|i| element(i * 97)).collect();
     let row = Row::new(name, Unit::Nanoseconds).target(Target::AtMost(30.0));
     let row = report
@@ -320,7 +347,7 @@ fn remove(report: &mut Report) {
             || ours::writer(1, a.clone()),
             |mut a| {
                 for element in &removed {
-                    std::hint::black_box(a.change(|set| set.remove(element)));
+                    let _ = std::hint::black_box(a.change(|set| set.remove(element)));
                 }
                 a
             },
@@ -349,11 +376,16 @@ fn heap(report: &mut Report) {
     }
     let start = adds(0, N, 1);
     let row = Row::new(name, Unit::Bytes)
-        .with(OURS, heap_per(N, || ours::set(&start, &[])))
+        .with(OURS, heap_per(N, || ours::set_in_use(&start)))
         .with(CRDTS, heap_per(N, || theirs::set(&start, &[])))
         .with(Side::Floor("sorted vector"), 16.0)
         .target(Target::AtMost(32.0));
     report.add(&row);
+    let name = "add-wins set: heap per element, never asked";
+    if report.wants(name) {
+        let ours = heap_per(N, || ours::set(&start, &[]));
+        report.add(&Row::new(name, Unit::Bytes).with(OURS, ours));
+    }
 }
 
 fn wire(report: &mut Report) {
@@ -364,7 +396,7 @@ fn wire(report: &mut Report) {
         if !report.wants(&name) {
             continue;
         }
-        let (a, x) = (ours::set(&start, &[]), theirs::set(&start, &[]));
+        let (a, x) = (ours::set_in_use(&start), theirs::set(&start, &[]));
         let (ours, theirs) = match encoding {
             "JSON" => (json_bytes(&a), json_bytes(&x)),
             _ => (postcard_bytes(&a), postcard_bytes(&x)),
