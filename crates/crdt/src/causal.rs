@@ -8,6 +8,7 @@ mod dot_map;
 mod dot_set;
 mod dot_store;
 mod edit;
+mod remove_wins;
 mod replica;
 
 pub use digest::Digest;
@@ -16,6 +17,7 @@ pub use dot_map::{DotMap, OrMap};
 pub use dot_set::DotSet;
 pub use dot_store::{DotConflict, DotStore};
 pub use edit::{Edit, Events};
+pub(crate) use remove_wins::RemoveWins;
 pub use replica::{CausalReplica, IdentityReused, ObjectId, ReadContext, ReadContextError};
 
 use std::cmp::Ordering;

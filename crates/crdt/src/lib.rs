@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | one value for each key, the last write wins | [`MapReplica`] of [`LwwCell`] | one winner, by a total order on events |
 //! | concurrent values kept side by side | [`MapReplica`] of [`MvCell`] | no write is lost that nobody has seen |
+//! | a flag | [`EnableWinsFlag`], [`DisableWinsFlag`] | the name says which operation wins |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
@@ -37,6 +38,7 @@ mod causal;
 mod causal_context;
 mod cell;
 mod dot;
+mod flag;
 mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
@@ -55,6 +57,7 @@ pub use causal::{
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
 pub use dot::{Dot, ReplicaId};
+pub use flag::{DisableWinsFlag, EnableWinsFlag};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
