@@ -12,6 +12,7 @@
 //! | one value for each key, the last write wins | [`MapReplica`] of [`LwwCell`] | one winner, by a total order on events |
 //! | concurrent values kept side by side | [`MapReplica`] of [`MvCell`] | no write is lost that nobody has seen |
 //! | a flag | [`EnableWinsFlag`], [`DisableWinsFlag`] | the name says which operation wins |
+//! | a set | [`AddWinsSet`], [`RemoveWinsSet`] | the name says which operation wins |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
@@ -67,6 +68,6 @@ pub use map::{
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
-pub use set::AddWinsSet;
+pub use set::{AddWinsSet, RemoveWinsSet};
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

@@ -20,6 +20,16 @@ impl RemoveWins {
         !self.adds.is_empty() && self.removes.is_empty()
     }
 
+    /// Whether a remove is live.
+    pub(crate) fn is_removed(&self) -> bool {
+        !self.removes.is_empty()
+    }
+
+    /// The live adds, whether a remove beats them or not.
+    pub(crate) const fn adds(&self) -> &DotSet {
+        &self.adds
+    }
+
     pub(crate) fn validate(&self) -> Result<(), InvalidBytes> {
         self.adds.validate()?;
         self.removes.validate()?;
