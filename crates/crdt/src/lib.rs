@@ -13,6 +13,7 @@
 //! | concurrent values kept side by side | [`MapReplica`] of [`MvCell`] | no write is lost that nobody has seen |
 //! | a flag | [`EnableWinsFlag`], [`DisableWinsFlag`] | the name says which operation wins |
 //! | a set | [`AddWinsSet`], [`RemoveWinsSet`] | the name says which operation wins |
+//! | a counter that can be reset, or nested in a map | [`ResettableCounter`] | a reset takes exactly what it has seen |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
@@ -38,6 +39,7 @@
 mod causal;
 mod causal_context;
 mod cell;
+mod counter;
 mod dot;
 mod flag;
 mod hybrid_clock;
@@ -57,6 +59,7 @@ pub use causal::{
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
+pub use counter::ResettableCounter;
 pub use dot::{Dot, ReplicaId};
 pub use flag::{DisableWinsFlag, EnableWinsFlag};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};

@@ -6,8 +6,10 @@ use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 use std::ops::RangeBounds;
 
-use crate::causal::edit::{Events, Touched};
-use crate::{CausalContext, Dot, DotStore, Edit, Knows};
+use crate::causal::dot_store::live_digest;
+use crate::causal::edit::Touched;
+use crate::causal::key_index::KeyIndex;
+use crate::{CausalContext, Dot, DotRange, DotStore, Edit, Knows};
 
 /// A map that holds other stores as values.
 ///
@@ -32,8 +34,8 @@ pub type OrMap<K, S> = DotMap<K, S>;
 ///
 /// **Cost.** Look-ups and changes are logarithmic in the keys. Joining a delta costs what it touches; the
 /// first delta that removes something builds an index from dots to keys, which takes one key and one dot of
-/// memory for each live event from then on. Joining two full maps is one pass over both. Removed keys
-/// leave nothing behind.
+/// memory for each run of live events. Joining two full maps is one pass over both, and drops the
+/// index. Removed keys leave nothing behind.
 ///
 /// **Not for** values whose last write must win, with nothing kept of the others: use [`LwwMap`](crate::LwwMap) or
 /// put an [`LwwCell`](crate::LwwCell) inside.
@@ -62,7 +64,7 @@ pub struct DotMap<K, S> {
     entries: BTreeMap<K, S>,
     live_digest: u128,
     /// The key of each live dot; built when a delta first needs it.
-    keys_by_dot: Option<BTreeMap<Dot, K>>,
+    keys_by_dot: Option<KeyIndex<K>>,
 }
 
 /// Below this number of keys asking each of them is as fast as the index.
@@ -136,15 +138,17 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
         let mut news = delta.entries.remove(&key).unwrap_or_default();
+        let before = (live_digest(value), live_digest(&news));
         let result = change(&mut Edit::new(value, &mut news, events));
+        let after = (live_digest(value), live_digest(&news));
         match (is_held, value.is_bottom()) {
             (true, true) => drop(map.entries.remove(&key)),
             (false, false) => drop(map.entries.insert(key.clone(), absent)),
             (true, false) | (false, true) => {}
         }
-        let touched = events.touched_since(mark);
-        map.note(&key, touched);
-        delta.note_delta(events, touched);
+        map.note_digest(before.0, after.0);
+        delta.note_digest(before.1, after.1);
+        map.note_keys(&key, events.touched_since(mark));
         if !news.is_bottom() {
             delta.entries.insert(key, news);
         }
@@ -162,22 +166,20 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
             return;
         };
         let (owned, mark) = (owned.clone(), events.mark());
-        let dots: Vec<Dot> = value.dots().collect();
-        let seen: CausalContext = dots
-            .into_iter()
-            .filter(|dot| events.make_obsolete(*dot))
-            .collect();
-        for entries in [&mut map.entries, &mut delta.entries] {
-            if let Some(value) = entries.get_mut(key) {
-                *value = value.unknown_to(&seen);
+        let live: CausalContext = value.dot_ranges().collect();
+        let seen = events.make_all_obsolete(&live);
+        for map in [&mut *map, &mut *delta] {
+            if let Some(value) = map.entries.get_mut(key) {
+                let rest = value.unknown_to(&seen);
+                let (before, after) = (live_digest(value), live_digest(&rest));
+                *value = rest;
                 if value.is_bottom() {
-                    entries.remove(key);
+                    map.entries.remove(key);
                 }
+                map.note_digest(before, after);
             }
         }
-        let touched = events.touched_since(mark);
-        map.note(&owned, touched);
-        delta.note_delta(events, touched);
+        map.note_keys(&owned, events.touched_since(mark));
     }
 
     /// Removes what the author has seen under every key.
@@ -192,8 +194,8 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
     /// Puts a value that was decoded or computed under a key that is absent.
     pub(crate) fn from_entries(entries: BTreeMap<K, S>) -> Self {
-        let dots = entries.values().flat_map(DotStore::dots);
-        let live_digest = dots.fold(0, |sum: u128, dot| sum.wrapping_add(S::live_digest_of(dot)));
+        let digests = entries.values().map(live_digest);
+        let live_digest = digests.fold(0, u128::wrapping_add);
         Self {
             entries,
             live_digest,
@@ -201,32 +203,39 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         }
     }
 
-    /// Notes what became of the events under `key`, in the digest and in the index.
-    fn note(&mut self, key: &K, touched: &[Touched]) {
-        for Touched { dot, is_live } in touched.iter().copied() {
-            let digest = S::live_digest_of(dot);
-            self.live_digest = match is_live {
-                true => self.live_digest.wrapping_add(digest),
-                false => self.live_digest.wrapping_sub(digest),
-            };
-            match &mut self.keys_by_dot {
-                Some(index) if is_live => drop(index.insert(dot, key.clone())),
-                Some(index) => drop(index.remove(&dot)),
-                None => {}
-            }
-        }
+    /// Notes that the digest of one value has changed.
+    const fn note_digest(&mut self, before: u128, after: u128) {
+        let others = self.live_digest.wrapping_sub(before);
+        self.live_digest = others.wrapping_add(after);
     }
 
-    /// The same for a delta, which holds only what this mutation minted.
-    fn note_delta(&mut self, events: &Events, touched: &[Touched]) {
-        for Touched { dot, is_live } in touched.iter().copied() {
-            let digest = S::live_digest_of(dot);
-            if is_live {
-                self.live_digest = self.live_digest.wrapping_add(digest);
-            } else if events.is_own(dot) {
-                self.live_digest = self.live_digest.wrapping_sub(digest);
+    /// Notes in the index what became of events under `key`.
+    fn note_keys(&mut self, key: &K, touched: &[Touched]) {
+        let Some(index) = &mut self.keys_by_dot else {
+            return;
+        };
+        for Touched { range, is_live } in touched.iter().copied() {
+            match is_live {
+                true => index.insert(range, key.clone()),
+                false => index.remove(range),
             }
         }
+        self.keys_by_dot.take_if(|index| index.is_worn());
+    }
+
+    /// Notes in the index what a delta made obsolete and what it brought.
+    fn note_delta(&mut self, mine: &impl Knows, other: &Self, theirs: &CausalContext) {
+        let Some(index) = &mut self.keys_by_dot else {
+            return;
+        };
+        let obsolete = theirs.difference(&other.dot_ranges().collect());
+        obsolete.ranges().for_each(|range| index.remove(range));
+        for (key, value) in &other.entries {
+            let news = mine.unknown_of(&value.dot_ranges().collect());
+            news.ranges()
+                .for_each(|range| index.insert(range, key.clone()));
+        }
+        self.keys_by_dot.take_if(|index| index.is_worn());
     }
 
     fn join_key(&mut self, key: &K, mine: &impl Knows, other: &S, theirs: &impl Knows) -> bool {
@@ -237,18 +246,17 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         let mut absent = S::default();
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
-        let before: Vec<Dot> = value.dots().collect();
+        let before = live_digest(value);
         if !value.join(mine, other, theirs) {
             return false;
         }
-        let after: Vec<Dot> = value.dots().collect();
-        let (emptied, changes) = (value.is_bottom(), changes(&before, &after));
+        let (emptied, after) = (value.is_bottom(), live_digest(value));
         if emptied {
             self.entries.remove(key);
         } else if !is_held {
             self.entries.insert(key.clone(), absent);
         }
-        self.note(key, &changes);
+        self.note_digest(before, after);
         true
     }
 
@@ -259,41 +267,23 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
             return None;
         }
         let mut keys: BTreeSet<K> = other.entries.keys().cloned().collect();
-        let listed: u64 = other
-            .entries
-            .values()
-            .map(|s| s.dots().count() as u64)
-            .sum();
-        if listed < named {
+        let listed: CausalContext = other.dot_ranges().collect();
+        if listed != *theirs {
             let entries = &self.entries;
             let index = self.keys_by_dot.get_or_insert_with(|| index(entries));
             for range in theirs.ranges() {
-                let dots =
-                    Dot::new(range.replica, range.first)..=Dot::new(range.replica, range.last);
-                keys.extend(index.range(dots).map(|(_, key)| key.clone()));
+                keys.extend(index.overlapping(range).map(|(_, key)| key.clone()));
             }
         }
         Some(keys)
     }
 }
 
-fn index<K: Clone, S: DotStore>(entries: &BTreeMap<K, S>) -> BTreeMap<Dot, K> {
-    let dots = entries
-        .iter()
-        .flat_map(|(key, value)| value.dots().map(move |dot| (dot, key.clone())));
-    dots.collect()
-}
-
-/// What changed between two lists of live dots.
-fn changes(before: &[Dot], after: &[Dot]) -> Vec<Touched> {
-    let sorted = |dots: &[Dot]| dots.iter().copied().collect::<BTreeSet<Dot>>();
-    let (before, after) = (sorted(before), sorted(after));
-    let gone = before.difference(&after).map(|dot| (*dot, false));
-    let new = after.difference(&before).map(|dot| (*dot, true));
-    let touched = gone.chain(new);
-    touched
-        .map(|(dot, is_live)| Touched { dot, is_live })
-        .collect()
+fn index<K: Clone + Eq, S: DotStore>(entries: &BTreeMap<K, S>) -> KeyIndex<K> {
+    KeyIndex::new(entries.iter().flat_map(|(key, value)| {
+        let live = value.dot_ranges();
+        live.map(move |range| (range, key.clone()))
+    }))
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
@@ -305,10 +295,18 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
         self.entries.values().flat_map(DotStore::dots)
     }
 
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.entries.values().flat_map(DotStore::dot_ranges)
+    }
+
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        let few = theirs
-            .as_context()
-            .and_then(|theirs| self.keys_of(other, theirs));
+        let context = theirs.as_context();
+        let few = context.and_then(|theirs| self.keys_of(other, theirs));
+        match context {
+            Some(theirs) if few.is_some() => self.note_delta(mine, other, theirs),
+            // After one pass over all keys another one, to build the index again, costs no more.
+            _ => self.keys_by_dot = None,
+        }
         let keys = few.unwrap_or_else(|| {
             let all = self.entries.keys().chain(other.entries.keys());
             all.cloned().collect()
@@ -334,9 +332,15 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
             value.conflict(theirs)
         });
         inside.or_else(|| {
-            let (mine, theirs) = (index(&self.entries), index(&other.entries));
-            let elsewhere = |(dot, key): &(&Dot, &K)| theirs.get(dot).is_some_and(|k| k != *key);
-            mine.iter().find(elsewhere).map(|(dot, _)| *dot)
+            let theirs = index(&other.entries);
+            let elsewhere = |key: &K, live: DotRange| {
+                let mut hits = theirs.overlapping(live);
+                let (run, _) = hits.find(|(_, k)| *k != key)?;
+                Some(Dot::new(live.replica, live.first.max(run.first)))
+            };
+            let mut entries = self.entries.iter();
+            entries
+                .find_map(|(key, value)| value.dot_ranges().find_map(|live| elsewhere(key, live)))
         })
     }
 

@@ -69,6 +69,14 @@ impl Knows for Known<'_> {
     fn knows(&self, dot: Dot) -> bool {
         self.base.contains(dot) || self.beyond.is_some_and(|c| c.contains(dot))
     }
+
+    fn unknown_of(&self, events: &CausalContext) -> CausalContext {
+        let unknown = events.difference(self.base);
+        match self.beyond {
+            Some(beyond) => unknown.difference(beyond),
+            None => unknown,
+        }
+    }
 }
 
 impl<K: Ord + Clone> Knowledge<K> {

@@ -1,0 +1,5 @@
+//! Counters.
+
+mod resettable;
+
+pub use resettable::ResettableCounter;
