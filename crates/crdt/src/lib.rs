@@ -76,6 +76,7 @@ mod delta_buffer;
 mod dot;
 #[cfg(feature = "postcard")]
 mod envelope;
+mod flag;
 mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
@@ -103,13 +104,14 @@ pub use causal::{
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
-pub use counter::{CounterOverflow, GCounter, PnCounter};
+pub use counter::{CounterOverflow, GCounter, PnCounter, ResettableCounter};
 pub use delta_buffer::{
     Accepted, AcknowledgeError, DeltaBuffer, Gap, Packet, ReceiveError, Received,
 };
 pub use dot::{Dot, ReplicaId};
 #[cfg(feature = "postcard")]
 pub use envelope::{EnvelopeError, Enveloped, decode, encode};
+pub use flag::{DisableWinsFlag, EnableWinsFlag};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
@@ -122,6 +124,6 @@ pub use map::{
     Truncated, Written,
 };
 pub use register::{LwwRegister, MvRegister, Version};
-pub use set::{AddWinsSet, GSet, LwwSet, TwoPhaseSet};
+pub use set::{AddWinsSet, GSet, LwwSet, RemoveWinsSet, TwoPhaseSet};
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

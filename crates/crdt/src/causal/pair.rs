@@ -1,6 +1,6 @@
 //! Two stores side by side: records of fields with different types.
 
-use crate::{Dot, DotStore, Edit, Knows};
+use crate::{Dot, DotRange, DotStore, Edit, Knows};
 
 /// A record of two stores that share one context, for instance a title and tags. Records of more fields
 /// are nested pairs.
@@ -29,6 +29,10 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
 
     fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
         self.0.dots().chain(self.1.dots())
+    }
+
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.0.dot_ranges().chain(self.1.dot_ranges())
     }
 
     fn is_live(&self, dot: Dot) -> bool {
