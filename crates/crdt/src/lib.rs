@@ -31,7 +31,7 @@
 //! | a composition of my own | [`Pair`], [`LexicographicPair`], [`MapOf`], [`Max`], [`Min`], [`SetUnion`] | lattices of lattices are lattices |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
-//! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
+//! | timestamps that respect causality | [`LamportClock`], [`HybridClock`], [`SharedHybridClock`] | system clocks alone do not |
 //! | to send changes over a bad network | [`DeltaBuffer`] | sequence numbers, acknowledgements, no gap is ever joined |
 //! | to forget what is no longer needed | [`Stability`], [`Promises`] | nothing is purged without a certificate |
 //! | to test a type of my own | [`laws`] | all laws on states that operations reach |
@@ -89,6 +89,7 @@ mod map;
 mod ranges;
 mod register;
 mod set;
+mod shared_hybrid_clock;
 mod sorted_map;
 #[cfg(any(feature = "arbitrary", feature = "proptest", feature = "quickcheck"))]
 mod strategies;
@@ -125,5 +126,6 @@ pub use map::{
 };
 pub use register::{LwwRegister, MvRegister, Version};
 pub use set::{AddWinsSet, GSet, LwwSet, RemoveWinsSet, TwoPhaseSet};
+pub use shared_hybrid_clock::SharedHybridClock;
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

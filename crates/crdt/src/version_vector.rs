@@ -78,10 +78,13 @@ impl VersionVector {
     /// Whether this history holds all of `other`: `self >= other`, and cheaper to ask.
     #[inline]
     pub fn dominates(&self, other: &Self) -> bool {
-        if self.has_same_replicas(other) {
-            return self
-                .pairs(other)
-                .fold(true, |all, (a, b)| all & (a.1 >= b.1));
+        let (mut all, mut different) = (true, self.entries.len() != other.entries.len());
+        for (mine, theirs) in self.entries.iter().zip(other.entries.iter()) {
+            different |= mine.0 != theirs.0;
+            all &= mine.1 >= theirs.1;
+        }
+        if !different {
+            return all;
         }
         let mut mine = self.entries.iter();
         other.entries.iter().all(|&(replica, counter)| {
@@ -111,23 +114,6 @@ impl VersionVector {
             Err(_) if dot.counter == 0 => {}
             Err(i) => self.entries.insert(i, (dot.replica, dot.counter)),
         }
-    }
-
-    /// Whether both count the same replicas: the common case, in which nothing needs to be searched.
-    ///
-    /// In this and in the loops for this case no step depends on what the steps before have found, so
-    /// that none has to wait for another.
-    #[inline]
-    fn has_same_replicas(&self, other: &Self) -> bool {
-        let different = self
-            .pairs(other)
-            .fold(0, |bits, (a, b)| bits | (a.0.0 ^ b.0.0));
-        self.entries.len() == other.entries.len() && different == 0
-    }
-
-    #[inline]
-    fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Entry, &'a Entry)> {
-        self.entries.iter().zip(&other.entries)
     }
 
     fn lacks_replica_of(&self, other: &Self) -> bool {
@@ -176,17 +162,23 @@ impl VersionVector {
 impl Lattice for VersionVector {
     #[inline]
     fn join(&mut self, other: &Self) -> bool {
-        if self.has_same_replicas(other) {
-            let mut grows = false;
-            for (mine, theirs) in self.entries.iter_mut().zip(&other.entries) {
-                grows |= mine.1 < theirs.1;
-                mine.1 = mine.1.max(theirs.1);
-            }
+        // The common case is that both count the same replicas. No step depends on what the steps before
+        // have found, so that none waits for another; joining the counters of equal replicas is right
+        // whatever the others turn out to be.
+        let (mut grows, mut different) = (false, self.entries.len() != other.entries.len());
+        for (mine, theirs) in self.entries.iter_mut().zip(other.entries.iter()) {
+            let same = mine.0 == theirs.0;
+            different |= !same;
+            let higher = same & (mine.1 < theirs.1);
+            grows |= higher;
+            mine.1 = if higher { theirs.1 } else { mine.1 };
+        }
+        if !different {
             return grows;
         }
         match self.lacks_replica_of(other) {
             true => self.join_new_replicas(other),
-            false => self.join_known_replicas(other),
+            false => self.join_known_replicas(other) | grows,
         }
     }
 }
@@ -209,12 +201,15 @@ impl Difference for VersionVector {
 impl PartialOrd for VersionVector {
     #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        if self.has_same_replicas(other) {
-            let (below, above) = self
-                .pairs(other)
-                .fold((true, true), |(below, above), (a, b)| {
-                    (below & (a.1 <= b.1), above & (a.1 >= b.1))
-                });
+        // As in `join`: one pass for the common case, in which no step waits for another.
+        let (mut below, mut above) = (true, true);
+        let mut different = self.entries.len() != other.entries.len();
+        for (mine, theirs) in self.entries.iter().zip(other.entries.iter()) {
+            different |= mine.0 != theirs.0;
+            below &= mine.1 <= theirs.1;
+            above &= mine.1 >= theirs.1;
+        }
+        if !different {
             return crate::laws::order_of_inclusion(below, above);
         }
         crate::laws::order_of_inclusion(other.dominates(self), self.dominates(other))

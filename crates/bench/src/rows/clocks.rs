@@ -3,7 +3,7 @@
 use crdt::HybridClock;
 use datacake_crdt::HLCTimestamp;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Barrier, Mutex};
+use std::sync::Barrier;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::OURS;
@@ -131,14 +131,8 @@ fn two_threads(report: &mut Report) {
         return;
     }
     let row = Row::new(name, Unit::Nanoseconds).target(Target::AtMost(50.0));
-    let shared = Mutex::new(clock());
-    let tick = || {
-        shared
-            .lock()
-            .map(|mut clock| clock.tick(unix_ms()))
-            .expect("no poison")
-            .expect("no error")
-    };
+    let shared = crdt::SharedHybridClock::new(clock());
+    let tick = || shared.tick(unix_ms()).expect("no error");
     let hlc = uhlc::HLC::default();
     let last = AtomicU64::new(0);
     let row = report
