@@ -11,6 +11,7 @@ mod edit;
 mod key_index;
 mod remove_wins;
 mod replica;
+mod stable;
 
 pub use digest::Digest;
 pub use dot_fun::DotFun;
@@ -20,6 +21,7 @@ pub use dot_store::{DotConflict, DotStore};
 pub use edit::{Edit, Events};
 pub(crate) use remove_wins::RemoveWins;
 pub use replica::{CausalReplica, IdentityReused, ObjectId, ReadContext, ReadContextError};
+pub use stable::{BehindFrontier, Frontier, NotStable, Report, Stability, Stable};
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -97,19 +99,16 @@ impl<S> Causal<S> {
 impl<S: DotStore> Causal<S> {
     /// What a peer needs to know to answer with exactly what is missing here.
     pub fn digest(&self) -> Digest {
-        Digest::new(self.live(), self.context.clone())
+        Digest::new(self.store.dot_ranges().collect(), self.context.clone())
     }
 
     /// What a replica that showed `digest` lacks: the smallest delta that brings it to the join of
     /// both. Found by subtracting intervals, in time linear in the live events and the ranges.
     #[must_use = "the delta is what the peer lacks"]
     pub fn delta_since(&self, digest: &Digest) -> Self {
-        let obsolete = self.context.difference(&self.live());
-        let mut context = self.context.difference(digest.context());
-        context.join(&obsolete.intersection(digest.live()));
         Self {
             store: self.store.unknown_to(digest.context()),
-            context,
+            context: self.digest().difference(digest).context().clone(),
         }
     }
 
@@ -125,10 +124,6 @@ impl<S: DotStore> Causal<S> {
             Some(dot) => Err(DotConflict { dot }),
             None => Ok(self.join(other)),
         }
-    }
-
-    fn live(&self) -> CausalContext {
-        self.store.dot_ranges().collect()
     }
 
     fn is_known_equal(&self, other: &Self) -> bool {
@@ -169,13 +164,7 @@ impl<S: DotStore> PartialOrd for Causal<S> {
         if self == other {
             return Some(Ordering::Equal);
         }
-        let (mine, theirs) = (self.live(), other.live());
-        // Nothing that is obsolete below is live above.
-        let below = |a: &Self, a_live: &CausalContext, b: &Self, b_live: &CausalContext| {
-            b.context.includes(&a.context) && a_live.includes(&b_live.intersection(&a.context))
-        };
-        let is_below = below(self, &mine, other, &theirs);
-        crate::laws::order_of_inclusion(is_below, below(other, &theirs, self, &mine))
+        self.digest().partial_cmp(&other.digest())
     }
 }
 

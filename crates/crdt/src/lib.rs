@@ -14,6 +14,7 @@
 //! | a flag | [`EnableWinsFlag`], [`DisableWinsFlag`] | the name says which operation wins |
 //! | a set | [`AddWinsSet`], [`RemoveWinsSet`] | the name says which operation wins |
 //! | a counter that can be reset, or nested in a map | [`ResettableCounter`] | a reset takes exactly what it has seen |
+//! | to free what a remove leaves behind | [`Stability`] | age alone is never a reason |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
@@ -54,8 +55,9 @@ mod timestamp;
 mod version_vector;
 
 pub use causal::{
-    Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore, Edit, Events,
-    IdentityReused, ObjectId, OrMap, ReadContext, ReadContextError,
+    BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
+    Edit, Events, Frontier, IdentityReused, NotStable, ObjectId, OrMap, ReadContext,
+    ReadContextError, Report, Stability, Stable,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};

@@ -9,7 +9,7 @@ use std::ops::RangeBounds;
 use crate::causal::dot_store::live_digest;
 use crate::causal::edit::Touched;
 use crate::causal::key_index::KeyIndex;
-use crate::{CausalContext, Dot, DotRange, DotStore, Edit, Knows};
+use crate::{CausalContext, Dot, DotRange, DotStore, Edit, Knows, Lattice, Stable};
 
 /// A map that holds other stores as values.
 ///
@@ -342,6 +342,24 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
             entries
                 .find_map(|(key, value)| value.dot_ranges().find_map(|live| elsewhere(key, live)))
         })
+    }
+
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let mut purged = CausalContext::default();
+        let digest = &mut self.live_digest;
+        self.entries.retain(|_, value| {
+            let before = live_digest(value);
+            let gone = value.purge(stable);
+            if !gone.is_empty() {
+                purged.join(&gone);
+                *digest = digest.wrapping_sub(before).wrapping_add(live_digest(value));
+            }
+            !value.is_bottom()
+        });
+        if let Some(index) = &mut self.keys_by_dot {
+            purged.ranges().for_each(|range| index.remove(range));
+        }
+        purged
     }
 
     fn live_digest(&self) -> Option<u128> {

@@ -1,6 +1,6 @@
 //! The one core of everything in which a concurrent removal wins: live adds and live removes.
 
-use crate::{Dot, DotSet, DotStore, Edit, InvalidBytes, Knows};
+use crate::{CausalContext, Dot, DotSet, DotStore, Edit, InvalidBytes, Knows, Stable};
 
 /// The adds and the removes of one element that no later operation has seen.
 ///
@@ -95,6 +95,17 @@ impl DotStore for RemoveWins {
         let mut removes = self.removes.dots();
         adds.find(|dot| other.removes.is_live(*dot))
             .or_else(|| removes.find(|dot| other.adds.is_live(*dot)))
+    }
+
+    /// A live remove shows a reader the same as nothing, whatever adds are live beside it. All go or
+    /// none does.
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let live: CausalContext = self.dots().collect();
+        if !self.is_removed() || !stable.context().includes(&live) {
+            return CausalContext::default();
+        }
+        *self = Self::default();
+        live
     }
 }
 
