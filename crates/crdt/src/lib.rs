@@ -15,6 +15,7 @@
 //! | a set | [`AddWinsSet`], [`RemoveWinsSet`] | the name says which operation wins |
 //! | a counter that can be reset, or nested in a map | [`ResettableCounter`] | a reset takes exactly what it has seen |
 //! | to free what a remove leaves behind | [`Stability`] | age alone is never a reason |
+//! | the siblings of a key whose clients bring a context | [`Siblings`] | clients need no identity |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
 //! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
@@ -50,6 +51,7 @@ mod lattice;
 pub mod laws;
 mod map;
 mod ranges;
+mod register;
 mod set;
 mod timestamp;
 mod version_vector;
@@ -73,6 +75,7 @@ pub use map::{
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
+pub use register::{PutError, Siblings, TooManySiblings};
 pub use set::{AddWinsSet, RemoveWinsSet};
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

@@ -1,0 +1,5 @@
+//! Registers.
+
+mod siblings;
+
+pub use siblings::{PutError, Siblings, TooManySiblings};
