@@ -186,7 +186,7 @@ impl<S: fmt::Debug> fmt::Debug for Causal<S> {
 #[cfg(feature = "serde")]
 mod wire {
     use super::Causal;
-    use crate::{CausalContext, DotRange, DotStore, InvalidBytes};
+    use crate::{CausalContext, DotStore, InvalidBytes};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -207,15 +207,10 @@ mod wire {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let Wire { store, context } = Wire::<S>::deserialize(deserializer)?;
             // By ranges: a few bytes can name a run of very many events.
-            let mut live: Vec<DotRange> = store.dot_ranges().collect();
-            live.sort_unstable_by_key(|range| (range.replica, range.first));
-            let overlap = |pair: &[DotRange]| {
-                pair[0].replica == pair[1].replica && pair[0].last >= pair[1].first
-            };
-            if live.windows(2).any(overlap) {
+            let Some(live) = CausalContext::of_disjoint(store.dot_ranges()) else {
                 return Err(D::Error::custom(InvalidBytes::DotTwice));
-            }
-            if !context.includes(&live.into_iter().collect()) {
+            };
+            if !context.includes(&live) {
                 return Err(D::Error::custom(InvalidBytes::LiveDotUnknown));
             }
             Ok(Self { store, context })

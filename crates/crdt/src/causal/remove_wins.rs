@@ -1,6 +1,8 @@
 //! The one core of everything in which a concurrent removal wins: live adds and live removes.
 
-use crate::{CausalContext, Dot, DotSet, DotStore, Edit, InvalidBytes, Knows, Stable};
+use crate::{
+    CausalContext, Cell, Dot, DotSet, DotStore, Edit, InvalidBytes, Knows, Stable, Timestamp,
+};
 
 /// The adds and the removes of one element that no later operation has seen.
 ///
@@ -28,15 +30,6 @@ impl RemoveWins {
     /// The live adds, whether a remove beats them or not.
     pub(crate) const fn adds(&self) -> &DotSet {
         &self.adds
-    }
-
-    pub(crate) fn validate(&self) -> Result<(), InvalidBytes> {
-        self.adds.validate()?;
-        self.removes.validate()?;
-        match self.adds.dots().any(|dot| self.removes.is_live(dot)) {
-            true => Err(InvalidBytes::DotTwice),
-            false => Ok(()),
-        }
     }
 }
 
@@ -109,10 +102,31 @@ impl DotStore for RemoveWins {
     }
 }
 
+impl Cell for RemoveWins {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        self.is_present()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.adds.validate()?;
+        self.removes.validate()?;
+        match self.adds.dots().any(|dot| self.removes.is_live(dot)) {
+            true => Err(InvalidBytes::DotTwice),
+            false => Ok(()),
+        }
+    }
+}
+
 #[cfg(feature = "serde")]
 mod wire {
     use super::RemoveWins;
-    use crate::DotSet;
+    use crate::{Cell as _, DotSet};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
 

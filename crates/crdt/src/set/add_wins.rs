@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt::{self, Debug};
 use std::hash::Hash;
 
-use crate::{Dot, DotMap, DotSet, DotStore, Edit, Knows};
+use crate::{Cell, Dot, DotMap, DotSet, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// A set in which a concurrent add wins over a remove (also known as OR-set). No tombstones.
 ///
@@ -132,6 +132,22 @@ impl<E: Ord + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
 
     fn live_digest(&self) -> Option<u128> {
         self.elements.live_digest()
+    }
+}
+
+impl<E: Ord + Clone + Debug + Hash> Cell for AddWinsSet<E> {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.elements.validate()
     }
 }
 

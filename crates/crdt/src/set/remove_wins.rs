@@ -189,7 +189,7 @@ impl<E: Ord + Clone + Debug + Hash> Cell for RemoveWinsSet<E> {
     }
 
     fn validate(&self) -> Result<(), InvalidBytes> {
-        self.elements.values().try_for_each(RemoveWins::validate)
+        self.elements.validate()
     }
 }
 
