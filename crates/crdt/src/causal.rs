@@ -13,6 +13,7 @@ mod key_index;
 mod pair;
 mod remove_wins;
 mod replica;
+mod stable;
 pub(crate) mod value_index;
 
 pub use digest::Digest;
@@ -23,6 +24,7 @@ pub use dot_store::{DotConflict, DotStore};
 pub use edit::{Edit, Events};
 pub(crate) use remove_wins::RemoveWins;
 pub use replica::{CausalReplica, IdentityReused, ObjectId, ReadContext, ReadContextError};
+pub use stable::{BehindFrontier, Frontier, NotStable, Report, Stability, Stable};
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -100,19 +102,16 @@ impl<S> Causal<S> {
 impl<S: DotStore> Causal<S> {
     /// What a peer needs to know to answer with exactly what is missing here.
     pub fn digest(&self) -> Digest {
-        Digest::new(self.live(), self.context.clone())
+        Digest::new(self.store.dot_ranges().collect(), self.context.clone())
     }
 
     /// What a replica that showed `digest` lacks: the smallest delta that brings it to the join of
     /// both. Found by subtracting intervals, in time linear in the live events and the ranges.
     #[must_use = "the delta is what the peer lacks"]
     pub fn delta_since(&self, digest: &Digest) -> Self {
-        let obsolete = self.context.difference(&self.live());
-        let mut context = self.context.difference(digest.context());
-        context.join(&obsolete.intersection(digest.live()));
         Self {
             store: self.store.unknown_to(digest.context()),
-            context,
+            context: self.digest().difference(digest).context().clone(),
         }
     }
 
@@ -128,10 +127,6 @@ impl<S: DotStore> Causal<S> {
             Some(dot) => Err(DotConflict { dot }),
             None => Ok(self.join(other)),
         }
-    }
-
-    fn live(&self) -> CausalContext {
-        self.store.dot_ranges().collect()
     }
 
     fn is_known_equal(&self, other: &Self) -> bool {
@@ -172,13 +167,7 @@ impl<S: DotStore> PartialOrd for Causal<S> {
         if self == other {
             return Some(Ordering::Equal);
         }
-        let (mine, theirs) = (self.live(), other.live());
-        // Nothing that is obsolete below is live above.
-        let below = |a: &Self, a_live: &CausalContext, b: &Self, b_live: &CausalContext| {
-            b.context.includes(&a.context) && a_live.includes(&b_live.intersection(&a.context))
-        };
-        let is_below = below(self, &mine, other, &theirs);
-        crate::laws::order_of_inclusion(is_below, below(other, &theirs, self, &mine))
+        self.digest().partial_cmp(&other.digest())
     }
 }
 
@@ -200,7 +189,7 @@ impl<S: fmt::Debug> fmt::Debug for Causal<S> {
 #[cfg(feature = "serde")]
 mod wire {
     use super::Causal;
-    use crate::{CausalContext, DotRange, DotStore, InvalidBytes};
+    use crate::{CausalContext, DotStore, InvalidBytes};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -221,15 +210,10 @@ mod wire {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let Wire { store, context } = Wire::<S>::deserialize(deserializer)?;
             // By ranges: a few bytes can name a run of very many events.
-            let mut live: Vec<DotRange> = store.dot_ranges().collect();
-            live.sort_unstable_by_key(|range| (range.replica, range.first));
-            let overlap = |pair: &[DotRange]| {
-                pair[0].replica == pair[1].replica && pair[0].last >= pair[1].first
-            };
-            if live.windows(2).any(overlap) {
+            let Some(live) = CausalContext::of_disjoint(store.dot_ranges()) else {
                 return Err(D::Error::custom(InvalidBytes::DotTwice));
-            }
-            if !context.includes(&live.into_iter().collect()) {
+            };
+            if !context.includes(&live) {
                 return Err(D::Error::custom(InvalidBytes::LiveDotUnknown));
             }
             Ok(Self { store, context })

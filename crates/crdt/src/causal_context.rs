@@ -112,6 +112,24 @@ impl CausalContext {
             .is_some_and(|r| r.contains(dot.counter))
     }
 
+    /// Whether a whole run of events has been seen, which an empty run has.
+    pub fn contains_range(&self, range: DotRange) -> bool {
+        range.last < range.first
+            || self.of(range.replica).is_some_and(|r| {
+                let DotRange { first, last, .. } = range;
+                r.contains_range(Range { first, last })
+            })
+    }
+
+    /// The events of runs that share none; `None` if two of them share one.
+    pub(crate) fn of_disjoint(runs: impl Iterator<Item = DotRange>) -> Option<Self> {
+        let mut runs: Vec<DotRange> = runs.collect();
+        runs.sort_unstable_by_key(|run| (run.replica, run.first));
+        let overlap =
+            |pair: &[DotRange]| pair[0].replica == pair[1].replica && pair[0].last >= pair[1].first;
+        (!runs.windows(2).any(overlap)).then(|| runs.into_iter().collect())
+    }
+
     /// Whether every event of `other` has been seen.
     pub fn includes(&self, other: &Self) -> bool {
         let mut mine = self.replicas.iter();
@@ -410,6 +428,18 @@ mod tests {
         assert!(c.includes_prefix(ReplicaId(1), 2));
         assert!(!c.includes_prefix(ReplicaId(1), 3));
         assert!(c.includes_prefix(ReplicaId(9), 0));
+        let run = |first, last| DotRange {
+            replica: ReplicaId(1),
+            first,
+            last,
+        };
+        assert!(c.contains_range(run(1, 2)) && c.contains_range(run(9, 8)));
+        assert!(!c.contains_range(run(2, 3)) && !c.contains_range(run(2, 5)));
+        let disjoint = [run(4, 5), run(1, 2)].into_iter();
+        let both = context(&[(1, 1), (1, 2), (1, 4), (1, 5)]);
+        assert_eq!(CausalContext::of_disjoint(disjoint), Some(both));
+        let shared = [run(2, 3), run(1, 2)].into_iter();
+        assert_eq!(CausalContext::of_disjoint(shared), None);
         c.insert_range(DotRange {
             replica: ReplicaId(1),
             first: 3,

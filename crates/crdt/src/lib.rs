@@ -100,8 +100,9 @@ mod version_vector;
 mod wire;
 
 pub use causal::{
-    Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore, Edit, Events,
-    IdentityReused, ObjectId, OrMap, ReadContext, ReadContextError,
+    BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
+    Edit, Events, Frontier, IdentityReused, NotStable, ObjectId, OrMap, ReadContext,
+    ReadContextError, Report, Stability, Stable,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
@@ -124,7 +125,7 @@ pub use map::{
     KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
     Truncated, Written,
 };
-pub use register::{LwwRegister, MvRegister, Version};
+pub use register::{LwwRegister, MvRegister, PutError, Siblings, TooManySiblings, Version};
 pub use set::{AddWinsSet, GSet, LwwSet, RemoveWinsSet, TwoPhaseSet};
 pub use shared_hybrid_clock::SharedHybridClock;
 pub use timestamp::{ClockError, Timestamp};

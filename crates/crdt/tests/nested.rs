@@ -3,7 +3,7 @@
 use crdt::{
     AddWinsSet, Causal, CausalReplica, DisableWinsFlag, DotStore, Edit, EnableWinsFlag,
     IdentityReused, LwwCell, MvCell, ObjectId, OrMap, RemoveWinsSet, ReplicaId, ResettableCounter,
-    Timestamp,
+    Siblings, Timestamp,
 };
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -150,4 +150,119 @@ proptest! {
         }
         prop_assert_eq!(all.state(), listener.state());
     }
+}
+
+type Tags = OrMap<String, AddWinsSet<u8>>;
+type Albums = OrMap<String, Tags>;
+
+/// A removal at each of three depths, concurrent with changes beside and under what is removed.
+#[test]
+fn reset_remove_reaches_exactly_what_was_seen_at_every_depth() -> Result<(), IdentityReused> {
+    let tag = |album: &'static str, photo: &'static str, tag: u8| {
+        move |albums: &mut Edit<'_, Albums>| {
+            albums.update(album.into(), |photos| {
+                photos.update(photo.into(), |tags| tags.add(tag));
+            });
+        }
+    };
+    type Remove = fn(&mut Edit<'_, Albums>);
+    let removals: [(Remove, &str); 3] = [
+        (
+            |albums| albums.remove("sea"),
+            "{hut: {door: {1}}, sea: {boat: {3}, sand: {2}}}",
+        ),
+        (
+            |albums| albums.update("sea".into(), |photos| photos.remove("boat")),
+            "{hut: {door: {1}}, sea: {boat: {3}, sand: {1, 2}}}",
+        ),
+        (
+            |albums| {
+                albums.update("sea".into(), |photos| {
+                    photos.update("boat".into(), |tags| tags.remove(&1));
+                });
+            },
+            "{hut: {door: {1}}, sea: {boat: {2, 3}, sand: {1, 2}}}",
+        ),
+    ];
+    for (removal, left) in removals {
+        let [mut a, mut b] = [1, 2].map(replica::<Albums>);
+        for tagged in [
+            ("hut", "door", 1),
+            ("sea", "boat", 1),
+            ("sea", "boat", 2),
+            ("sea", "sand", 1),
+        ] {
+            b.join(&a.change(tag(tagged.0, tagged.1, tagged.2)))?;
+        }
+        let removed = a.change(removal);
+        let mut updated = vec![b.change(tag("sea", "boat", 3))];
+        updated.push(b.change(tag("sea", "sand", 2)));
+        for delta in updated.iter().rev() {
+            a.join(delta)?;
+        }
+        b.join(&removed)?;
+        assert_eq!(a.state(), b.state());
+        assert_eq!(a.state().store().to_string(), left);
+        assert_eq!(decoded(a.state()), *a.state());
+        let text = serde_json::to_string(a.state()).expect("states encode");
+        assert_eq!(
+            serde_json::from_str::<Causal<Albums>>(&text).expect("decodes"),
+            *a.state()
+        );
+    }
+    Ok(())
+}
+
+/// Counters, flags, registers and whole sets under two keys: what a concurrent change leaves after the
+/// outer key was removed.
+#[test]
+fn every_type_is_reset_under_two_keys() -> Result<(), IdentityReused> {
+    fn left<S: DotStore>(
+        before: impl Fn(&mut Edit<'_, S>),
+        update: impl Fn(&mut Edit<'_, S>),
+    ) -> Result<Option<S>, IdentityReused> {
+        let left = removed_while::<OrMap<u8, S>>(
+            |map| [1, 2].into_iter().for_each(|key| map.update(key, &before)),
+            |map| map.update(1, &update),
+        )?;
+        Ok(left.and_then(|map| {
+            assert!(!map.contains_key(&2), "nobody changed it");
+            map.get(&1).cloned()
+        }))
+    }
+    let count = left::<ResettableCounter>(|count| count.add(4), |count| count.add(-1))?;
+    assert_eq!(count.map(|count| count.value()), Some(-1));
+    let flag = left::<DisableWinsFlag>(|flag| flag.disable(), |flag| flag.enable())?;
+    assert_eq!(flag.map(|flag| flag.is_enabled()), Some(true));
+    let set = left::<RemoveWinsSet<u8>>(|set| set.add(1), |set| set.remove(1))?;
+    assert_eq!(
+        set.map(|set| (set.is_empty(), set.tombstone_count())),
+        Some((true, 1))
+    );
+    let write = |time, value| {
+        move |cell: &mut Edit<'_, LwwCell<u8>>| {
+            cell.write(Timestamp(time), Some(value));
+        }
+    };
+    let cell = left(write(5, 1), write(6, 2))?;
+    assert_eq!(cell.and_then(|cell| cell.value().copied()), Some(2));
+    let siblings = left::<Siblings<u8>>(
+        |siblings| siblings.put(1, 3).expect("few"),
+        |siblings| siblings.put(2, 3).expect("few"),
+    )?;
+    assert_eq!(
+        siblings.map(|siblings| siblings.values().copied().collect()),
+        Some(vec![2])
+    );
+    Ok(())
+}
+
+#[test]
+fn many_keys_are_changed_in_one_delta() -> Result<(), IdentityReused> {
+    let [mut a, mut b] = [1, 2].map(replica::<Counters>);
+    let delta = a.change(|map| map.extend([(1, 5), (2, 7), (1, 1)], |count, n| count.add(n)));
+    assert_eq!(delta.context().event_count(), 3);
+    b.join(&delta)?;
+    assert_eq!(b.to_string(), "2@1 {1: 6, 2: 7} <1:3>");
+    Ok(())
 }

@@ -10,7 +10,10 @@ use crate::causal::dot_store::live_digest;
 use crate::causal::edit::Touched;
 use crate::causal::key_index::KeyIndex;
 use crate::sorted_map::{Policy, SortedMap};
-use crate::{CausalContext, Dot, DotRange, DotStore, Edit, Knows};
+use crate::{
+    CausalContext, Cell, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice, Stable,
+    Timestamp,
+};
 
 /// A map that holds other stores as values.
 ///
@@ -153,6 +156,17 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
             delta.entries.insert(key, news);
         }
         result
+    }
+
+    /// Changes the values of many keys, each with an item of its own.
+    pub fn extend<T>(
+        &mut self,
+        items: impl IntoIterator<Item = (K, T)>,
+        mut change: impl FnMut(&mut Edit<'_, S>, T),
+    ) {
+        for (key, item) in items {
+            self.update(key, |value| change(value, item));
+        }
     }
 
     /// Removes what the author has seen under `key`.
@@ -397,8 +411,49 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
         })
     }
 
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let mut purged = CausalContext::default();
+        let keys: Vec<K> = self.keys().cloned().collect();
+        for key in &keys {
+            let Some(value) = self.entries.get_mut(key) else {
+                continue;
+            };
+            let before = live_digest(value);
+            let gone = value.purge(stable);
+            if gone.is_empty() {
+                continue;
+            }
+            purged.join(&gone);
+            let after = live_digest(value);
+            if value.is_bottom() {
+                self.entries.remove(key);
+            }
+            self.note_digest(before, after);
+        }
+        if let Some(index) = &mut self.keys_by_dot {
+            purged.ranges().for_each(|range| index.remove(range));
+        }
+        purged
+    }
+
     fn live_digest(&self) -> Option<u128> {
         Some(self.live_digest)
+    }
+}
+
+impl<K: Ord + Clone + Debug + Hash, S: Cell> Cell for DotMap<K, S> {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.values().try_for_each(Cell::validate)
     }
 }
 

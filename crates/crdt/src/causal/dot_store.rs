@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use crate::{Dot, DotRange, Knows};
+use crate::{CausalContext, Dot, DotRange, Knows, Stable};
 
 /// A set of live events with their payloads, joined under what both sides know.
 ///
@@ -47,6 +47,15 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
     /// A dot that is live in both stores with different payloads or in different places: two writers
     /// use one identity. Looks at every event of both.
     fn conflict(&self, other: &Self) -> Option<Dot>;
+
+    /// Drops marks that a reader does not see, with the events that they beat, where all of them are
+    /// stable; returns the events that became obsolete. See [`Stability`](crate::Stability) for what
+    /// may go; most stores have nothing to purge.
+    #[must_use = "the delta of a purge is made of these events"]
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let _ = stable;
+        CausalContext::default()
+    }
 
     /// A digest of [`dot_ranges`](Self::dot_ranges) that is kept up to date with every change, where a
     /// store is large enough for that to pay: equal contexts and equal digests then show that a join

@@ -1,6 +1,8 @@
 //! The one core of everything in which a concurrent removal wins: live adds and live removes.
 
-use crate::{Dot, DotSet, DotStore, Edit, InvalidBytes, Knows};
+use crate::{
+    CausalContext, Cell, Dot, DotSet, DotStore, Edit, InvalidBytes, Knows, Stable, Timestamp,
+};
 
 /// The adds and the removes of one element that no later operation has seen.
 ///
@@ -28,15 +30,6 @@ impl RemoveWins {
     /// The live adds, whether a remove beats them or not.
     pub(crate) const fn adds(&self) -> &DotSet {
         &self.adds
-    }
-
-    pub(crate) fn validate(&self) -> Result<(), InvalidBytes> {
-        self.adds.validate()?;
-        self.removes.validate()?;
-        match self.adds.dots().any(|dot| self.removes.is_live(dot)) {
-            true => Err(InvalidBytes::DotTwice),
-            false => Ok(()),
-        }
     }
 }
 
@@ -96,12 +89,44 @@ impl DotStore for RemoveWins {
         adds.find(|dot| other.removes.is_live(*dot))
             .or_else(|| removes.find(|dot| other.adds.is_live(*dot)))
     }
+
+    /// A live remove shows a reader the same as nothing, whatever adds are live beside it. All go or
+    /// none does.
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let live: CausalContext = self.dots().collect();
+        if !self.is_removed() || !stable.context().includes(&live) {
+            return CausalContext::default();
+        }
+        *self = Self::default();
+        live
+    }
+}
+
+impl Cell for RemoveWins {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        self.is_present()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.adds.validate()?;
+        self.removes.validate()?;
+        match self.adds.dots().any(|dot| self.removes.is_live(dot)) {
+            true => Err(InvalidBytes::DotTwice),
+            false => Ok(()),
+        }
+    }
 }
 
 #[cfg(feature = "serde")]
 mod wire {
     use super::RemoveWins;
-    use crate::DotSet;
+    use crate::{Cell as _, DotSet};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::causal::RemoveWins;
-use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
+use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Stable, Timestamp};
 
 /// A flag in which a concurrent disable wins over an enable. Disabled at first.
 ///
@@ -100,6 +100,10 @@ impl DotStore for DisableWinsFlag {
 
     fn conflict(&self, other: &Self) -> Option<Dot> {
         self.marks.conflict(&other.marks)
+    }
+
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        self.marks.purge(stable)
     }
 }
 

@@ -237,23 +237,21 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
 
     /// Whether I1 holds and no dot is live under two keys.
     pub(crate) fn validate(&self) -> Result<(), crate::InvalidBytes> {
-        let mut seen = BTreeSet::new();
         for (key, cell) in &self.entries {
             cell.validate()?;
             if cell.is_bottom() {
                 return Err(crate::InvalidBytes::Empty("a cell"));
             }
             let known = self.knowledge.of_key(key);
-            for dot in cell.dots() {
-                if !known.knows(dot) {
-                    return Err(crate::InvalidBytes::LiveDotUnknown);
-                }
-                if !seen.insert(dot) {
-                    return Err(crate::InvalidBytes::DotTwice);
-                }
+            if !known.unknown_of(&cell.dot_ranges().collect()).is_empty() {
+                return Err(crate::InvalidBytes::LiveDotUnknown);
             }
         }
-        Ok(())
+        let live = self.entries.values().flat_map(|cell| cell.dot_ranges());
+        match crate::CausalContext::of_disjoint(live) {
+            Some(_) => Ok(()),
+            None => Err(crate::InvalidBytes::DotTwice),
+        }
     }
 }
 

@@ -117,7 +117,7 @@ impl<K, C: Cell> KeyListing<K, C> {
             }
             Claim::Itself => Ok(()),
             Claim::Context(known) => {
-                if !self.cell.dots().all(|d| known.contains(d)) {
+                if !self.cell.dot_ranges().all(|run| known.contains_range(run)) {
                     return Err(InvalidBytes::LiveDotUnknown);
                 }
                 if !self.covered.iter().all(|d| known.contains(*d)) {
@@ -189,7 +189,7 @@ impl<K: Ord, C: Cell> IntervalListing<K, C> {
             if cell.is_bottom() {
                 return Err(InvalidBytes::Empty("a listed cell"));
             }
-            if !cell.dots().all(|d| self.known.contains(d)) {
+            if !cell.dot_ranges().all(|run| self.known.contains_range(run)) {
                 return Err(InvalidBytes::LiveDotUnknown);
             }
         }

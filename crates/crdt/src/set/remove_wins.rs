@@ -5,7 +5,9 @@ use std::fmt::{self, Debug};
 use std::hash::Hash;
 
 use crate::causal::RemoveWins;
-use crate::{Cell, Dot, DotMap, DotStore, Edit, InvalidBytes, Knows, Timestamp};
+use crate::{
+    CausalContext, Cell, Dot, DotMap, DotStore, Edit, InvalidBytes, Knows, Stable, Timestamp,
+};
 
 /// A set in which a concurrent remove wins over an add.
 ///
@@ -166,6 +168,10 @@ impl<E: Ord + Clone + Debug + Hash> DotStore for RemoveWinsSet<E> {
         self.elements.conflict(&other.elements)
     }
 
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        self.elements.purge(stable)
+    }
+
     fn live_digest(&self) -> Option<u128> {
         self.elements.live_digest()
     }
@@ -183,7 +189,7 @@ impl<E: Ord + Clone + Debug + Hash> Cell for RemoveWinsSet<E> {
     }
 
     fn validate(&self) -> Result<(), InvalidBytes> {
-        self.elements.values().try_for_each(RemoveWins::validate)
+        self.elements.validate()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The map beside the same map without index, digest or ordered passes.
 
 use super::*;
-use crate::{CausalContext, DotSet, Lattice as _, ReplicaId};
+use crate::{CausalContext, DotSet, ReplicaId};
 use proptest::collection::btree_set;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
