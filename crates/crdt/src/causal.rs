@@ -9,6 +9,7 @@ mod dot_map;
 mod dot_set;
 mod dot_store;
 mod edit;
+mod merge_report;
 mod replica;
 pub(crate) mod value_index;
 
@@ -18,6 +19,7 @@ pub use dot_map::{DotMap, OrMap};
 pub use dot_set::DotSet;
 pub use dot_store::{DotConflict, DotStore};
 pub use edit::{Edit, Events};
+pub use merge_report::MergeReport;
 pub use replica::{CausalReplica, IdentityReused, ObjectId, ReadContext, ReadContextError};
 
 use std::cmp::Ordering;

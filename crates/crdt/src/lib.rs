@@ -54,7 +54,7 @@ mod version_vector;
 
 pub use causal::{
     Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore, Edit, Events,
-    IdentityReused, ObjectId, OrMap, ReadContext, ReadContextError,
+    IdentityReused, MergeReport, ObjectId, OrMap, ReadContext, ReadContextError,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
@@ -69,9 +69,9 @@ pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
 pub use lattice::{Difference, Lattice};
 pub use map::{
-    Budget, CausalMap, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing, Joined,
-    KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
-    Truncated, Written,
+    Budget, CausalMap, Change, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing,
+    Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises,
+    TransferChunk, Truncated, Written,
 };
 pub use set::AddWinsSet;
 pub use timestamp::{ClockError, Timestamp};

@@ -2,6 +2,7 @@
 //! beside them.
 
 mod causal_map;
+mod change;
 mod cut;
 mod event_log;
 mod exceptions;
@@ -10,7 +11,8 @@ mod listing;
 mod map_replica;
 mod stability;
 
-pub use causal_map::{CausalMap, Joined};
+pub use causal_map::CausalMap;
+pub use change::{Change, Joined};
 pub use cut::{Cut, Interval};
 pub use event_log::EventLog;
 pub use knowledge::{Knowledge, Known};

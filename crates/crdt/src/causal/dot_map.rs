@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::RangeBounds;
 
 use crate::causal::edit::{Events, Touched};
-use crate::{CausalContext, Dot, DotStore, Edit, Knows};
+use crate::{CausalContext, Change, Dot, DotStore, Edit, Knows};
 
 /// A map that holds other stores as values.
 ///
@@ -229,17 +229,48 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         }
     }
 
-    fn join_key(&mut self, key: &K, mine: &impl Knows, other: &S, theirs: &impl Knows) -> bool {
+    /// Joins `other` as [`DotStore::join`] does, and tells each key that changes, in key order: whether it
+    /// was and is present.
+    pub(super) fn join_keys(
+        &mut self,
+        mine: &impl Knows,
+        other: &Self,
+        theirs: &impl Knows,
+        mut tell: impl FnMut(&K, Change),
+    ) {
+        let few = theirs
+            .as_context()
+            .and_then(|theirs| self.keys_of(other, theirs));
+        let keys = few.unwrap_or_else(|| {
+            let all = self.entries.keys().chain(other.entries.keys());
+            all.cloned().collect()
+        });
+        let absent = S::default();
+        for key in &keys {
+            let other = other.entries.get(key).unwrap_or(&absent);
+            if let Some(change) = self.join_key(key, mine, other, theirs) {
+                tell(key, change);
+            }
+        }
+    }
+
+    fn join_key(
+        &mut self,
+        key: &K,
+        mine: &impl Knows,
+        other: &S,
+        theirs: &impl Knows,
+    ) -> Option<Change> {
         let held = self.entries.get_mut(key);
         if held.as_deref() == Some(other) {
-            return false;
+            return None;
         }
         let mut absent = S::default();
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
         let before: Vec<Dot> = value.dots().collect();
         if !value.join(mine, other, theirs) {
-            return false;
+            return None;
         }
         let after: Vec<Dot> = value.dots().collect();
         let (emptied, changes) = (value.is_bottom(), changes(&before, &after));
@@ -249,7 +280,8 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
             self.entries.insert(key.clone(), absent);
         }
         self.note(key, &changes);
-        true
+        let (was, is) = (usize::from(is_held), usize::from(!emptied));
+        Some(Change::between(was, is))
     }
 
     /// The keys under which anything is live that `theirs` names, or `None` if that may be most of them.
@@ -306,18 +338,9 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
     }
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        let few = theirs
-            .as_context()
-            .and_then(|theirs| self.keys_of(other, theirs));
-        let keys = few.unwrap_or_else(|| {
-            let all = self.entries.keys().chain(other.entries.keys());
-            all.cloned().collect()
-        });
-        let absent = S::default();
-        keys.iter().fold(false, |changed, key| {
-            let other = other.entries.get(key).unwrap_or(&absent);
-            self.join_key(key, mine, other, theirs) | changed
-        })
+        let mut changed = false;
+        self.join_keys(mine, other, theirs, |_, _| changed = true);
+        changed
     }
 
     fn unknown_to(&self, known: &impl Knows) -> Self {

@@ -1,7 +1,6 @@
 //! The causal map itself: entries and knowledge, and how listings are joined into them.
 
 use im::OrdMap;
-use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -9,6 +8,7 @@ use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 
+use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
@@ -35,9 +35,9 @@ use crate::{Cell, Dot, Knows, Lattice};
 /// - I5 The visible cell of a key is what its known events resolve to.
 ///
 /// **Cost.** A look-up or update is logarithmic. Joining a listing costs what it lists. A snapshot
-/// (`clone`) is constant time and shares structure. Memory for each live key is the key, the cell and
-/// its dot; deleted keys cost nothing once their tombstones are purged, and in multi-value maps at
-/// once.
+/// (`clone`) is constant time and shares structure. Memory for each live key is the key, the cell
+/// and its dot; deleted keys cost nothing once their tombstones are purged, and in multi-value maps
+/// at once.
 ///
 /// **Not for** sequences or text: use a library made for them.
 ///
@@ -64,18 +64,6 @@ use crate::{Cell, Dot, Knows, Lattice};
 pub struct CausalMap<K, C> {
     entries: OrdMap<K, C>,
     knowledge: Knowledge<K>,
-}
-
-/// What joining a listing changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Joined<K> {
-    /// Keys whose cells changed.
-    pub changed: SmallVec<[K; 1]>,
-    /// Events that are now known of all keys and were not, with the key that each touched.
-    pub based: SmallVec<[(Dot, K); 1]>,
-    /// Whether more is known than before.
-    pub knowledge_grew: bool,
 }
 
 impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
@@ -142,8 +130,8 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     fn join_key(&mut self, listing: &KeyListing<K, C>) -> Joined<K> {
         let key = listing.key();
         let mut joined = Joined::default();
-        if self.join_cell(key, listing.cell(), listing) {
-            joined.changed.push(key.clone());
+        if let Some(change) = self.join_cell(key, listing.cell(), listing) {
+            joined.changed.push((key.clone(), change));
         }
         let own_dots = match listing.claim() {
             Claim::Itself => Some(listing.cell().dots()),
@@ -178,8 +166,8 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         let absent = C::default();
         let absent = held_only.iter().map(|key| (key, &absent));
         for (key, cell) in listed.iter().map(|(key, cell)| (key, cell)).chain(absent) {
-            if self.join_cell(key, cell, &**listing.known()) {
-                joined.changed.push(key.clone());
+            if let Some(change) = self.join_cell(key, cell, &**listing.known()) {
+                joined.changed.push((key.clone(), change));
             }
         }
         joined.knowledge_grew = self
@@ -189,10 +177,12 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     }
 
     /// Joins one cell under what its sender knows of the key; knowledge is left to the caller.
-    fn join_cell(&mut self, key: &K, theirs: &C, known: &impl Knows) -> bool {
+    fn join_cell(&mut self, key: &K, theirs: &C, known: &impl Knows) -> Option<Change> {
         let mine = self.knowledge.of_key(key);
         Self::alter(&mut self.entries, key, |cell| {
-            cell.join(&mine, theirs, known)
+            let before = cell.sibling_count();
+            let changed = cell.join(&mine, theirs, known);
+            changed.then(|| Change::between(before, cell.sibling_count()))
         })
     }
 
@@ -264,7 +254,8 @@ impl<K: Ord + Clone + Debug, C: Cell> Lattice for CausalMap<K, C> {
         let (mut grew, absent) = (false, C::default());
         for key in &keys {
             let theirs = other.entries.get(key).unwrap_or(&absent);
-            grew |= self.join_cell(key, theirs, &other.knowledge.of_key(key));
+            let change = self.join_cell(key, theirs, &other.knowledge.of_key(key));
+            grew |= change.is_some();
         }
         self.knowledge.join(&other.knowledge) | grew
     }
@@ -316,16 +307,6 @@ impl<K: Ord + Clone + Debug, C: Debug> Debug for CausalMap<K, C> {
             .field("entries", &self.entries)
             .field("knowledge", &self.knowledge)
             .finish()
-    }
-}
-
-impl<K> Default for Joined<K> {
-    fn default() -> Self {
-        Self {
-            changed: SmallVec::new(),
-            based: SmallVec::new(),
-            knowledge_grew: false,
-        }
     }
 }
 
