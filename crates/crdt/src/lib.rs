@@ -47,6 +47,7 @@ mod lamport_clock;
 mod lattice;
 pub mod laws;
 mod map;
+mod memory_use;
 mod ranges;
 mod set;
 mod timestamp;
@@ -73,6 +74,7 @@ pub use map::{
     Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises,
     TransferChunk, Truncated, Written,
 };
+pub use memory_use::MemoryUse;
 pub use set::AddWinsSet;
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

@@ -4,6 +4,7 @@
 mod causal_map;
 mod change;
 mod cut;
+mod display;
 mod event_log;
 mod exceptions;
 mod knowledge;

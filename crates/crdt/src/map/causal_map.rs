@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
@@ -84,6 +84,49 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     /// The cells that a reader sees, in key order.
     pub fn visible(&self) -> impl Iterator<Item = (&K, &C)> + '_ {
         self.entries.iter().filter(|(_, cell)| cell.is_visible())
+    }
+
+    /// The same as [`visible`](Self::visible).
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &C)> + '_ {
+        self.visible()
+    }
+
+    /// The keys under which a reader sees something, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+        self.visible().map(|(key, _)| key)
+    }
+
+    /// The cells that a reader sees, in key order.
+    pub fn values(&self) -> impl Iterator<Item = &C> + '_ {
+        self.visible().map(|(_, cell)| cell)
+    }
+
+    /// The cells of a range of keys that a reader sees, in key order. Logarithmic to start, even if
+    /// the range is empty.
+    pub fn range<Q, R>(&self, range: R) -> impl Iterator<Item = (&K, &C)> + '_
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+        R: RangeBounds<Q>,
+    {
+        let cells = self.entries.range::<R, Q>(range);
+        cells.filter(|(_, cell)| cell.is_visible())
+    }
+
+    /// Whether a reader sees anything under `key`: not under a tombstone.
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        self.get(key).is_some_and(Cell::is_visible)
+    }
+
+    /// The map as it is now: constant time, whatever its size, since both share what neither
+    /// changes.
+    #[must_use = "a snapshot changes nothing"]
+    pub fn snapshot(&self) -> Self {
+        self.clone()
     }
 
     /// The cells of an interval, in key order.
@@ -307,6 +350,44 @@ impl<K: Ord + Clone + Debug, C: Debug> Debug for CausalMap<K, C> {
             .field("entries", &self.entries)
             .field("knowledge", &self.knowledge)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LwwCell, LwwEntry, MapReplica, ReplicaId, Timestamp};
+
+    #[test]
+    fn readers_see_neither_tombstones_nor_what_comes_after_their_snapshot() {
+        let mut replica = MapReplica::<String, LwwCell<u8>>::new(ReplicaId(1));
+        let put = |replica: &mut MapReplica<_, _>, key: &str, value| {
+            let _written = replica.write(key.to_owned(), |cell: &mut LwwCell<u8>, dot| {
+                let timestamp = Timestamp(dot.counter);
+                cell.write(LwwEntry {
+                    dot,
+                    timestamp,
+                    value,
+                });
+            });
+        };
+        for (key, value) in [("a", Some(1)), ("b", None), ("c", Some(3)), ("d", Some(4))] {
+            put(&mut replica, key, value);
+        }
+        let map = replica.map().snapshot();
+        put(&mut replica, "a", None);
+        assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+        assert_eq!(map.values().filter_map(LwwCell::value).sum::<u8>(), 8);
+        assert!(map.iter().eq(map.visible()));
+        let range = |from: &str, to: &str| -> Vec<&String> {
+            let bounds = (Bound::Excluded(from), Bound::Included(to));
+            map.range::<str, _>(bounds).map(|(key, _)| key).collect()
+        };
+        assert_eq!(range("a", "c"), ["c"]);
+        assert_eq!(range("c", "z"), ["d"]);
+        assert!(range("z", "a").is_empty() && range("x", "y").is_empty());
+        assert!(map.contains_key("a") && !map.contains_key("b") && !map.contains_key("z"));
+        assert!(!replica.map().contains_key("a"));
     }
 }
 

@@ -204,6 +204,7 @@ impl<K: Ord + Clone> fmt::Display for Knowledge<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exceptions.len() {
             0 => write!(f, "{}", self.base),
+            1 => write!(f, "{} and 1 exception", self.base),
             n => write!(f, "{} and {n} exceptions", self.base),
         }
     }

@@ -158,6 +158,12 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         &self.map
     }
 
+    /// The map as it is now, in constant time.
+    #[must_use = "a snapshot changes nothing"]
+    pub fn snapshot(&self) -> CausalMap<K, C> {
+        self.map.snapshot()
+    }
+
     /// The event log.
     pub const fn log(&self) -> &EventLog<K> {
         &self.log
