@@ -12,7 +12,7 @@ use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
-use crate::{Cell, Dot, Knows, Lattice};
+use crate::{Cell, Difference, Dot, Knows, Lattice};
 
 /// A map whose keys share one causal knowledge, so that a removal leaves nothing behind.
 ///
@@ -301,6 +301,34 @@ impl<K: Ord + Clone + Debug, C: Cell> Lattice for CausalMap<K, C> {
             grew |= change.is_some();
         }
         self.knowledge.join(&other.knowledge) | grew
+    }
+}
+
+impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
+    /// For each key the live events that are not known there, what is known here alone, and the
+    /// events that are obsolete here and live there. Linear in both maps;
+    /// [`MapReplica::delta_since`] costs what is missing, and needs no map of the peer.
+    ///
+    /// [`MapReplica::delta_since`]: crate::MapReplica::delta_since
+    fn difference(&self, other: &Self) -> Self {
+        let mut knowledge = self.knowledge.difference(&other.knowledge);
+        let news = self.entries.iter().filter_map(|(key, cell)| {
+            let news = cell.unknown_to(&other.knowledge.of_key(key));
+            (!news.is_bottom()).then(|| (key.clone(), news))
+        });
+        let entries: OrdMap<K, C> = news.collect();
+        for (key, cell) in &other.entries {
+            if C::PROVES_ITSELF && entries.contains_key(key) {
+                // The winner that is sent makes the loser obsolete.
+                continue;
+            }
+            let (mine, held) = (self.knowledge.of_key(key), self.entries.get(key));
+            let is_obsolete =
+                |dot: &Dot| mine.knows(*dot) && !held.is_some_and(|c| c.is_live(*dot));
+            let obsolete = cell.dots().filter(is_obsolete).collect();
+            knowledge.join_within(&Interval::of_key(key), &obsolete);
+        }
+        Self { entries, knowledge }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::map::cut::Interval;
 use crate::map::exceptions::Exceptions;
-use crate::{CausalContext, Dot, Knows, Lattice, ReplicaId};
+use crate::{CausalContext, Difference, Dot, Knows, Lattice, ReplicaId};
 
 /// Which events a replica has seen of each key.
 ///
@@ -182,6 +182,31 @@ impl<K: Ord + Clone + fmt::Debug> Lattice for Knowledge<K> {
             grew |= self.join_within(&interval, beyond);
         }
         grew
+    }
+}
+
+impl<K: Ord + Clone + fmt::Debug> Difference for Knowledge<K> {
+    /// For each key what is known here and not there. An event of the base of which `other` knows for
+    /// some keys is named for the remaining ones alone.
+    fn difference(&self, other: &Self) -> Self {
+        let mut news = Self::default();
+        let shared = self.base.difference(&other.base);
+        if self.exceptions.is_empty() && other.exceptions.is_empty() {
+            news.base = shared;
+            return news;
+        }
+        let shared = Arc::new(shared);
+        for (part, mine) in self.within(&Interval::all()) {
+            for (part, theirs) in other.within(&part) {
+                let beyond = match (mine.beyond, theirs.beyond) {
+                    (None, None) => Arc::clone(&shared),
+                    _ => Arc::new(mine.to_context().difference(&theirs.to_context())),
+                };
+                news.exceptions.join(&part, &beyond);
+            }
+        }
+        news.settle();
+        news
     }
 }
 
