@@ -4,7 +4,7 @@ mod digest;
 pub(crate) mod dot_blocks;
 mod dot_fun;
 #[cfg(feature = "serde")]
-mod dot_list;
+pub(crate) mod dot_list;
 mod dot_map;
 mod dot_set;
 mod dot_store;
