@@ -331,7 +331,7 @@ mod wire {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     impl Serialize for CausalContext {
-        /// A list of (replica, ranges); in binary formats each replica is the gap to the one before.
+        /// A list of (replica, ranges); in binary formats a replica is the gap to the one before.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let is_readable = serializer.is_human_readable();
             let mut list = serializer.serialize_seq(Some(self.replicas.len()))?;

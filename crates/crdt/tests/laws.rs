@@ -125,8 +125,8 @@ fn knowledge_differences<K: Kind>(
     Ok(())
 }
 
-/// The smallest map there is: no live event that is known there, and of what is known there only what the
-/// join makes obsolete.
+/// The smallest map there is: no live event that is known there, and of what is known there only what
+/// the join makes obsolete.
 fn map_differences<K: Kind>(r: &Reached<K>, picks: &[[usize; 3]]) -> Result<(), LawViolation> {
     differences(&r.maps, picks)?;
     for pick in picks {

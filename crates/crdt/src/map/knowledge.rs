@@ -186,8 +186,8 @@ impl<K: Ord + Clone + fmt::Debug> Lattice for Knowledge<K> {
 }
 
 impl<K: Ord + Clone + fmt::Debug> Difference for Knowledge<K> {
-    /// For each key what is known here and not there. An event of the base of which `other` knows for
-    /// some keys is named for the remaining ones alone.
+    /// For each key what is known here and not there. An event of the base of which `other` knows
+    /// for some keys is named for the remaining ones alone.
     fn difference(&self, other: &Self) -> Self {
         let mut news = Self::default();
         let shared = self.base.difference(&other.base);
