@@ -7,9 +7,12 @@ mod dot_fun;
 pub(crate) mod dot_list;
 mod dot_map;
 mod dot_set;
-mod dot_store;
+pub(crate) mod dot_store;
 mod edit;
+mod key_index;
 mod merge_report;
+mod pair;
+mod remove_wins;
 mod replica;
 pub(crate) mod value_index;
 
@@ -20,13 +23,14 @@ pub use dot_set::DotSet;
 pub use dot_store::{DotConflict, DotStore};
 pub use edit::{Edit, Events};
 pub use merge_report::MergeReport;
+pub(crate) use remove_wins::RemoveWins;
 pub use replica::{CausalReplica, IdentityReused, ObjectId, ReadContext, ReadContextError};
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::{CausalContext, Difference, Dot, Knows, Lattice};
+use crate::{CausalContext, Difference, Lattice};
 
 /// The state of one causal object: its live events, and which events have been seen.
 ///
@@ -98,15 +102,14 @@ impl<S> Causal<S> {
 impl<S: DotStore> Causal<S> {
     /// What a peer needs to know to answer with exactly what is missing here.
     pub fn digest(&self) -> Digest {
-        Digest::new(self.store.dots().collect(), self.context.clone())
+        Digest::new(self.live(), self.context.clone())
     }
 
     /// What a replica that showed `digest` lacks: the smallest delta that brings it to the join of
     /// both. Found by subtracting intervals, in time linear in the live events and the ranges.
     #[must_use = "the delta is what the peer lacks"]
     pub fn delta_since(&self, digest: &Digest) -> Self {
-        let live: CausalContext = self.store.dots().collect();
-        let obsolete = self.context.difference(&live);
+        let obsolete = self.context.difference(&self.live());
         let mut context = self.context.difference(digest.context());
         context.join(&obsolete.intersection(digest.live()));
         Self {
@@ -127,6 +130,10 @@ impl<S: DotStore> Causal<S> {
             Some(dot) => Err(DotConflict { dot }),
             None => Ok(self.join(other)),
         }
+    }
+
+    fn live(&self) -> CausalContext {
+        self.store.dot_ranges().collect()
     }
 
     fn is_known_equal(&self, other: &Self) -> bool {
@@ -167,15 +174,13 @@ impl<S: DotStore> PartialOrd for Causal<S> {
         if self == other {
             return Some(Ordering::Equal);
         }
-        let below = |a: &Self, b: &Self| {
-            let brings_nothing_back = || {
-                let live: CausalContext = a.store.dots().collect();
-                let mut dots = b.store.dots();
-                dots.all(|dot: Dot| live.contains(dot) || !a.context.knows(dot))
-            };
-            b.context.includes(&a.context) && brings_nothing_back()
+        let (mine, theirs) = (self.live(), other.live());
+        // Nothing that is obsolete below is live above.
+        let below = |a: &Self, a_live: &CausalContext, b: &Self, b_live: &CausalContext| {
+            b.context.includes(&a.context) && a_live.includes(&b_live.intersection(&a.context))
         };
-        crate::laws::order_of_inclusion(below(self, other), below(other, self))
+        let is_below = below(self, &mine, other, &theirs);
+        crate::laws::order_of_inclusion(is_below, below(other, &theirs, self, &mine))
     }
 }
 
@@ -197,7 +202,7 @@ impl<S: fmt::Debug> fmt::Debug for Causal<S> {
 #[cfg(feature = "serde")]
 mod wire {
     use super::Causal;
-    use crate::{CausalContext, DotStore, InvalidBytes};
+    use crate::{CausalContext, DotRange, DotStore, InvalidBytes};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -217,12 +222,16 @@ mod wire {
     impl<'de, S: DotStore + Deserialize<'de>> Deserialize<'de> for Causal<S> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let Wire { store, context } = Wire::<S>::deserialize(deserializer)?;
-            let mut dots: Vec<_> = store.dots().collect();
-            dots.sort_unstable();
-            if dots.windows(2).any(|pair| pair[0] == pair[1]) {
+            // By ranges: a few bytes can name a run of very many events.
+            let mut live: Vec<DotRange> = store.dot_ranges().collect();
+            live.sort_unstable_by_key(|range| (range.replica, range.first));
+            let overlap = |pair: &[DotRange]| {
+                pair[0].replica == pair[1].replica && pair[0].last >= pair[1].first
+            };
+            if live.windows(2).any(overlap) {
                 return Err(D::Error::custom(InvalidBytes::DotTwice));
             }
-            if !dots.iter().all(|dot| context.contains(*dot)) {
+            if !context.includes(&live.into_iter().collect()) {
                 return Err(D::Error::custom(InvalidBytes::LiveDotUnknown));
             }
             Ok(Self { store, context })

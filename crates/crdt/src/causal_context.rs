@@ -39,6 +39,14 @@ pub trait Knows {
         let ranges = ranges.unwrap_or_default().iter();
         ranges.map(|r| (r.first, r.last)).chain(all)
     }
+
+    /// The part of `events` that has not been seen, found by ranges where the events seen are at hand.
+    fn unknown_of(&self, events: &CausalContext) -> CausalContext {
+        match self.as_context() {
+            Some(seen) => events.difference(seen),
+            None => events.dots().filter(|dot| !self.knows(*dot)).collect(),
+        }
+    }
 }
 
 /// A run of consecutive events of one replica, both ends included.
@@ -51,6 +59,17 @@ pub struct DotRange {
     pub first: u64,
     /// Counter of the last event.
     pub last: u64,
+}
+
+impl From<Dot> for DotRange {
+    fn from(dot: Dot) -> Self {
+        let (replica, first, last) = (dot.replica, dot.counter, dot.counter);
+        Self {
+            replica,
+            first,
+            last,
+        }
+    }
 }
 
 /// The set of all events seen: for each replica a contiguous prefix plus out-of-order ranges.
@@ -143,11 +162,7 @@ impl CausalContext {
 
     /// Adds an event; true if it was new. Counter 0 names no event and is ignored.
     pub fn insert(&mut self, dot: Dot) -> bool {
-        self.insert_range(DotRange {
-            replica: dot.replica,
-            first: dot.counter,
-            last: dot.counter,
-        })
+        self.insert_range(dot.into())
     }
 
     /// Adds a run of events; true if any was new. Counter 0 names no event; an empty run adds none.
@@ -271,6 +286,19 @@ impl FromIterator<Dot> for CausalContext {
         }
         let mut context = Self::default();
         context.extend(dots);
+        context
+    }
+}
+
+impl FromIterator<DotRange> for CausalContext {
+    /// In `n log n` for `n` ranges in any order, linear if they are ascending.
+    fn from_iter<I: IntoIterator<Item = DotRange>>(iter: I) -> Self {
+        let mut ranges: Vec<DotRange> = iter.into_iter().collect();
+        ranges.sort_unstable_by_key(|range| (range.replica, range.first));
+        let mut context = Self::default();
+        for range in ranges {
+            context.insert_range(range);
+        }
         context
     }
 }

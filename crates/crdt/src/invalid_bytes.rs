@@ -38,6 +38,9 @@ pub enum InvalidBytes {
     /// A listing without knowledge whose cell cannot stand for itself.
     #[error("a listing names no knowledge, and its cell does not prove itself")]
     Unproven,
+    /// A part that another part of the same state replaces.
+    #[error("{0}: obsolete where it stands")]
+    Obsolete(&'static str),
     /// Exceptions that the base already covers, or that are not in normal form.
     #[error("exceptions are not in normal form")]
     Exceptions,

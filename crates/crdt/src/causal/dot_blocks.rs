@@ -107,6 +107,13 @@ impl<V> Writer<V> {
         }
     }
 
+    /// The blocks that hold any of a run of counters.
+    fn blocks_within(&self, first: u64, last: u64) -> impl Iterator<Item = &Block<V>> {
+        let start = self.find(first / BLOCK).unwrap_or_else(|i| i);
+        let blocks = self.blocks[start..].iter();
+        blocks.take_while(move |block| block.number <= last / BLOCK)
+    }
+
     fn block(&self, number: u64) -> Option<&Block<V>> {
         self.find(number).ok().map(|i| &self.blocks[i])
     }
@@ -214,38 +221,49 @@ impl<V> DotBlocks<V> {
             })
     }
 
-    /// How many dots a join would add or remove. Looks at every block of both sides.
-    pub(crate) fn count_changes(
-        &self,
-        mine: &impl Knows,
-        other: &Self,
-        theirs: &impl Knows,
-    ) -> usize {
-        let removed = self.count_beyond(other, |replica, first| theirs.mask(replica, first));
-        let added = other.count_beyond(self, |replica, first| !mine.mask(replica, first));
-        removed + added
+    /// The values here of the dots that a join would remove. Looks only at what `theirs` names.
+    pub(crate) fn obsolete_in<'a>(
+        &'a self,
+        other: &'a Self,
+        theirs: &'a impl Knows,
+    ) -> impl Iterator<Item = &'a V> {
+        self.writers.iter().flat_map(move |writer| {
+            let held = other.position(writer.replica).map(|p| &other.writers[p]);
+            let spans = theirs.spans(writer.replica);
+            let blocks = spans.flat_map(|(first, last)| writer.blocks_within(first, last));
+            blocks.flat_map(move |block| {
+                let kept = held
+                    .and_then(|w| w.block(block.number))
+                    .map_or(0, |b| b.live);
+                let gone = match block.live & !kept {
+                    0 => 0,
+                    only_here => only_here & theirs.mask(writer.replica, block.number * BLOCK),
+                };
+                bits(gone).map(|bit| &block.values[block.rank(1 << bit)])
+            })
+        })
     }
 
-    /// How many dots are live here, not in `other`, and selected by a mask.
-    fn count_beyond(&self, other: &Self, selected: impl Fn(ReplicaId, u64) -> u64) -> usize {
-        let of_writer = |writer: &Writer<V>| {
+    /// The values of the dots that are live here and that `other` neither holds nor, by `known`, has
+    /// seen: what a join would add there.
+    pub(crate) fn news_for<'a>(
+        &'a self,
+        other: &'a Self,
+        known: &'a impl Knows,
+    ) -> impl Iterator<Item = &'a V> {
+        self.writers.iter().flat_map(move |writer| {
             let held = other.position(writer.replica).map(|p| &other.writers[p]);
-            let of_block = |block: &Block<V>| {
+            writer.blocks.iter().flat_map(move |block| {
                 let live = held
                     .and_then(|w| w.block(block.number))
                     .map_or(0, |b| b.live);
-                match block.live & !live {
+                let new = match block.live & !live {
                     0 => 0,
-                    more => (more & selected(writer.replica, block.number * BLOCK)).count_ones(),
-                }
-            };
-            writer
-                .blocks
-                .iter()
-                .map(|b| of_block(b) as usize)
-                .sum::<usize>()
-        };
-        self.writers.iter().map(of_writer).sum()
+                    only_here => only_here & !known.mask(writer.replica, block.number * BLOCK),
+                };
+                bits(new).map(|bit| &block.values[block.rank(1 << bit)])
+            })
+        })
     }
 
     /// The part whose dots `known` lacks.

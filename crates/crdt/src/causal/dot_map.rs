@@ -1,13 +1,19 @@
 //! Live events under keys: the kernel of maps, and of everything nested.
 
+#[cfg(feature = "serde")]
+mod wire;
+
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 
-use crate::causal::edit::{Events, Touched};
-use crate::{CausalContext, Change, Dot, DotStore, Edit, Knows};
+use crate::causal::dot_store::live_digest;
+use crate::causal::edit::Touched;
+use crate::causal::key_index::KeyIndex;
+use crate::sorted_map::{Policy, SortedMap};
+use crate::{CausalContext, Change, Dot, DotRange, DotStore, Edit, Knows};
 
 /// A map that holds other stores as values.
 ///
@@ -32,8 +38,8 @@ pub type OrMap<K, S> = DotMap<K, S>;
 ///
 /// **Cost.** Look-ups and changes are logarithmic in the keys. Joining a delta costs what it touches; the
 /// first delta that removes something builds an index from dots to keys, which takes one key and one dot of
-/// memory for each live event from then on. Joining two full maps is one pass over both. Removed keys
-/// leave nothing behind.
+/// memory for each run of live events. Joining two full maps is one ordered pass over both, and drops
+/// the index. Removed keys leave nothing behind. A clone shares the entries until one side changes them.
 ///
 /// **Not for** values whose last write must win, with nothing kept of the others: use [`LwwMap`](crate::LwwMap) or
 /// put an [`LwwCell`](crate::LwwCell) inside.
@@ -59,10 +65,10 @@ pub type OrMap<K, S> = DotMap<K, S>;
 /// # Ok::<(), crdt::IdentityReused>(())
 /// ```
 pub struct DotMap<K, S> {
-    entries: BTreeMap<K, S>,
+    entries: SortedMap<K, S>,
     live_digest: u128,
     /// The key of each live dot; built when a delta first needs it.
-    keys_by_dot: Option<BTreeMap<Dot, K>>,
+    keys_by_dot: Option<KeyIndex<K>>,
 }
 
 /// Below this number of keys asking each of them is as fast as the index.
@@ -84,35 +90,34 @@ impl<K: Ord, S> DotMap<K, S> {
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
-        self.entries.contains_key(key)
+        self.entries.get(key).is_some()
     }
 
-    /// All keys with their values, in key order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &S)> + ExactSizeIterator + '_ {
-        self.entries.iter()
-    }
-
-    /// The keys in order.
-    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + ExactSizeIterator + '_ {
-        self.entries.keys()
-    }
-
-    /// The values in key order.
-    pub fn values(&self) -> impl DoubleEndedIterator<Item = &S> + ExactSizeIterator + '_ {
-        self.entries.values()
-    }
-
-    /// The keys of a range with their values, in key order.
-    ///
-    /// # Panics
-    /// If the range starts behind its end.
-    pub fn range<Q, R>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &S)> + '_
+    /// The keys of a range with their values, in key order; none if the range starts behind its end.
+    pub fn range<Q, R>(&self, range: R) -> impl DoubleEndedIterator<Item = (&K, &S)>
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
         R: RangeBounds<Q>,
     {
         self.entries.range(range)
+    }
+}
+
+impl<K, S> DotMap<K, S> {
+    /// All keys with their values, in key order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &S)> + '_ {
+        self.entries.iter()
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + '_ {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
+    /// The values in key order.
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &S> + '_ {
+        self.entries.iter().map(|(_, value)| value)
     }
 
     /// Number of keys.
@@ -122,7 +127,7 @@ impl<K: Ord, S> DotMap<K, S> {
 
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.len() == 0
     }
 }
 
@@ -136,15 +141,17 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
         let mut news = delta.entries.remove(&key).unwrap_or_default();
+        let before = (live_digest(value), live_digest(&news));
         let result = change(&mut Edit::new(value, &mut news, events));
+        let after = (live_digest(value), live_digest(&news));
         match (is_held, value.is_bottom()) {
             (true, true) => drop(map.entries.remove(&key)),
             (false, false) => drop(map.entries.insert(key.clone(), absent)),
             (true, false) | (false, true) => {}
         }
-        let touched = events.touched_since(mark);
-        map.note(&key, touched);
-        delta.note_delta(events, touched);
+        map.note_digest(before.0, after.0);
+        delta.note_digest(before.1, after.1);
+        map.note_keys(&key, events.touched_since(mark));
         if !news.is_bottom() {
             delta.entries.insert(key, news);
         }
@@ -158,26 +165,25 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
         Q: Ord + ?Sized,
     {
         let (map, delta, events) = self.parts();
-        let Some((owned, value)) = map.entries.get_key_value(key) else {
+        let range = (Bound::Included(key), Bound::Included(key));
+        let Some((owned, value)) = map.entries.range(range).next() else {
             return;
         };
         let (owned, mark) = (owned.clone(), events.mark());
-        let dots: Vec<Dot> = value.dots().collect();
-        let seen: CausalContext = dots
-            .into_iter()
-            .filter(|dot| events.make_obsolete(*dot))
-            .collect();
-        for entries in [&mut map.entries, &mut delta.entries] {
-            if let Some(value) = entries.get_mut(key) {
-                *value = value.unknown_to(&seen);
+        let live: CausalContext = value.dot_ranges().collect();
+        let seen = events.make_all_obsolete(&live);
+        for map in [&mut *map, &mut *delta] {
+            if let Some(value) = map.entries.get_mut(key) {
+                let rest = value.unknown_to(&seen);
+                let (before, after) = (live_digest(value), live_digest(&rest));
+                *value = rest;
                 if value.is_bottom() {
-                    entries.remove(key);
+                    map.entries.remove(key);
                 }
+                map.note_digest(before, after);
             }
         }
-        let touched = events.touched_since(mark);
-        map.note(&owned, touched);
-        delta.note_delta(events, touched);
+        map.note_keys(&owned, events.touched_since(mark));
     }
 
     /// Removes what the author has seen under every key.
@@ -190,61 +196,69 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
-    /// Puts a value that was decoded or computed under a key that is absent.
-    pub(crate) fn from_entries(entries: BTreeMap<K, S>) -> Self {
-        let dots = entries.values().flat_map(DotStore::dots);
-        let live_digest = dots.fold(0, |sum: u128, dot| sum.wrapping_add(S::live_digest_of(dot)));
+    /// A map of entries whose keys ascend strictly, none of them empty.
+    pub(crate) fn from_ascending(entries: impl IntoIterator<Item = (K, S)>) -> Self {
+        let entries = SortedMap::from_ascending(entries);
+        let digests = entries.iter().map(|(_, value)| live_digest(value));
         Self {
+            live_digest: digests.fold(0, u128::wrapping_add),
             entries,
-            live_digest,
             keys_by_dot: None,
         }
     }
 
-    /// Notes what became of the events under `key`, in the digest and in the index.
-    fn note(&mut self, key: &K, touched: &[Touched]) {
-        for Touched { dot, is_live } in touched.iter().copied() {
-            let digest = S::live_digest_of(dot);
-            self.live_digest = match is_live {
-                true => self.live_digest.wrapping_add(digest),
-                false => self.live_digest.wrapping_sub(digest),
-            };
-            match &mut self.keys_by_dot {
-                Some(index) if is_live => drop(index.insert(dot, key.clone())),
-                Some(index) => drop(index.remove(&dot)),
-                None => {}
-            }
-        }
+    /// Notes that the digest of one value has changed.
+    const fn note_digest(&mut self, before: u128, after: u128) {
+        let others = self.live_digest.wrapping_sub(before);
+        self.live_digest = others.wrapping_add(after);
     }
 
-    /// The same for a delta, which holds only what this mutation minted.
-    fn note_delta(&mut self, events: &Events, touched: &[Touched]) {
-        for Touched { dot, is_live } in touched.iter().copied() {
-            let digest = S::live_digest_of(dot);
-            if is_live {
-                self.live_digest = self.live_digest.wrapping_add(digest);
-            } else if events.is_own(dot) {
-                self.live_digest = self.live_digest.wrapping_sub(digest);
+    /// Notes in the index what became of events under `key`.
+    fn note_keys(&mut self, key: &K, touched: &[Touched]) {
+        let Some(index) = &mut self.keys_by_dot else {
+            return;
+        };
+        for Touched { range, is_live } in touched.iter().copied() {
+            match is_live {
+                true => index.insert(range, key.clone()),
+                false => index.remove(range),
             }
         }
+        self.keys_by_dot.take_if(|index| index.is_worn());
     }
 
-    /// Joins `other` as [`DotStore::join`] does, and tells each key that changes, in key order: whether it
-    /// was and is present.
-    pub(super) fn join_keys(
+    /// Notes in the index what a delta made obsolete and what it brought.
+    fn note_delta(&mut self, mine: &impl Knows, other: &Self, theirs: &CausalContext) {
+        let Some(index) = &mut self.keys_by_dot else {
+            return;
+        };
+        let obsolete = theirs.difference(&other.dot_ranges().collect());
+        obsolete.ranges().for_each(|range| index.remove(range));
+        for (key, value) in other.iter() {
+            let news = mine.unknown_of(&value.dot_ranges().collect());
+            news.ranges()
+                .for_each(|range| index.insert(range, key.clone()));
+        }
+        self.keys_by_dot.take_if(|index| index.is_worn());
+    }
+
+    /// Joins `other` as [`DotStore::join`] does, and tells of each key that changes whether it was and
+    /// is present. Keys of one kind of change are told in order.
+    pub(super) fn join_telling(
         &mut self,
         mine: &impl Knows,
         other: &Self,
         theirs: &impl Knows,
         mut tell: impl FnMut(&K, Change),
     ) {
-        let few = theirs
-            .as_context()
-            .and_then(|theirs| self.keys_of(other, theirs));
-        let keys = few.unwrap_or_else(|| {
-            let all = self.entries.keys().chain(other.entries.keys());
-            all.cloned().collect()
-        });
+        let context = theirs.as_context();
+        let few = context.and_then(|theirs| self.keys_of(other, theirs));
+        let (Some(context), Some(keys)) = (context, few) else {
+            // After one pass over all keys another one, to build the index again, costs no more.
+            self.keys_by_dot = None;
+            return self.join_all(mine, other, theirs, tell);
+        };
+        self.note_delta(mine, other, context);
         let absent = S::default();
         for key in &keys {
             let other = other.entries.get(key).unwrap_or(&absent);
@@ -268,18 +282,17 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         let mut absent = S::default();
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
-        let before: Vec<Dot> = value.dots().collect();
+        let before = live_digest(value);
         if !value.join(mine, other, theirs) {
             return None;
         }
-        let after: Vec<Dot> = value.dots().collect();
-        let (emptied, changes) = (value.is_bottom(), changes(&before, &after));
+        let (emptied, after) = (value.is_bottom(), live_digest(value));
         if emptied {
             self.entries.remove(key);
         } else if !is_held {
             self.entries.insert(key.clone(), absent);
         }
-        self.note(key, &changes);
+        self.note_digest(before, after);
         let (was, is) = (usize::from(is_held), usize::from(!emptied));
         Some(Change::between(was, is))
     }
@@ -290,56 +303,105 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         if self.len() < INDEX_FROM || named >= self.len() as u64 / 4 {
             return None;
         }
-        let mut keys: BTreeSet<K> = other.entries.keys().cloned().collect();
-        let listed: u64 = other
-            .entries
-            .values()
-            .map(|s| s.dots().count() as u64)
-            .sum();
-        if listed < named {
+        let mut keys: BTreeSet<K> = other.keys().cloned().collect();
+        let listed: CausalContext = other.dot_ranges().collect();
+        if listed != *theirs {
             let entries = &self.entries;
             let index = self.keys_by_dot.get_or_insert_with(|| index(entries));
             for range in theirs.ranges() {
-                let dots =
-                    Dot::new(range.replica, range.first)..=Dot::new(range.replica, range.last);
-                keys.extend(index.range(dots).map(|(_, key)| key.clone()));
+                keys.extend(index.overlapping(range).map(|(_, key)| key.clone()));
             }
         }
         Some(keys)
     }
+
+    /// Joins in one pass over both sides: first what is here, then what is only there.
+    fn join_all(
+        &mut self,
+        mine: &impl Knows,
+        other: &Self,
+        theirs: &impl Knows,
+        mut tell: impl FnMut(&K, Change),
+    ) {
+        let (mut differing, mut fresh) = (Vec::new(), Vec::new());
+        let mut held = self.entries.iter().peekable();
+        let is_known = |value: &S| {
+            let live: CausalContext = value.dot_ranges().collect();
+            theirs.unknown_of(&live) != live
+        };
+        for (key, value) in other.entries.iter() {
+            while let Some((before, held)) = held.next_if(|(held, _)| *held < key) {
+                differing.extend(is_known(held).then(|| before.clone()));
+            }
+            match held.next_if(|(held, _)| *held == key) {
+                Some((_, held)) if held == value => {}
+                Some(_) => differing.push(key.clone()),
+                None => {
+                    let news = value.unknown_to(mine);
+                    fresh.extend((!news.is_bottom()).then(|| (key.clone(), news)));
+                }
+            }
+        }
+        for (key, held) in held {
+            differing.extend(is_known(held).then(|| key.clone()));
+        }
+        let absent = S::default();
+        for key in &differing {
+            let other = other.entries.get(key).unwrap_or(&absent);
+            if let Some(change) = self.join_key(key, mine, other, theirs) {
+                tell(key, change);
+            }
+        }
+        fresh.iter().for_each(|(key, _)| tell(key, Change::Added));
+        self.add_fresh(fresh);
+    }
+
+    /// Adds entries under keys that are absent, ascending.
+    fn add_fresh(&mut self, fresh: Vec<(K, S)>) {
+        if self.entries.len() == 0 {
+            *self = Self::from_ascending(fresh);
+            return;
+        }
+        let digests = fresh.iter().map(|(_, value)| live_digest(value));
+        self.live_digest = digests.fold(self.live_digest, u128::wrapping_add);
+        let fresh = SortedMap::from_ascending(fresh);
+        self.entries.merge_owned(fresh, &mut AddAbsent);
+    }
 }
 
-fn index<K: Clone, S: DotStore>(entries: &BTreeMap<K, S>) -> BTreeMap<Dot, K> {
-    let dots = entries
-        .iter()
-        .flat_map(|(key, value)| value.dots().map(move |dot| (dot, key.clone())));
-    dots.collect()
+struct AddAbsent;
+
+impl<S> Policy<S> for AddAbsent {
+    fn takes(&self, mine: Option<&S>, _: &S) -> bool {
+        mine.is_none()
+    }
+
+    fn took(&mut self, _: Option<&S>, _: &S) {}
 }
 
-/// What changed between two lists of live dots.
-fn changes(before: &[Dot], after: &[Dot]) -> Vec<Touched> {
-    let sorted = |dots: &[Dot]| dots.iter().copied().collect::<BTreeSet<Dot>>();
-    let (before, after) = (sorted(before), sorted(after));
-    let gone = before.difference(&after).map(|dot| (*dot, false));
-    let new = after.difference(&before).map(|dot| (*dot, true));
-    let touched = gone.chain(new);
-    touched
-        .map(|(dot, is_live)| Touched { dot, is_live })
-        .collect()
+fn index<K: Ord + Clone, S: DotStore>(entries: &SortedMap<K, S>) -> KeyIndex<K> {
+    KeyIndex::new(entries.iter().flat_map(|(key, value)| {
+        let live = value.dot_ranges();
+        live.map(move |range| (range, key.clone()))
+    }))
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
     fn is_bottom(&self) -> bool {
-        self.entries.is_empty()
+        self.is_empty()
     }
 
     fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
-        self.entries.values().flat_map(DotStore::dots)
+        self.values().flat_map(DotStore::dots)
+    }
+
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.values().flat_map(DotStore::dot_ranges)
     }
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
         let mut changed = false;
-        self.join_keys(mine, other, theirs, |_, _| changed = true);
+        self.join_telling(mine, other, theirs, |_, _| changed = true);
         changed
     }
 
@@ -348,7 +410,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
             let value = value.unknown_to(known);
             (!value.is_bottom()).then(|| (key.clone(), value))
         });
-        Self::from_entries(unknown.collect())
+        Self::from_ascending(unknown)
     }
 
     fn conflict(&self, other: &Self) -> Option<Dot> {
@@ -357,9 +419,15 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
             value.conflict(theirs)
         });
         inside.or_else(|| {
-            let (mine, theirs) = (index(&self.entries), index(&other.entries));
-            let elsewhere = |(dot, key): &(&Dot, &K)| theirs.get(dot).is_some_and(|k| k != *key);
-            mine.iter().find(elsewhere).map(|(dot, _)| *dot)
+            let theirs = index(&other.entries);
+            let elsewhere = |key: &K, live: DotRange| {
+                let mut hits = theirs.overlapping(live);
+                let (run, _) = hits.find(|(_, k)| *k != key)?;
+                Some(Dot::new(live.replica, live.first.max(run.first)))
+            };
+            let mut entries = self.entries.iter();
+            entries
+                .find_map(|(key, value)| value.dot_ranges().find_map(|live| elsewhere(key, live)))
         })
     }
 
@@ -371,7 +439,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
 impl<K, S> Default for DotMap<K, S> {
     fn default() -> Self {
         Self {
-            entries: BTreeMap::new(),
+            entries: SortedMap::default(),
             live_digest: 0,
             keys_by_dot: None,
         }
@@ -405,7 +473,7 @@ impl<K: Hash, S: Hash> Hash for DotMap<K, S> {
 
 impl<K: Debug, S: Debug> Debug for DotMap<K, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(&self.entries).finish()
+        self.entries.fmt(f)
     }
 }
 
@@ -421,36 +489,5 @@ impl<K: fmt::Display, S: fmt::Display> fmt::Display for DotMap<K, S> {
     }
 }
 
-#[cfg(feature = "serde")]
-mod wire {
-    use super::DotMap;
-    use crate::{DotStore, InvalidBytes};
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::fmt::Debug;
-    use std::hash::Hash;
-
-    impl<K: Serialize, T: Serialize> Serialize for DotMap<K, T> {
-        /// A list of (key, value), in key order.
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_seq(&self.entries)
-        }
-    }
-
-    impl<'de, K, T> Deserialize<'de> for DotMap<K, T>
-    where
-        K: Ord + Clone + Debug + Hash + Deserialize<'de>,
-        T: DotStore + Deserialize<'de>,
-    {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let entries: Vec<(K, T)> = Deserialize::deserialize(deserializer)?;
-            if entries.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-                return Err(D::Error::custom(InvalidBytes::Unsorted("keys of a map")));
-            }
-            if entries.iter().any(|(_, value)| value.is_bottom()) {
-                return Err(D::Error::custom(InvalidBytes::Empty("a value of a map")));
-            }
-            Ok(Self::from_entries(entries.into_iter().collect()))
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

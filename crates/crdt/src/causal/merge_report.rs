@@ -75,7 +75,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Causal<DotMap<K, S>> {
         if self.is_known_equal(other) {
             return report;
         }
-        self.store.join_keys(
+        self.store.join_telling(
             &self.context,
             &other.store,
             &other.context,

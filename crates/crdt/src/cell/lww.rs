@@ -1,8 +1,9 @@
-//! Last writer wins: the one core for every type that orders its writes by time.
+//! Last writer wins, where every write is an event with a dot.
 
 use std::cmp::Ordering;
 
 use crate::cell::Cell;
+use crate::lww_order::write_order;
 use crate::{Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// One write or delete, with the dot that names it.
@@ -25,11 +26,11 @@ pub struct LwwEntry<V> {
 impl<V: Ord> LwwEntry<V> {
     /// Compares two events in the order of last-writer-wins; the greater one wins.
     pub fn event_order(&self, other: &Self) -> Ordering {
-        self.timestamp
-            .cmp(&other.timestamp)
-            .then_with(|| self.value.is_some().cmp(&other.value.is_some()))
-            .then_with(|| other.value.cmp(&self.value))
-            .then_with(|| other.dot.cmp(&self.dot))
+        let writes = write_order(
+            (self.timestamp, self.value.as_ref()),
+            (other.timestamp, other.value.as_ref()),
+        );
+        writes.then_with(|| other.dot.cmp(&self.dot))
     }
 
     /// Whether this event wins over `other`.
@@ -45,7 +46,9 @@ impl<V: Ord> LwwEntry<V> {
 /// | two writes | the higher timestamp; on a tie the smaller value, then the smaller dot |
 /// | write and delete | the higher timestamp; on a tie the write |
 ///
-/// **Order and join.** That of the [`DotStore`]; after the join only the winner stays live.
+/// **Order and join.** That of the [`DotStore`]; after the join only the winner stays live. A difference
+/// names the losers that it makes obsolete, so it need not be the least one: the winner alone, or a loser with
+/// its value, which is forgotten here, can do as much.
 ///
 /// **Cost.** A join compares two entries: constant time apart from comparing equal-timed values.
 ///

@@ -74,6 +74,14 @@ impl Knows for Known<'_> {
         let beyond = self.beyond.map_or(0, |c| c.mask(replica, first));
         self.base.mask(replica, first) | beyond
     }
+
+    fn unknown_of(&self, events: &CausalContext) -> CausalContext {
+        let unknown = events.difference(self.base);
+        match self.beyond {
+            Some(beyond) => unknown.difference(beyond),
+            None => unknown,
+        }
+    }
 }
 
 impl<K: Ord + Clone> Knowledge<K> {

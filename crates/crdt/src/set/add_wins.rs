@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 
 use crate::causal::dot_blocks::{DotBlocks, DotChange};
+use crate::causal::dot_store::digest_of_range;
 use crate::set::lookup::Lookup;
 use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
@@ -125,7 +126,7 @@ impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
 
 impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
     fn of(adds: DotBlocks<E>) -> Self {
-        let digest = |sum: u128, dot| sum.wrapping_add(Self::live_digest_of(dot));
+        let digest = |sum: u128, dot: Dot| sum.wrapping_add(digest_of_range(dot.into()));
         Self {
             live_digest: adds.iter().map(|(dot, _)| dot).fold(0, digest),
             adds,
@@ -137,13 +138,16 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
     fn changes_much(&self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
         let few = self.adds.len() / 8;
         let named = theirs.as_context().map(CausalContext::event_count);
-        named.is_none_or(|events| events > few as u64)
-            && self.adds.count_changes(mine, &other.adds, theirs) > few
+        named.is_none_or(|events| events > few as u64) && {
+            let removed = self.adds.obsolete_in(&other.adds, theirs);
+            let added = other.adds.news_for(&self.adds, mine);
+            removed.chain(added).nth(few).is_some()
+        }
     }
 
     fn insert(&mut self, dot: Dot, element: E) {
         let at = self.adds.insert(dot, element);
-        self.live_digest = self.live_digest.wrapping_add(Self::live_digest_of(dot));
+        self.live_digest = self.live_digest.wrapping_add(digest_of_range(dot.into()));
         if let Some(lookup) = self.lookup.get_mut() {
             lookup.note_added(&self.adds, at);
         }
@@ -153,7 +157,7 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
         let Some((at, element)) = self.adds.remove(dot) else {
             return;
         };
-        self.live_digest = self.live_digest.wrapping_sub(Self::live_digest_of(dot));
+        self.live_digest = self.live_digest.wrapping_sub(digest_of_range(dot.into()));
         if let Some(lookup) = self.lookup.get_mut() {
             lookup.note_removed(&self.adds, at, &element);
         }
@@ -182,13 +186,13 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
             changed = true;
             match change {
                 DotChange::Added { at } => {
-                    *digest = digest.wrapping_add(Self::live_digest_of(adds.dot(at)));
+                    *digest = digest.wrapping_add(digest_of_range(adds.dot(at).into()));
                     if let Some(lookup) = lookup.get_mut() {
                         lookup.note_added(adds, at);
                     }
                 }
                 DotChange::Removed { at, value } => {
-                    *digest = digest.wrapping_sub(Self::live_digest_of(adds.dot(at)));
+                    *digest = digest.wrapping_sub(digest_of_range(adds.dot(at).into()));
                     if let Some(lookup) = lookup.get_mut() {
                         lookup.note_removed(adds, at, &value);
                     }
@@ -328,7 +332,7 @@ mod tests {
             set.insert(*dot, element(*dot));
             plain.entry(element(*dot)).or_default().insert(*dot);
         }
-        ((set, Plain::from_entries(plain)), context)
+        ((set, Plain::from_ascending(plain)), context)
     }
 
     fn check_same(set: &AddWinsSet<u8>, plain: &Plain) -> Result<(), TestCaseError> {

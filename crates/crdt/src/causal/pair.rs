@@ -1,0 +1,78 @@
+//! Two stores side by side: records of fields with different types.
+
+use crate::{Dot, DotRange, DotStore, Edit, Knows};
+
+/// A record of two stores that share one context, for instance a title and tags. Records of more fields
+/// are nested pairs.
+///
+/// **Order and join.** Part by part. Each event lives in one of the parts.
+///
+/// ```
+/// use crdt::{AddWinsSet, CausalReplica, MvCell, ObjectId, OrMap, ReplicaId};
+///
+/// type Note = (MvCell<String>, AddWinsSet<String>);
+/// let mut notes = CausalReplica::<OrMap<u32, Note>>::new(ObjectId(1), ReplicaId(1));
+/// let delta = notes.change(|notes| {
+///     notes.update(7, |note| {
+///         note.first().set("Shopping".into());
+///         note.second().add("home".into());
+///     });
+/// });
+/// assert_eq!(delta.context().event_count(), 2);
+/// let (title, tags) = notes.get(&7).expect("the note was written");
+/// assert!(title.values().eq(["Shopping"]) && tags.contains("home"));
+/// ```
+impl<A: DotStore, B: DotStore> DotStore for (A, B) {
+    fn is_bottom(&self) -> bool {
+        self.0.is_bottom() && self.1.is_bottom()
+    }
+
+    fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.0.dots().chain(self.1.dots())
+    }
+
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.0.dot_ranges().chain(self.1.dot_ranges())
+    }
+
+    fn is_live(&self, dot: Dot) -> bool {
+        self.0.is_live(dot) || self.1.is_live(dot)
+    }
+
+    fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+        let first = self.0.join(mine, &other.0, theirs);
+        self.1.join(mine, &other.1, theirs) | first
+    }
+
+    fn unknown_to(&self, known: &impl Knows) -> Self {
+        (self.0.unknown_to(known), self.1.unknown_to(known))
+    }
+
+    fn conflict(&self, other: &Self) -> Option<Dot> {
+        let in_part = self
+            .0
+            .conflict(&other.0)
+            .or_else(|| self.1.conflict(&other.1));
+        in_part.or_else(|| {
+            let mut first = self.0.dots();
+            let mut second = self.1.dots();
+            let crosses = |dot: &Dot| other.1.is_live(*dot);
+            let crosses_back = |dot: &Dot| other.0.is_live(*dot);
+            first.find(crosses).or_else(|| second.find(crosses_back))
+        })
+    }
+}
+
+impl<A: DotStore, B: DotStore> Edit<'_, (A, B)> {
+    /// The first part, to be changed.
+    pub const fn first(&mut self) -> Edit<'_, A> {
+        let (store, delta, events) = self.parts();
+        Edit::new(&mut store.0, &mut delta.0, events)
+    }
+
+    /// The second part, to be changed.
+    pub const fn second(&mut self) -> Edit<'_, B> {
+        let (store, delta, events) = self.parts();
+        Edit::new(&mut store.1, &mut delta.1, events)
+    }
+}

@@ -1,0 +1,212 @@
+//! Against `BTreeMap`, with chunks so small that few entries reach what many do.
+
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::SortedMap;
+use super::merge::Policy;
+
+const TINY: usize = 4;
+
+type Tiny = SortedMap<u8, u8, TINY>;
+type Twin = BTreeMap<u8, u8>;
+
+/// The larger value wins.
+#[derive(Default)]
+struct Larger {
+    added: usize,
+    replaced: usize,
+}
+
+impl Policy<u8> for Larger {
+    fn takes(&self, mine: Option<&u8>, theirs: &u8) -> bool {
+        *theirs != REFUSED && mine.is_none_or(|mine| mine < theirs)
+    }
+
+    fn took(&mut self, mine: Option<&u8>, _: &u8) {
+        match mine {
+            Some(_) => self.replaced += 1,
+            None => self.added += 1,
+        }
+    }
+}
+
+/// A value that the policy never takes.
+const REFUSED: u8 = 250;
+
+fn merged_twin(mine: &Twin, theirs: &Twin) -> Twin {
+    let mut out = mine.clone();
+    for (k, v) in theirs.iter().filter(|(_, v)| **v != REFUSED) {
+        let held = out.entry(*k).or_insert(*v);
+        *held = (*held).max(*v);
+    }
+    out
+}
+
+fn assert_sound(map: &Tiny, twin: &Twin) {
+    assert!(map.iter().eq(twin.iter()), "{map:?} is not {twin:?}");
+    assert_eq!(map.len(), twin.len());
+    for chunk in &map.chunks {
+        assert!((1..=TINY).contains(&chunk.entries.len()), "{map:?}");
+        assert_eq!(chunk.first, chunk.entries[0].0);
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(u8, u8),
+    Remove(u8),
+    Set(u8, u8),
+    Retain(u8),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = 0_u8..60;
+    prop_oneof![
+        5 => (key.clone(), any::<u8>()).prop_map(|(k, v)| Op::Insert(k, v)),
+        3 => key.clone().prop_map(Op::Remove),
+        1 => (key, any::<u8>()).prop_map(|(k, v)| Op::Set(k, v)),
+        1 => (2_u8..9).prop_map(Op::Retain),
+    ]
+}
+
+fn apply(op: &Op, map: &mut Tiny, twin: &mut Twin) {
+    match *op {
+        Op::Insert(k, v) => assert_eq!(map.insert(k, v), twin.insert(k, v)),
+        Op::Remove(k) => assert_eq!(map.remove(&k), twin.remove(&k)),
+        Op::Set(k, v) => {
+            assert_eq!(
+                map.get_mut(&k).map(|held| *held = v),
+                twin.get_mut(&k).map(|held| *held = v)
+            );
+        }
+        Op::Retain(n) => {
+            let before = twin.len();
+            twin.retain(|k, _| k % n != 0);
+            assert_eq!(map.retain(|k, _| k % n != 0), before - twin.len());
+        }
+    }
+}
+
+fn built(ops: &[Op]) -> (Tiny, Twin) {
+    let (mut map, mut twin) = (Tiny::default(), Twin::new());
+    for op in ops {
+        apply(op, &mut map, &mut twin);
+        assert_sound(&map, &twin);
+    }
+    (map, twin)
+}
+
+fn owned(map: &mut Tiny, other: &Tiny, notes: &mut Larger) -> bool {
+    map.merge_owned(other.clone(), notes)
+}
+
+fn merges(map: &Tiny, twin: &Twin, other: &Tiny, other_twin: &Twin) {
+    let expected = merged_twin(twin, other_twin);
+    for how in [
+        Tiny::merge_with,
+        Tiny::merge_by_pass,
+        Tiny::merge_by_search,
+        owned,
+    ] {
+        let (mut into, mut notes) = (map.clone(), Larger::default());
+        let changed = how(&mut into, other, &mut notes);
+        assert_sound(&into, &expected);
+        assert_eq!(changed, expected != *twin);
+        assert_eq!(notes.added, expected.len() - twin.len());
+        let replaced = twin.iter().filter(|(k, v)| expected[k] != **v).count();
+        assert_eq!(notes.replaced, replaced);
+        assert_sound(map, twin);
+        assert_sound(other, other_twin);
+    }
+}
+
+proptest! {
+    #[test]
+    fn operations_and_look_ups_agree_with_a_btree_map(
+        ops in prop::collection::vec(op(), 0..120),
+        (from, to) in (0_u8..62, 0_u8..62),
+    ) {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let (map, twin) = built(&ops);
+        for key in 0..62 {
+            prop_assert_eq!(map.get(&key), twin.get(&key));
+        }
+        prop_assert!(map.iter().rev().eq(twin.iter().rev()));
+        for start in [Included(from), Excluded(from), Unbounded] {
+            for end in [Included(to), Excluded(to), Unbounded] {
+                let inside = |k: &u8| {
+                    std::ops::RangeBounds::contains(&(start, end), k)
+                };
+                let expected: Vec<_> = twin.iter().filter(|(k, _)| inside(k)).collect();
+                prop_assert_eq!(map.range::<u8, _>((start, end)).collect::<Vec<_>>(), expected.clone());
+                prop_assert!(map.range::<u8, _>((start, end)).rev().eq(expected.into_iter().rev()));
+            }
+        }
+    }
+
+    /// Strangers, relatives that share chunks, small ones into large ones, and the other way round.
+    #[test]
+    fn merges_agree_with_a_btree_map(
+        ops in prop::collection::vec(op(), 0..120),
+        others in prop::collection::vec(op(), 0..120),
+        few in prop::collection::vec(op(), 0..3),
+    ) {
+        let (map, twin) = built(&ops);
+        let (other, other_twin) = built(&others);
+        let (small, small_twin) = built(&few);
+        let (mut relative, mut relative_twin) = (map.clone(), twin.clone());
+        few.iter().for_each(|op| apply(op, &mut relative, &mut relative_twin));
+        let all = [(map, twin), (other, other_twin), (small, small_twin), (relative, relative_twin)];
+        for (map, twin) in &all {
+            for (other, other_twin) in &all {
+                merges(map, twin, other, other_twin);
+            }
+        }
+    }
+
+    /// However it was cut into chunks.
+    #[test]
+    fn equality_and_hash_are_those_of_the_content(
+        ops in prop::collection::vec(op(), 0..60), others in prop::collection::vec(op(), 0..60),
+    ) {
+        let (map, twin) = built(&ops);
+        let (other, other_twin) = built(&others);
+        let bulk = Tiny::from_ascending(twin.clone());
+        let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+        prop_assert_eq!(&map, &bulk);
+        prop_assert_eq!(hasher.hash_one(&map), hasher.hash_one(&bulk));
+        prop_assert_eq!(map == other, twin == other_twin);
+    }
+}
+
+#[test]
+fn clones_share_chunks_until_one_writes() {
+    let mut map = Tiny::from_ascending((0..40).map(|k| (k, 0)));
+    let old = map.clone();
+    map.insert(20, 1);
+    let shared = map.chunks.iter().zip(&old.chunks);
+    let shared = shared
+        .filter(|(a, b)| Arc::ptr_eq(&a.entries, &b.entries))
+        .count();
+    assert_eq!((shared, old.get(&20)), (9, Some(&0)));
+}
+
+#[test]
+fn a_merge_that_changes_nothing_copies_nothing_and_a_chunk_in_a_gap_is_shared() {
+    let low = Tiny::from_ascending((0..8).map(|k| (k, 7)));
+    let high = Tiny::from_ascending((20..28).map(|k| (k, 7)));
+    let mut both = low.clone();
+    assert!(both.merge_with(&high, &mut Larger::default()));
+    let older = Tiny::from_ascending((0..8).map(|k| (k, 6)));
+    assert!(!both.merge_with(&older, &mut Larger::default()));
+    let parts = low.chunks.iter().chain(&high.chunks);
+    assert!(
+        both.chunks
+            .iter()
+            .zip(parts)
+            .all(|(a, b)| Arc::ptr_eq(&a.entries, &b.entries))
+    );
+}

@@ -1,0 +1,59 @@
+//! The table of laws: every replicated type, put to every check, none exempt.
+//!
+//! Each row names a subject and the operations of its small scope. Each row is run on scripts by proptest and by
+//! quickcheck, on every crossing of a few changes, through two encodings, and against bytes that no
+//! replica has sent.
+
+mod causal;
+mod checks;
+mod clocks;
+
+use crdt::{AddWinsSet, CausalContext, DotFun, LwwCell, MvCell, OrMap};
+use crdt::{OwnerView, Promises, VersionVector};
+
+/// One test for each check of each row.
+macro_rules! table {
+    ($($name:ident: $subject:ty, $choices:expr;)*) => { $(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn obeys_the_laws_on_scripts_of_proptest() {
+                checks::by_proptest::<$subject>();
+            }
+
+            #[test]
+            fn obeys_the_laws_on_scripts_of_quickcheck() {
+                checks::by_quickcheck::<$subject>();
+            }
+
+            #[test]
+            fn obeys_the_laws_in_a_small_scope() {
+                checks::in_small_scopes::<$subject>(&$choices);
+            }
+
+            #[test]
+            fn has_one_encoding_for_each_state() {
+                checks::canonical::<$subject>();
+            }
+
+            #[test]
+            fn refuses_or_survives_hostile_bytes() {
+                checks::hostile::<$subject>();
+            }
+        }
+    )* };
+}
+
+table! {
+    version_vector: clocks::Plain<VersionVector>, [(0, 0), (0, 1)];
+    causal_context: clocks::Plain<CausalContext>, [(0, 0), (0, 1)];
+    owner_view: clocks::Plain<OwnerView>, [(0, 0), (0, 1), (1, 0)];
+    promises: clocks::Plain<Promises>, [(0, 0), (0, 1), (1, 0)];
+    dot_fun: causal::Object<DotFun<u8>>, [(0, 0), (1, 0), (2, 0)];
+    mv_cell: causal::Object<MvCell<u8>>, [(0, 0), (0, 1), (1, 0)];
+    lww_cell: causal::Object<LwwCell<u8>>, [(0, 0), (0, 1), (2, 0), (4, 0)];
+    add_wins_set: causal::Object<AddWinsSet<u8>>, [(0, 0), (0, 1), (1, 0), (3, 0)];
+    or_map: causal::Object<OrMap<u8, AddWinsSet<u8>>>, [(0, 0), (0, 1), (1, 0), (3, 0)];
+    record: causal::Object<(MvCell<u8>, AddWinsSet<u8>)>, [(0, 0), (2, 0), (3, 0)];
+}
