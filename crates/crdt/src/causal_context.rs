@@ -377,10 +377,14 @@ mod wire {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     impl Serialize for CausalContext {
+        /// A list of (replica, ranges); in binary formats a replica is the gap to the one before.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let is_readable = serializer.is_human_readable();
             let mut list = serializer.serialize_seq(Some(self.replicas.len()))?;
+            let mut before = 0;
             for (replica, ranges) in &self.replicas {
-                list.serialize_element(&(replica, ranges.to_wire()))?;
+                list.serialize_element(&(replica.0 - before, ranges.to_wire()))?;
+                before = if is_readable { 0 } else { replica.0 };
             }
             list.end()
         }
@@ -388,23 +392,21 @@ mod wire {
 
     impl<'de> Deserialize<'de> for CausalContext {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let list: Vec<(ReplicaId, Vec<(u64, u64)>)> = Deserialize::deserialize(deserializer)?;
+            let is_readable = deserializer.is_human_readable();
+            let list: Vec<(u64, Vec<(u64, u64)>)> = Deserialize::deserialize(deserializer)?;
             let mut context = Self::default();
+            let unsorted = || D::Error::custom(InvalidBytes::Unsorted("replicas of a context"));
             for (replica, pairs) in &list {
-                if context
-                    .replicas
-                    .last()
-                    .is_some_and(|last| last.0 >= *replica)
-                {
-                    return Err(D::Error::custom(InvalidBytes::Unsorted(
-                        "replicas of a context",
-                    )));
-                }
+                let last = context.replicas.last().map(|last| last.0);
+                let before = last.filter(|_| !is_readable).map_or(0, |last| last.0);
+                let replica = before.checked_add(*replica).map(ReplicaId);
+                let replica = replica.filter(|replica| last.is_none_or(|last| last < *replica));
+                let replica = replica.ok_or_else(unsorted)?;
                 if pairs.is_empty() {
                     return Err(D::Error::custom(InvalidBytes::Empty("a replica's events")));
                 }
                 let ranges = Ranges::from_wire(pairs).map_err(D::Error::custom)?;
-                context.replicas.push((*replica, ranges));
+                context.replicas.push((replica, ranges));
             }
             Ok(context)
         }

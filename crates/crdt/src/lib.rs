@@ -86,6 +86,7 @@ pub mod laws;
 mod lww_map;
 mod lww_order;
 mod map;
+mod memory_use;
 mod ranges;
 mod register;
 mod set;
@@ -101,7 +102,7 @@ mod wire;
 
 pub use causal::{
     BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
-    Edit, Events, Frontier, IdentityReused, NotStable, ObjectId, OrMap, ReadContext,
+    Edit, Events, Frontier, IdentityReused, MergeReport, NotStable, ObjectId, OrMap, ReadContext,
     ReadContextError, Report, Stability, Stable,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
@@ -121,10 +122,11 @@ pub use lattice::{Difference, Lattice};
 pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
 pub use lww_map::{Behind, LwwMap};
 pub use map::{
-    Budget, CausalMap, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing, Joined,
-    KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
-    Truncated, Written,
+    Budget, CausalMap, Change, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing,
+    Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises,
+    TransferChunk, Truncated, Written,
 };
+pub use memory_use::MemoryUse;
 pub use register::{LwwRegister, MvRegister, PutError, Siblings, TooManySiblings, Version};
 pub use set::{AddWinsSet, GSet, LwwSet, RemoveWinsSet, TwoPhaseSet};
 pub use shared_hybrid_clock::SharedHybridClock;

@@ -1,5 +1,8 @@
 //! Live events under keys: the kernel of maps, and of everything nested.
 
+#[cfg(feature = "serde")]
+mod wire;
+
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
@@ -11,8 +14,8 @@ use crate::causal::edit::Touched;
 use crate::causal::key_index::KeyIndex;
 use crate::sorted_map::{Policy, SortedMap};
 use crate::{
-    CausalContext, Cell, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice, Stable,
-    Timestamp,
+    CausalContext, Cell, Change, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice,
+    Stable, Timestamp,
 };
 
 /// A map that holds other stores as values.
@@ -253,17 +256,49 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         self.keys_by_dot.take_if(|index| index.is_worn());
     }
 
-    fn join_key(&mut self, key: &K, mine: &impl Knows, other: &S, theirs: &impl Knows) -> bool {
+    /// Joins `other` as [`DotStore::join`] does, and tells of each key that changes whether it was and
+    /// is present. Keys of one kind of change are told in order.
+    pub(super) fn join_telling(
+        &mut self,
+        mine: &impl Knows,
+        other: &Self,
+        theirs: &impl Knows,
+        mut tell: impl FnMut(&K, Change),
+    ) {
+        let context = theirs.as_context();
+        let few = context.and_then(|theirs| self.keys_of(other, theirs));
+        let (Some(context), Some(keys)) = (context, few) else {
+            // After one pass over all keys another one, to build the index again, costs no more.
+            self.keys_by_dot = None;
+            return self.join_all(mine, other, theirs, tell);
+        };
+        self.note_delta(mine, other, context);
+        let absent = S::default();
+        for key in &keys {
+            let other = other.entries.get(key).unwrap_or(&absent);
+            if let Some(change) = self.join_key(key, mine, other, theirs) {
+                tell(key, change);
+            }
+        }
+    }
+
+    fn join_key(
+        &mut self,
+        key: &K,
+        mine: &impl Knows,
+        other: &S,
+        theirs: &impl Knows,
+    ) -> Option<Change> {
         let held = self.entries.get_mut(key);
         if held.as_deref() == Some(other) {
-            return false;
+            return None;
         }
         let mut absent = S::default();
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
         let before = live_digest(value);
         if !value.join(mine, other, theirs) {
-            return false;
+            return None;
         }
         let (emptied, after) = (value.is_bottom(), live_digest(value));
         if emptied {
@@ -272,7 +307,8 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
             self.entries.insert(key.clone(), absent);
         }
         self.note_digest(before, after);
-        true
+        let (was, is) = (usize::from(is_held), usize::from(!emptied));
+        Some(Change::between(was, is))
     }
 
     /// The keys under which anything is live that `theirs` names, or `None` if that may be most of them.
@@ -294,7 +330,13 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
     }
 
     /// Joins in one pass over both sides: first what is here, then what is only there.
-    fn join_all(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+    fn join_all(
+        &mut self,
+        mine: &impl Knows,
+        other: &Self,
+        theirs: &impl Knows,
+        mut tell: impl FnMut(&K, Change),
+    ) {
         let (mut differing, mut fresh) = (Vec::new(), Vec::new());
         let mut held = self.entries.iter().peekable();
         let is_known = |value: &S| {
@@ -317,13 +359,15 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         for (key, held) in held {
             differing.extend(is_known(held).then(|| key.clone()));
         }
-        let (absent, mut changed) = (S::default(), !fresh.is_empty());
+        let absent = S::default();
         for key in &differing {
             let other = other.entries.get(key).unwrap_or(&absent);
-            changed |= self.join_key(key, mine, other, theirs);
+            if let Some(change) = self.join_key(key, mine, other, theirs) {
+                tell(key, change);
+            }
         }
+        fresh.iter().for_each(|(key, _)| tell(key, Change::Added));
         self.add_fresh(fresh);
-        changed
     }
 
     /// Adds entries under keys that are absent, ascending.
@@ -370,19 +414,9 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
     }
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        let context = theirs.as_context();
-        let few = context.and_then(|theirs| self.keys_of(other, theirs));
-        let (Some(context), Some(keys)) = (context, few) else {
-            // After one pass over all keys another one, to build the index again, costs no more.
-            self.keys_by_dot = None;
-            return self.join_all(mine, other, theirs);
-        };
-        self.note_delta(mine, other, context);
-        let absent = S::default();
-        keys.iter().fold(false, |changed, key| {
-            let other = other.entries.get(key).unwrap_or(&absent);
-            self.join_key(key, mine, other, theirs) | changed
-        })
+        let mut changed = false;
+        self.join_telling(mine, other, theirs, |_, _| changed = true);
+        changed
     }
 
     fn unknown_to(&self, known: &impl Knows) -> Self {
@@ -512,43 +546,3 @@ impl<K: fmt::Display, S: fmt::Display> fmt::Display for DotMap<K, S> {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(feature = "serde")]
-mod wire {
-    use super::DotMap;
-    use crate::{DotStore, InvalidBytes};
-    use serde::de::Error as _;
-    use serde::ser::SerializeSeq as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::fmt::Debug;
-    use std::hash::Hash;
-
-    impl<K: Serialize, T: Serialize> Serialize for DotMap<K, T> {
-        /// A list of (key, value), in key order.
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            // Not `collect_seq`: some formats need the length first.
-            let mut list = serializer.serialize_seq(Some(self.entries.len()))?;
-            for entry in self.entries.iter() {
-                list.serialize_element(&entry)?;
-            }
-            list.end()
-        }
-    }
-
-    impl<'de, K, T> Deserialize<'de> for DotMap<K, T>
-    where
-        K: Ord + Clone + Debug + Hash + Deserialize<'de>,
-        T: DotStore + Deserialize<'de>,
-    {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let entries: Vec<(K, T)> = Deserialize::deserialize(deserializer)?;
-            if entries.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-                return Err(D::Error::custom(InvalidBytes::Unsorted("keys of a map")));
-            }
-            if entries.iter().any(|(_, value)| value.is_bottom()) {
-                return Err(D::Error::custom(InvalidBytes::Empty("a value of a map")));
-            }
-            Ok(Self::from_ascending(entries))
-        }
-    }
-}

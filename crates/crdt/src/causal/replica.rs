@@ -280,7 +280,11 @@ impl<S: DotStore> CausalReplica<S> {
         Err(BehindFrontier { missing })
     }
 
-    fn check_identity(&self, other: &Causal<S>) -> Result<(), IdentityReused> {
+    pub(super) const fn state_mut(&mut self) -> &mut Causal<S> {
+        &mut self.state
+    }
+
+    pub(super) fn check_identity(&self, other: &Causal<S>) -> Result<(), IdentityReused> {
         let counter = other.context.last_counter(self.id);
         if counter <= self.minted {
             return Ok(());

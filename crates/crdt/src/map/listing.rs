@@ -30,6 +30,10 @@ pub struct KeyListing<K, C> {
     key: K,
     cell: C,
     claim: Claim,
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::causal::dot_list::serialize")
+    )]
     covered: SmallVec<[Dot; 1]>,
 }
 
@@ -213,6 +217,7 @@ mod wire {
                 key: K,
                 cell: C,
                 claim: Claim,
+                #[serde(deserialize_with = "crate::causal::dot_list::deserialize")]
                 covered: Vec<Dot>,
             }
             let wire = Wire::deserialize(deserializer)?;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use crate::map::causal_map::{CausalMap, Joined};
+use crate::map::causal_map::CausalMap;
+use crate::map::change::Joined;
 use crate::map::cut::{Cut, Interval};
 use crate::map::event_log::EventLog;
 use crate::map::knowledge::{Knowledge, Known};
@@ -157,6 +158,12 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         &self.map
     }
 
+    /// The map as it is now, in constant time.
+    #[must_use = "a snapshot changes nothing"]
+    pub fn snapshot(&self) -> CausalMap<K, C> {
+        self.map.snapshot()
+    }
+
     /// The event log.
     pub const fn log(&self) -> &EventLog<K> {
         &self.log
@@ -219,7 +226,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         for (key, held) in before.into_iter().filter(|(_, held)| held.is_some()) {
             self.index_tombstone(&key, held);
         }
-        for key in &joined.changed {
+        for (key, _) in &joined.changed {
             self.index_tombstone(key, None);
         }
         for (dot, key) in &joined.based {
