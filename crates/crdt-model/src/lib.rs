@@ -6,12 +6,15 @@
 //! tombstone purges. After every step the replica that changed is checked against the model
 //! (invariants I1, I3, I4 and I5 of the map); at the end all replicas must have converged.
 //!
+//! Beside it stands a worked example of the law kit: [`HighScores`], a type of one's own.
+//!
 //! Everything here sees the public interface of `crdt` only.
 
 mod check;
 mod copy;
 mod fuzz;
 mod kind;
+mod own_type;
 mod script;
 mod settle;
 mod world;
@@ -19,5 +22,6 @@ mod world;
 pub use copy::copy_of;
 pub use fuzz::{join_decoded, map_script};
 pub use kind::{Content, Event, KEYS, Key, Kind, Lww, Mv, Value};
+pub use own_type::{GameResult, HighScores, Machine, own_type, own_type_planted};
 pub use script::{Op, Script, Setup};
 pub use world::{Probes, World, run};

@@ -28,3 +28,9 @@ fn the_corpus_of_join_decoded_finds_nothing() {
 fn the_corpus_of_map_script_finds_nothing() {
     replay("map_script", crdt_model::map_script);
 }
+
+/// Scripts that the fuzzer found for the law kit break no law of a sound type.
+#[test]
+fn the_corpus_of_own_type_finds_nothing() {
+    replay("own_type", crdt_model::own_type);
+}

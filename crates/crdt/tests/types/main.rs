@@ -7,9 +7,11 @@
 mod causal;
 mod checks;
 mod clocks;
+mod plain;
 
-use crdt::{AddWinsSet, CausalContext, DotFun, LwwCell, MvCell, OrMap};
-use crdt::{OwnerView, Promises, VersionVector};
+use crdt::{AddWinsSet, CausalContext, DotFun, GCounter, GSet, LexicographicPair, LwwCell, LwwMap};
+use crdt::{LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, OrMap, OwnerView, Pair};
+use crdt::{PnCounter, Promises, SetUnion, TwoPhaseSet, VersionVector};
 
 /// One test for each check of each row.
 macro_rules! table {
@@ -50,6 +52,20 @@ table! {
     causal_context: clocks::Plain<CausalContext>, [(0, 0), (0, 1)];
     owner_view: clocks::Plain<OwnerView>, [(0, 0), (0, 1), (1, 0)];
     promises: clocks::Plain<Promises>, [(0, 0), (0, 1), (1, 0)];
+    max: clocks::Plain<Max<u8>>, [(0, 0), (0, 1)];
+    min: clocks::Plain<Min<u8>>, [(0, 0), (0, 1)];
+    pair: clocks::Plain<Pair<Max<u8>, Min<u8>>>, [(0, 0), (0, 1), (1, 0)];
+    lexicographic_pair: clocks::Plain<LexicographicPair<u8, SetUnion<u8>>>, [(0, 0), (0, 1), (1, 0)];
+    option: clocks::Plain<Option<Max<u8>>>, [(0, 0), (1, 0), (1, 1)];
+    grow_only_set: clocks::Plain<GSet<u8>>, [(0, 0), (0, 1)];
+    map_of: clocks::Plain<MapOf<u8, Max<u8>>>, [(0, 0), (0, 1), (1, 0)];
+    grow_only_counter: clocks::Plain<GCounter>, [(0, 1), (0, 2)];
+    counter: clocks::Plain<PnCounter>, [(0, 1), (1, 1), (1, 2)];
+    lww_register: clocks::Plain<LwwRegister<u8>>, [(0, 0), (0, 1), (2, 0), (4, 0)];
+    mv_register: clocks::Plain<MvRegister<u8>>, [(0, 0), (0, 1)];
+    lww_map: clocks::Plain<LwwMap<u8, u8>>, [(0, 0), (0, 1), (2, 0), (4, 4)];
+    lww_set: clocks::Plain<LwwSet<u8>>, [(0, 0), (2, 0), (4, 0)];
+    two_phase_set: clocks::Plain<TwoPhaseSet<u8>>, [(0, 0), (0, 1), (1, 0)];
     dot_fun: causal::Object<DotFun<u8>>, [(0, 0), (1, 0), (2, 0)];
     mv_cell: causal::Object<MvCell<u8>>, [(0, 0), (0, 1), (1, 0)];
     lww_cell: causal::Object<LwwCell<u8>>, [(0, 0), (0, 1), (2, 0), (4, 0)];
