@@ -48,6 +48,5 @@ fn main() -> Result<(), IdentityReused> {
     // Once she turns it on having seen both, it is on.
     b.join(&a.change(|all| all.update("ada".into(), |flag| flag.enable())))?;
     assert!(b.get("ada").is_some_and(DisableWinsFlag::is_enabled));
-    println!("online {}\nnotify {}", paris.state(), b.state());
     Ok(())
 }

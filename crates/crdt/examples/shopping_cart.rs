@@ -63,6 +63,5 @@ fn main() -> Result<(), IdentityReused> {
         "nothing is missing any more"
     );
     assert!(!tablet.state().clone().joined(phone.state()).is_empty());
-    println!("cart: {}", tablet.state());
     Ok(())
 }
