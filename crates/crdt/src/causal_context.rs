@@ -21,6 +21,15 @@ pub trait Knows {
         None
     }
 
+    /// Whether any event of `range` has been seen.
+    fn knows_any(&self, range: DotRange) -> bool {
+        if range.first == range.last {
+            return self.knows(Dot::new(range.replica, range.first));
+        }
+        let events: CausalContext = std::iter::once(range).collect();
+        self.unknown_of(&events) != events
+    }
+
     /// Which of the 64 events of `replica` with counters from `first` on have been seen, as bits from
     /// the lowest. Bits beyond the largest counter are not set.
     fn mask(&self, replica: ReplicaId, first: u64) -> u64 {

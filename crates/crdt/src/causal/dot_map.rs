@@ -339,10 +339,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
     ) {
         let (mut differing, mut fresh) = (Vec::new(), Vec::new());
         let mut held = self.entries.iter().peekable();
-        let is_known = |value: &S| {
-            let live: CausalContext = value.dot_ranges().collect();
-            theirs.unknown_of(&live) != live
-        };
+        let is_known = |value: &S| value.dot_ranges().any(|live| theirs.knows_any(live));
         for (key, value) in other.entries.iter() {
             while let Some((before, held)) = held.next_if(|(held, _)| *held < key) {
                 differing.extend(is_known(held).then(|| before.clone()));

@@ -88,8 +88,9 @@ pub(crate) fn digest_of_range(range: DotRange) -> u128 {
         x ^ (x >> 33)
     }
     let replica = mix(range.replica.0 ^ 0x9e37_79b9_7f4a_7c15);
-    let high = mix(mix(replica ^ range.first) ^ range.last);
-    let low = mix(mix(high ^ range.first.rotate_left(32)) ^ range.last.rotate_left(16));
+    let first = mix(replica.wrapping_add(range.first));
+    let high = mix(first ^ range.last);
+    let low = mix(first ^ range.last.rotate_left(17) ^ 0x9e37_79b9_7f4a_7c15);
     (u128::from(high) << 64) | u128::from(low)
 }
 
