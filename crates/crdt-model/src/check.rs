@@ -1,8 +1,9 @@
 //! The invariants, checked against the model.
 
-use crdt::{CausalMap, Dot, DotStore as _, Knows as _, Lattice as _, Listing};
+use crdt::{CausalMap, Change, Dot, DotStore as _, Knows as _, Lattice as _, Listing};
 use std::collections::BTreeSet;
 
+use crate::copy_of;
 use crate::kind::{Content, Event, KEYS, Key, Kind};
 use crate::world::{Site, World};
 
@@ -30,7 +31,15 @@ impl<K: Kind> World<K> {
             .filter(|key| before.get(key) != after.get(key))
             .collect();
         let mut told = joined.changed.to_vec();
-        told.sort_unstable();
+        told.sort_unstable_by_key(|(key, _)| *key);
+        let shown = |map: &CausalMap<Key, K::Cell>, key| {
+            let cell = map.get(&key);
+            cell.map(|cell| visible(&K::content(cell)))
+        };
+        let changed: Vec<(Key, Change)> = changed
+            .into_iter()
+            .map(|key| (key, change(shown(&before, key), shown(after, key))))
+            .collect();
         if told != changed {
             return Err(format!("told {told:?} changed, but {changed:?} did"));
         }
@@ -49,7 +58,7 @@ impl<K: Kind> World<K> {
         self.probes.by_meet += by_meet.len();
         site.nameless.extend(by_meet);
         self.probes.exceptions += usize::from(after.knowledge().exception_count() > 0);
-        let mut again = site.replica.clone();
+        let mut again = copy_of(&site.replica);
         let twice = again.join(listing);
         if twice.knowledge_grew || !twice.changed.is_empty() || again.map() != site.replica.map() {
             return Err(format!("joining {listing:?} again changed something"));
@@ -127,6 +136,18 @@ impl<K: Kind> World<K> {
             }
         }
         Ok(())
+    }
+}
+
+/// What became of what a reader sees.
+fn change(before: Option<Content>, after: Option<Content>) -> Change {
+    let was_visible = before.is_some_and(|content| !content.is_empty());
+    match after.unwrap_or_default().as_slice() {
+        [] if was_visible => Change::Removed,
+        [] => Change::Hidden,
+        [_] if was_visible => Change::Overwritten,
+        [_] => Change::Added,
+        _ => Change::Conflicting,
     }
 }
 

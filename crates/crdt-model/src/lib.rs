@@ -11,6 +11,7 @@
 //! Everything here sees the public interface of `crdt` only.
 
 mod check;
+mod copy;
 mod fuzz;
 mod kind;
 mod own_type;
@@ -18,6 +19,7 @@ mod script;
 mod settle;
 mod world;
 
+pub use copy::copy_of;
 pub use fuzz::{join_decoded, map_script};
 pub use kind::{Content, Event, KEYS, Key, Kind, Lww, Mv, Value};
 pub use own_type::{GameResult, HighScores, Machine, own_type, own_type_planted};

@@ -55,7 +55,7 @@ impl Probes {
 }
 
 /// One replica, with what its driver keeps beside it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Site<K: Kind> {
     pub(crate) replica: MapReplica<Key, K::Cell>,
     pub(crate) clock: LamportClock,

@@ -17,6 +17,11 @@ pub trait Cell: DotStore {
     /// Whether a reader sees anything: false for bottom and for a tombstone.
     fn is_visible(&self) -> bool;
 
+    /// Number of values that a reader sees side by side: more than one is a conflict.
+    fn sibling_count(&self) -> usize {
+        usize::from(self.is_visible())
+    }
+
     /// The time of the tombstone, if the cell is nothing but one.
     fn tombstone(&self) -> Option<Timestamp>;
 

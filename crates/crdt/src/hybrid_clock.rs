@@ -138,6 +138,19 @@ impl HybridClock {
         (timestamp.0 & Self::MAX_SLOT as u64) as u16
     }
 
+    /// Where the clock stands.
+    pub(crate) const fn position(&self) -> u64 {
+        self.last
+    }
+
+    /// The same clock at another position.
+    pub(crate) const fn at(self, position: u64) -> Self {
+        Self {
+            last: position,
+            ..self
+        }
+    }
+
     fn physical(now_unix_ms: u64) -> Result<u64, ClockError> {
         let ms = now_unix_ms.saturating_sub(HYBRID_EPOCH_UNIX_MS);
         if ms >> MS_BITS != 0 {

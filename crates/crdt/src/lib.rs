@@ -31,7 +31,7 @@
 //! | a composition of my own | [`Pair`], [`LexicographicPair`], [`MapOf`], [`Max`], [`Min`], [`SetUnion`] | lattices of lattices are lattices |
 //! | to know what a peer has seen | [`CausalContext`] | gaps included, compact, difference as ranges |
 //! | to compare histories without gaps | [`VersionVector`] | one pass, no allocation for few replicas |
-//! | timestamps that respect causality | [`LamportClock`], [`HybridClock`] | system clocks alone do not |
+//! | timestamps that respect causality | [`LamportClock`], [`HybridClock`], [`SharedHybridClock`] | system clocks alone do not |
 //! | to send changes over a bad network | [`DeltaBuffer`] | sequence numbers, acknowledgements, no gap is ever joined |
 //! | to forget what is no longer needed | [`Stability`], [`Promises`] | nothing is purged without a certificate |
 //! | to test a type of my own | [`laws`] | all laws on states that operations reach |
@@ -72,7 +72,11 @@ mod causal;
 mod causal_context;
 mod cell;
 mod counter;
+mod delta_buffer;
 mod dot;
+#[cfg(feature = "postcard")]
+mod envelope;
+mod flag;
 mod hybrid_clock;
 mod invalid_bytes;
 mod lamport_clock;
@@ -82,9 +86,11 @@ pub mod laws;
 mod lww_map;
 mod lww_order;
 mod map;
+mod memory_use;
 mod ranges;
 mod register;
 mod set;
+mod shared_hybrid_clock;
 mod sorted_map;
 #[cfg(any(feature = "arbitrary", feature = "proptest", feature = "quickcheck"))]
 mod strategies;
@@ -95,13 +101,20 @@ mod version_vector;
 mod wire;
 
 pub use causal::{
-    Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore, Edit, Events,
-    IdentityReused, ObjectId, OrMap, ReadContext, ReadContextError,
+    BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
+    Edit, Events, Frontier, IdentityReused, MergeReport, NotStable, ObjectId, OrMap, ReadContext,
+    ReadContextError, Report, Stability, Stable,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
-pub use counter::{CounterOverflow, GCounter, PnCounter};
+pub use counter::{CounterOverflow, GCounter, PnCounter, ResettableCounter};
+pub use delta_buffer::{
+    Accepted, AcknowledgeError, DeltaBuffer, Gap, Packet, ReceiveError, Received,
+};
 pub use dot::{Dot, ReplicaId};
+#[cfg(feature = "postcard")]
+pub use envelope::{EnvelopeError, Enveloped, decode, encode};
+pub use flag::{DisableWinsFlag, EnableWinsFlag};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
 pub use lamport_clock::LamportClock;
@@ -109,11 +122,13 @@ pub use lattice::{Difference, Lattice};
 pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
 pub use lww_map::{Behind, LwwMap};
 pub use map::{
-    Budget, CausalMap, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing, Joined,
-    KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises, TransferChunk,
-    Truncated, Written,
+    Budget, CausalMap, Change, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing,
+    Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises,
+    TransferChunk, Truncated, Written,
 };
-pub use register::{LwwRegister, MvRegister, Version};
-pub use set::{AddWinsSet, GSet, LwwSet, TwoPhaseSet};
+pub use memory_use::MemoryUse;
+pub use register::{LwwRegister, MvRegister, PutError, Siblings, TooManySiblings, Version};
+pub use set::{AddWinsSet, GSet, LwwSet, RemoveWinsSet, TwoPhaseSet};
+pub use shared_hybrid_clock::SharedHybridClock;
 pub use timestamp::{ClockError, Timestamp};
 pub use version_vector::VersionVector;

@@ -12,10 +12,13 @@ pub(crate) fn write_order<V: Ord>(
     a: (Timestamp, Option<&V>),
     b: (Timestamp, Option<&V>),
 ) -> Ordering {
-    a.0.cmp(&b.0).then_with(|| match (a.1, b.1) {
+    if a.0 != b.0 {
+        return a.0.cmp(&b.0);
+    }
+    match (a.1, b.1) {
         (Some(a), Some(b)) => b.cmp(a),
         (a, b) => a.is_some().cmp(&b.is_some()),
-    })
+    }
 }
 
 /// A write without a dot: two of equal time and value are the same write.

@@ -2,7 +2,9 @@
 //! beside them.
 
 mod causal_map;
+mod change;
 mod cut;
+mod display;
 mod event_log;
 mod exceptions;
 mod knowledge;
@@ -10,7 +12,8 @@ mod listing;
 mod map_replica;
 mod stability;
 
-pub use causal_map::{CausalMap, Joined};
+pub use causal_map::CausalMap;
+pub use change::{Change, Joined};
 pub use cut::{Cut, Interval};
 pub use event_log::EventLog;
 pub use knowledge::{Knowledge, Known};

@@ -54,7 +54,7 @@ impl Ranges {
         })
     }
 
-    fn contains_range(&self, range: Range) -> bool {
+    pub(crate) fn contains_range(&self, range: Range) -> bool {
         let i = self.0.partition_point(|r| r.last < range.first);
         self.0
             .get(i)

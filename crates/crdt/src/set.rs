@@ -2,12 +2,13 @@
 
 mod add_wins;
 mod lookup;
-
-pub use add_wins::AddWinsSet;
 mod lww;
+mod remove_wins;
 mod two_phase;
 
+pub use add_wins::AddWinsSet;
 pub use lww::LwwSet;
+pub use remove_wins::RemoveWinsSet;
 pub use two_phase::TwoPhaseSet;
 
 /// The grow-only set, under the name that the literature uses: it is the lattice of sets under union.

@@ -193,11 +193,16 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
             held.first = key.clone();
         }
         let entries = Arc::make_mut(&mut held.entries);
-        entries.insert(at, (key, value));
-        if entries.len() > MAX {
-            let behind = entries.split_off(entries.len() / 2);
-            self.chunks.insert(chunk + 1, Chunk::new(behind));
+        if entries.len() < MAX {
+            entries.insert(at, (key, value));
+            return;
         }
+        let mut behind = entries.split_off(MAX / 2);
+        match at.checked_sub(MAX / 2) {
+            Some(at) => behind.insert(at, (key, value)),
+            None => entries.insert(at, (key, value)),
+        }
+        self.chunks.insert(chunk + 1, Chunk::new(behind));
     }
 
     /// Removes an entry, and returns its value; O(log n). Chunks that have become small are united.

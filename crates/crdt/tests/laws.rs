@@ -1,11 +1,12 @@
 //! The lattice laws of every type, on states that one run has reached.
 
-use crdt::laws::{LawViolation, check_delta, check_lattice};
+use crdt::laws::{LawViolation, check_delta, check_difference, check_lattice};
 use crdt::{
-    Budget, CausalContext, CausalMap, Cut, Dot, Knowledge, Lattice, Listing, MapReplica, OwnerView,
-    Promise, Promises, ReplicaId, Timestamp, VersionVector,
+    Budget, CausalContext, CausalMap, Cell as _, Cut, Difference, Dot, DotStore as _, Knowledge,
+    Lattice, Listing, MapReplica, OwnerView, Promise, Promises, ReplicaId, Timestamp,
+    VersionVector,
 };
-use crdt_model::{Key, Kind, Lww, Mv, Script, World, run};
+use crdt_model::{Key, Kind, Lww, Mv, Script, World, copy_of, run};
 use proptest::prelude::*;
 
 /// Steps between two captures of all states of a run.
@@ -48,7 +49,7 @@ impl<K: Kind> Reached<K> {
             self.views.push(view);
             self.promises.push(promises);
             self.maps.push(replica.map().clone());
-            self.replicas.push(replica.clone());
+            self.replicas.push(copy_of(replica));
         }
         let sender = world.replica(step / CAPTURE_EVERY % world.replicas());
         let budget = Budget {
@@ -95,9 +96,62 @@ fn lattice<L: Lattice>(states: &[L], picks: &[[usize; 3]]) -> Result<(), LawViol
     Ok(())
 }
 
+fn differences<L: Difference>(states: &[L], picks: &[[usize; 3]]) -> Result<(), LawViolation> {
+    for pick in picks {
+        let [a, b, c] = pick.map(|i| &states[i % states.len()]);
+        check_difference(a, b)?;
+        check_difference(&a.clone().joined(b), c)?;
+        check_difference(a, &b.clone().joined(c))?;
+        check_difference(&a.clone().joined(b), a)?;
+    }
+    Ok(())
+}
+
+/// The smallest knowledge there is: of each key what is missing, and nothing else.
+fn knowledge_differences<K: Kind>(
+    r: &Reached<K>,
+    picks: &[[usize; 3]],
+) -> Result<(), LawViolation> {
+    let states = r.knowledge();
+    differences(&states, picks)?;
+    for pick in picks {
+        let [a, b, _] = pick.map(|i| &states[i % states.len()]);
+        let difference = a.difference(b);
+        for key in 0..=40 {
+            let [a, b, c] = [a, b, &difference].map(|k| k.of_key(&key).to_context());
+            assert_eq!(c, a.difference(&b), "of key {key}");
+        }
+    }
+    Ok(())
+}
+
+/// The smallest map there is: no live event that is known there, and of what is known there only what
+/// the join makes obsolete.
+fn map_differences<K: Kind>(r: &Reached<K>, picks: &[[usize; 3]]) -> Result<(), LawViolation> {
+    differences(&r.maps, picks)?;
+    for pick in picks {
+        let [a, b, _] = pick.map(|i| &r.maps[i % r.maps.len()]);
+        let (difference, joined) = (a.difference(b), b.clone().joined(a));
+        for key in 0..=40 {
+            let cell = |map: &CausalMap<Key, K::Cell>| map.get(&key).cloned().unwrap_or_default();
+            let known = |map: &CausalMap<Key, K::Cell>| map.knowledge().of_key(&key).to_context();
+            let (there, told) = (known(b), known(&difference));
+            let [new, held, kept] = [&difference, b, &joined].map(cell);
+            assert!(new.dots().all(|dot| !there.contains(dot)), "{difference:?}");
+            let again = told.intersection(&there);
+            let is_lost = |dot| held.is_live(dot) && !kept.is_live(dot);
+            assert!(again.dots().all(is_lost), "{difference:?}");
+            // A winner that is sent makes the loser obsolete without saying so.
+            let says_enough = K::Cell::PROVES_ITSELF && !new.is_bottom();
+            assert!(again.is_empty() || !says_enough, "{difference:?}");
+        }
+    }
+    Ok(())
+}
+
 type Law<K> = fn(&Reached<K>, &[[usize; 3]]) -> Result<(), LawViolation>;
 
-fn table<K: Kind>() -> [(&'static str, Law<K>); 11] {
+fn table<K: Kind>() -> [(&'static str, Law<K>); 17] {
     [
         ("VersionVector is a lattice", |r, p| {
             lattice(&r.vectors(), p)
@@ -109,6 +163,18 @@ fn table<K: Kind>() -> [(&'static str, Law<K>); 11] {
         ("OwnerView is a lattice", |r, p| lattice(&r.views, p)),
         ("Promises is a lattice", |r, p| lattice(&r.promises, p)),
         ("CausalMap is a lattice", |r, p| lattice(&r.maps, p)),
+        ("VersionVector has differences", |r, p| {
+            differences(&r.vectors(), p)
+        }),
+        ("CausalContext has differences", |r, p| {
+            differences(&r.contexts(), p)
+        }),
+        ("Knowledge has differences", knowledge_differences),
+        ("OwnerView has differences", |r, p| differences(&r.views, p)),
+        ("Promises has differences", |r, p| {
+            differences(&r.promises, p)
+        }),
+        ("CausalMap has differences", map_differences),
         ("VersionVector has deltas", vector_deltas),
         ("CausalContext has deltas", context_deltas),
         ("OwnerView has deltas", view_deltas),
@@ -176,7 +242,7 @@ fn map_deltas<K: Kind>(r: &Reached<K>, _: &[[usize; 3]]) -> Result<(), LawViolat
         if replica.knowledge().exception_count() > 0 {
             continue;
         }
-        let (mut writer, before) = (replica.clone(), replica.map());
+        let (mut writer, before) = (copy_of(replica), replica.map());
         for (key, value) in [(10, Some(1)), (15, None), (20, None)] {
             let before = writer.map().clone();
             let written = writer.write(key, |cell, dot| K::write(cell, dot, Timestamp(9), value));

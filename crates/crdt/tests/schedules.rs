@@ -4,6 +4,7 @@ use crdt::{
     Budget, CausalMap, Cell, Cut, Delta, Dot, Knows as _, Lattice as _, Listing, LwwCell, LwwEntry,
     MapReplica, MvCell, OwnerView, Promise, Promises, ReplicaId, Timestamp, Truncated,
 };
+use crdt_model::copy_of;
 
 type Key = &'static str;
 type Lww = MapReplica<Key, LwwCell<&'static str>>;
@@ -215,7 +216,7 @@ fn a_hole_in_the_answer() {
     assert!(c.knowledge().base().is_empty() && c.knowledge().exception_count() == 1);
     for order in [[0, 1], [1, 0]] {
         // A has lost its data.
-        let (mut new_a, mut b, c) = (Mv::new(ReplicaId(11)), b.clone(), c.clone());
+        let (mut new_a, mut b, c) = (Mv::new(ReplicaId(11)), copy_of(&b), copy_of(&c));
         for from in order {
             pull_all(&mut new_a, [&b, &c][from]);
         }

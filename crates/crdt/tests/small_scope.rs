@@ -7,7 +7,7 @@ use crdt::laws::check_lattice;
 use crdt::{
     Budget, Cut, Dot, DotStore as _, Knows as _, Listing, MapReplica, ReplicaId, Timestamp,
 };
-use crdt_model::{Content, Event, Key, Kind, Lww, Mv, Value};
+use crdt_model::{Content, Event, Key, Kind, Lww, Mv, Value, copy_of};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Two keys that are touched; the space around them is listed as well.
@@ -41,7 +41,6 @@ struct Scope<'a> {
     limit: usize,
 }
 
-#[derive(Clone)]
 struct State<K: Kind> {
     replicas: [MapReplica<Key, K::Cell>; 3],
     events: Vec<Event>,
@@ -49,6 +48,15 @@ struct State<K: Kind> {
 }
 
 impl<K: Kind> State<K> {
+    /// The same state, to go on from in another way.
+    fn copy(&self) -> Self {
+        Self {
+            replicas: self.replicas.each_ref().map(copy_of),
+            events: self.events.clone(),
+            deltas: self.deltas.clone(),
+        }
+    }
+
     fn start() -> Self {
         Self {
             replicas: std::array::from_fn(|i| MapReplica::new(ReplicaId(i as u64 + 1))),
@@ -68,7 +76,7 @@ impl<K: Kind> State<K> {
     }
 
     fn written(&self, at: usize, (key, timestamp, value): Write) -> Self {
-        let mut next = self.clone();
+        let mut next = self.copy();
         let cell = self.replicas[at].map().get(&key);
         let superseded = cell.map(|c| c.dots().collect()).unwrap_or_default();
         let change = |cell: &mut K::Cell, dot| K::write(cell, dot, timestamp, value);
@@ -86,13 +94,13 @@ impl<K: Kind> State<K> {
 
     /// The state after a listing has arrived; `None` if it changes nothing.
     fn joined(&self, at: usize, listing: &Listing<Key, K::Cell>) -> Option<Self> {
-        let mut replica = self.replicas[at].clone();
+        let mut replica = copy_of(&self.replicas[at]);
         let joined = replica.join(listing);
         if replica.map() == self.replicas[at].map() {
             assert!(joined.changed.is_empty() && !joined.knowledge_grew);
             return None;
         }
-        let mut next = self.clone();
+        let mut next = self.copy();
         next.replicas[at] = replica;
         Some(next)
     }

@@ -5,7 +5,7 @@ use crdt::{
     IntervalListing, KeyListing, Knowledge, LamportClock, Listing, LwwCell, LwwEntry, MapReplica,
     MvCell, OwnerView, Promise, Promises, ReplicaId, Timestamp, VersionVector,
 };
-use crdt_model::{Key, Kind, Lww, Mv, Script, World};
+use crdt_model::{Key, Kind, Lww, Mv, Script, World, copy_of};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -117,7 +117,7 @@ fn states_of_a_run<K: Kind>(script: &[u8]) -> Vec<MapReplica<Key, K::Cell>> {
     for op in &script.ops {
         world.step(op).expect("the suite of histories checks this");
     }
-    let all = (0..world.replicas()).map(|position| world.replica(position).clone());
+    let all = (0..world.replicas()).map(|position| copy_of(world.replica(position)));
     all.collect()
 }
 
@@ -236,12 +236,42 @@ mod unchecked {
             if serializer.is_human_readable() {
                 return self.0.serialize(serializer);
             }
-            let (mut replica, mut counter) = (0_u64, 0_u64);
-            serializer.collect_seq(self.0.iter().map(|(dot, value)| {
-                let gap = dot.replica.0.wrapping_sub(replica);
-                let before = if gap == 0 { counter } else { 0 };
-                (replica, counter) = (dot.replica.0, dot.counter);
-                ((gap, counter.wrapping_sub(before)), *value)
+            let coded = coded(self.0.iter().map(|(dot, _)| *dot));
+            serializer.collect_seq(coded.zip(self.0.iter().map(|(_, value)| *value)))
+        }
+    }
+
+    /// Each dot as the gap to the one before.
+    fn coded(dots: impl Iterator<Item = Dot>) -> impl Iterator<Item = (u64, u64)> {
+        let (mut replica, mut counter) = (0_u64, 0_u64);
+        dots.map(move |dot| {
+            let gap = dot.replica.0.wrapping_sub(replica);
+            let before = if gap == 0 { counter } else { 0 };
+            (replica, counter) = (dot.replica.0, dot.counter);
+            (gap, counter.wrapping_sub(before))
+        })
+    }
+
+    fn covered<S: serde::Serializer>(dots: &[Dot], serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => dots.serialize(serializer),
+            false => serializer.collect_seq(coded(dots.iter().copied())),
+        }
+    }
+
+    /// Gap and length of each range, by replica.
+    pub(super) struct Ranges(pub(super) Vec<(u64, Vec<(u64, u64)>)>);
+
+    impl Serialize for Ranges {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if serializer.is_human_readable() {
+                return self.0.serialize(serializer);
+            }
+            let mut before = 0_u64;
+            serializer.collect_seq(self.0.iter().map(|(replica, ranges)| {
+                let gap = replica.wrapping_sub(before);
+                before = *replica;
+                (gap, ranges)
             }))
         }
     }
@@ -257,6 +287,7 @@ mod unchecked {
         pub(super) key: Key,
         pub(super) cell: C,
         pub(super) claim: Claim,
+        #[serde(serialize_with = "covered")]
         pub(super) covered: Vec<Dot>,
     }
 
@@ -301,12 +332,10 @@ fn live(counter: u64) -> Option<LwwEntry<u8>> {
     })
 }
 
-/// A context as it travels: gap and length of each range.
-fn ranges(replicas: &[(u64, &[(u64, u64)])]) -> Vec<(u64, Vec<(u64, u64)>)> {
-    replicas
-        .iter()
-        .map(|(r, pairs)| (*r, pairs.to_vec()))
-        .collect()
+/// A context as it travels.
+fn ranges(replicas: &[(u64, &[(u64, u64)])]) -> unchecked::Ranges {
+    let replicas = replicas.iter().map(|(r, pairs)| (*r, pairs.to_vec()));
+    unchecked::Ranges(replicas.collect())
 }
 
 /// A version vector as it travels.
@@ -359,6 +388,7 @@ fn the_unchecked_shapes_decode_where_they_keep_the_rules() {
     let base = context(&[(1, 1)]);
     accepted::<Knowledge<Key>>(&unchecked::Knowledge { base, exceptions });
     accepted::<CausalContext>(&ranges(&[(1, &[(0, 0), (1, 0)])]));
+    accepted::<CausalContext>(&ranges(&[(0, &[(0, 0)]), (u64::MAX, &[(1, 0)])]));
     accepted::<VersionVector>(&counters(&[(1, 1), (2, 5)]));
 }
 
@@ -403,8 +433,10 @@ fn hostile_contexts_are_refused() {
     // Nothing up to the last counter is refused.
     accepted::<CausalContext>(&ranges(&[(1, &[(u64::MAX - 1, 0)])]));
     accepted::<CausalContext>(&ranges(&[(1, &[(0, u64::MAX - 1)])]));
-    refused::<VersionVector>(&counters(&[(2, 1), (1, 1)]), "ascending");
-    refused::<VersionVector>(&counters(&[(1, 1), (1, 2)]), "ascending");
+    // Compact formats count replicas from one to the next: neither a gap of zero nor an overflow.
+    refused::<VersionVector>(&counters(&[(u64::MAX, 1), (1, 1)]), "ascending");
+    refused::<VersionVector>(&counters(&[(1, 1), (0, 2)]), "ascending");
+    assert!(serde_json::from_str::<VersionVector>("[[2,1],[2,1]]").is_err());
     refused::<VersionVector>(&counters(&[(1, 0)]), "zero");
 }
 
@@ -631,11 +663,16 @@ fn decoders_do_not_believe_announced_lengths() {
 #[test]
 fn golden_bytes_of_contexts_listings_and_maps() {
     let gaps = context(&[(1, 1), (1, 2), (1, 3), (1, 5), (7, 4), (300, 1_000)]);
-    assert_eq!(hex(&gaps), "0301020002010007010300ac0201e70700");
+    assert_eq!(hex(&gaps), "0301020002010006010300a50201e70700");
+    // Replicas with the bits of an incarnation are far from zero, and near each other.
+    let incarnations = [(5 << 32) | 1, (5 << 32) | 2, (5 << 32) | 3].map(|r| (r, 1));
+    assert_eq!(bytes(&context(&incarnations)).len(), 1 + 5 + 3 * 3 + 2);
     let vector: VersionVector = [(ReplicaId(1), 3), (ReplicaId(300), 1_000)]
         .into_iter()
         .collect();
-    assert_eq!(hex(&vector), "020103ac02e807");
+    assert_eq!(hex(&vector), "020103ab02e807");
+    let text = serde_json::to_string(&vector).expect("values encode");
+    assert_eq!(text, "[[1,3],[300,1000]]");
     let (replica, listing) = put(10, 500, 7);
     assert_eq!(hex(&listing), "000a010101f403010700010101");
     assert_eq!(hex(replica.map()), "010a010101f4030107010101000000");

@@ -413,7 +413,7 @@ impl Partition {
         if self.replica.knowledge().exception_count() > exceptions {
             self.counters.exceptions_left += 1;
         }
-        for key in &joined.changed {
+        for (key, _) in &joined.changed {
             self.journal.note_key(key);
             let timestamp = self.replica.map().get(key).and_then(StoredCell::timestamp);
             if let Some(timestamp) = timestamp {

@@ -1,11 +1,18 @@
 //! What one replica shows of its state, so that another can tell what it lacks.
 
-use crate::CausalContext;
+use std::cmp::Ordering;
+
+use crate::{CausalContext, Difference, Lattice};
 
 /// The live dots and the context of a [`Causal`](crate::Causal) state, without its values.
 ///
 /// The context alone is not enough: a removal mints no dot, so two replicas with the same context may
 /// hold different live events.
+///
+/// **Order and join.** Those of the state: a dot that is live on one side stays if it is live on the other
+/// too, or not seen there.
+///
+/// **Invariants.** Live dots are in the context.
 ///
 /// **Cost.** One range for each run of consecutive live dots and each run of consecutive seen ones.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -28,6 +35,37 @@ impl Digest {
     /// The dots that have been seen.
     pub const fn context(&self) -> &CausalContext {
         &self.context
+    }
+}
+
+impl Lattice for Digest {
+    fn join(&mut self, other: &Self) -> bool {
+        let mut live = self.live.intersection(&other.live);
+        live.join(&self.live.difference(&other.context));
+        live.join(&other.live.difference(&self.context));
+        let changed = live != self.live;
+        self.live = live;
+        self.context.join(&other.context) | changed
+    }
+}
+
+impl Difference for Digest {
+    fn difference(&self, other: &Self) -> Self {
+        let obsolete = self.context.difference(&self.live);
+        let mut context = self.context.difference(&other.context);
+        context.join(&obsolete.intersection(&other.live));
+        let live = self.live.difference(&other.context);
+        Self { live, context }
+    }
+}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        // Nothing that is obsolete below is live above.
+        let below = |a: &Self, b: &Self| {
+            b.context.includes(&a.context) && a.live.includes(&b.live.intersection(&a.context))
+        };
+        crate::laws::order_of_inclusion(below(self, other), below(other, self))
     }
 }
 

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use std::fmt::{self, Debug};
 use std::hash::Hash;
 
-use crate::{Dot, DotStore, Edit, InvalidBytes, Knows};
+use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// Live events, each with a value: what registers and counters are made of.
 ///
@@ -186,6 +186,22 @@ impl<V: Clone + Ord + Debug + Hash> DotStore for DotFun<V> {
     fn conflict(&self, other: &Self) -> Option<Dot> {
         let differs = |(dot, value): &(Dot, &V)| other.value(*dot).is_some_and(|v| v != *value);
         self.iter().find(differs).map(|(dot, _)| dot)
+    }
+}
+
+impl<V: Clone + Ord + Debug + Hash> Cell for DotFun<V> {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        Self::validate(self)
     }
 }
 

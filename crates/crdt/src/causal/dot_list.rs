@@ -1,4 +1,8 @@
-//! Sorted dots as small numbers: the gap of the replica to the one before, and the gap of the counter.
+//! Sorted dots as small numbers: the gap of the replica to the one before, and the gap of the
+//! counter.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::{Dot, InvalidBytes, ReplicaId};
 
@@ -40,6 +44,28 @@ pub(crate) fn decode_dots<V>(coded: Vec<((u64, u64), V)>) -> Result<Vec<(Dot, V)
     decoded
         .map(|(pair, value)| Ok((code.decode(pair)?, value)))
         .collect()
+}
+
+/// Sorted dots as a list; in binary formats delta-coded.
+pub(crate) fn serialize<S: Serializer>(dots: &[Dot], serializer: S) -> Result<S::Ok, S::Error> {
+    if serializer.is_human_readable() {
+        return serializer.collect_seq(dots);
+    }
+    let mut code = DeltaDots::default();
+    serializer.collect_seq(dots.iter().map(|dot| code.encode(*dot)))
+}
+
+/// The dots of a list; whether they are sorted is for the caller to check.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Dot>, D::Error> {
+    if deserializer.is_human_readable() {
+        return Deserialize::deserialize(deserializer);
+    }
+    let coded: Vec<(u64, u64)> = Deserialize::deserialize(deserializer)?;
+    let mut code = DeltaDots::default();
+    let dots = coded.into_iter().map(|pair| code.decode(pair));
+    dots.collect::<Result<_, _>>().map_err(D::Error::custom)
 }
 
 #[cfg(test)]

@@ -1,15 +1,22 @@
 //! Live events under keys: the kernel of maps, and of everything nested.
 
-use smallvec::SmallVec;
+#[cfg(feature = "serde")]
+mod wire;
+
 use std::borrow::Borrow;
+use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 use std::ops::{Bound, RangeBounds};
 
-use crate::causal::dot_blocks::DotBlocks;
-use crate::causal::edit::{Events, Touched};
+use crate::causal::dot_store::live_digest;
+use crate::causal::edit::Touched;
+use crate::causal::key_index::KeyIndex;
 use crate::sorted_map::{Policy, SortedMap};
-use crate::{CausalContext, Dot, DotStore, Edit, Knows};
+use crate::{
+    CausalContext, Cell, Change, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice,
+    Stable, Timestamp,
+};
 
 /// A map that holds other stores as values.
 ///
@@ -32,11 +39,10 @@ pub type OrMap<K, S> = DotMap<K, S>;
 ///
 /// **Invariants.** No key holds an empty store, no dot is live twice.
 ///
-/// **Cost.** Look-ups and changes are logarithmic in the keys. Joining a delta costs what it touches, and
-/// joining two full maps that differ little costs a few operations for each 64 events of a writer: from
-/// 32 keys on the key of each live dot is kept, one more copy of the key and a bit for each. Joining
-/// maps that differ much is one pass over both. Removed keys leave nothing behind. A clone shares
-/// the entries until one side changes them.
+/// **Cost.** Look-ups and changes are logarithmic in the keys. Joining a delta costs what it touches; the
+/// first delta that removes something builds an index from dots to keys, which takes one key and one dot of
+/// memory for each run of live events. Joining two full maps is one ordered pass over both, and drops
+/// the index. Removed keys leave nothing behind. A clone shares the entries until one side changes them.
 ///
 /// **Not for** values whose last write must win, with nothing kept of the others: use [`LwwMap`](crate::LwwMap) or
 /// put an [`LwwCell`](crate::LwwCell) inside.
@@ -61,19 +67,15 @@ pub type OrMap<K, S> = DotMap<K, S>;
 /// assert!(tags.contains("sea") && !tags.contains("sun"), "the remove had seen the sun alone");
 /// # Ok::<(), crdt::IdentityReused>(())
 /// ```
-#[derive(Clone)]
 pub struct DotMap<K, S> {
     entries: SortedMap<K, S>,
     live_digest: u128,
-    /// The key of each live dot, once there are many keys: a delta finds what it removes by its dots.
-    keys: Option<DotBlocks<K>>,
+    /// The key of each live dot; built when a delta first needs it.
+    keys_by_dot: Option<KeyIndex<K>>,
 }
 
-/// From this number of keys the key of each dot is kept; among fewer it is looked for.
+/// Below this number of keys asking each of them is as fast as the index.
 const INDEX_FROM: usize = 32;
-
-/// Live dots under one key: few.
-type Dots = SmallVec<[Dot; 4]>;
 
 impl<K: Ord, S> DotMap<K, S> {
     /// The value of `key`.
@@ -142,19 +144,32 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
         let mut news = delta.entries.remove(&key).unwrap_or_default();
+        let before = (live_digest(value), live_digest(&news));
         let result = change(&mut Edit::new(value, &mut news, events));
+        let after = (live_digest(value), live_digest(&news));
         match (is_held, value.is_bottom()) {
             (true, true) => drop(map.entries.remove(&key)),
             (false, false) => drop(map.entries.insert(key.clone(), absent)),
             (true, false) | (false, true) => {}
         }
-        let touched = events.touched_since(mark);
-        map.note(&key, touched);
-        delta.note_delta(events, touched);
+        map.note_digest(before.0, after.0);
+        delta.note_digest(before.1, after.1);
+        map.note_keys(&key, events.touched_since(mark));
         if !news.is_bottom() {
             delta.entries.insert(key, news);
         }
         result
+    }
+
+    /// Changes the values of many keys, each with an item of its own.
+    pub fn extend<T>(
+        &mut self,
+        items: impl IntoIterator<Item = (K, T)>,
+        mut change: impl FnMut(&mut Edit<'_, S>, T),
+    ) {
+        for (key, item) in items {
+            self.update(key, |value| change(value, item));
+        }
     }
 
     /// Removes what the author has seen under `key`.
@@ -169,22 +184,20 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
             return;
         };
         let (owned, mark) = (owned.clone(), events.mark());
-        let dots: Dots = value.dots().collect();
-        let seen: CausalContext = dots
-            .into_iter()
-            .filter(|dot| events.make_obsolete(*dot))
-            .collect();
-        for entries in [&mut map.entries, &mut delta.entries] {
-            if let Some(value) = entries.get_mut(key) {
-                *value = value.unknown_to(&seen);
+        let live: CausalContext = value.dot_ranges().collect();
+        let seen = events.make_all_obsolete(&live);
+        for map in [&mut *map, &mut *delta] {
+            if let Some(value) = map.entries.get_mut(key) {
+                let rest = value.unknown_to(&seen);
+                let (before, after) = (live_digest(value), live_digest(&rest));
+                *value = rest;
                 if value.is_bottom() {
-                    entries.remove(key);
+                    map.entries.remove(key);
                 }
+                map.note_digest(before, after);
             }
         }
-        let touched = events.touched_since(mark);
-        map.note(&owned, touched);
-        delta.note_delta(events, touched);
+        map.note_keys(&owned, events.touched_since(mark));
     }
 
     /// Removes what the author has seen under every key.
@@ -200,102 +213,133 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
     /// A map of entries whose keys ascend strictly, none of them empty.
     pub(crate) fn from_ascending(entries: impl IntoIterator<Item = (K, S)>) -> Self {
         let entries = SortedMap::from_ascending(entries);
-        let dots = entries.iter().flat_map(|(_, value)| value.dots());
-        let live_digest = dots.fold(0, |sum: u128, dot| sum.wrapping_add(S::live_digest_of(dot)));
-        let keys = (entries.len() >= INDEX_FROM).then(|| keys_of(&entries));
+        let digests = entries.iter().map(|(_, value)| live_digest(value));
         Self {
+            live_digest: digests.fold(0, u128::wrapping_add),
             entries,
-            live_digest,
-            keys,
+            keys_by_dot: None,
         }
     }
 
-    /// Notes what became of the events under `key`, in the digest and in the index.
-    fn note(&mut self, key: &K, touched: &[Touched]) {
-        for Touched { dot, is_live } in touched.iter().copied() {
-            let digest = S::live_digest_of(dot);
-            self.live_digest = match is_live {
-                true => self.live_digest.wrapping_add(digest),
-                false => self.live_digest.wrapping_sub(digest),
-            };
-            match &mut self.keys {
-                Some(keys) if is_live => {
-                    keys.insert(dot, key.clone());
-                }
-                Some(keys) => drop(keys.remove(dot)),
-                None => {}
-            }
-        }
-        self.index_if_many();
+    /// Notes that the digest of one value has changed.
+    const fn note_digest(&mut self, before: u128, after: u128) {
+        let others = self.live_digest.wrapping_sub(before);
+        self.live_digest = others.wrapping_add(after);
     }
 
-    fn index_if_many(&mut self) {
-        if self.keys.is_none() && self.entries.len() >= INDEX_FROM {
-            self.keys = Some(keys_of(&self.entries));
-        }
-    }
-
-    /// The same for a delta, which holds only what this mutation minted.
-    fn note_delta(&mut self, events: &Events, touched: &[Touched]) {
-        for Touched { dot, is_live } in touched.iter().copied() {
-            let digest = S::live_digest_of(dot);
-            if is_live {
-                self.live_digest = self.live_digest.wrapping_add(digest);
-            } else if events.is_own(dot) {
-                self.live_digest = self.live_digest.wrapping_sub(digest);
-            }
-        }
-    }
-
-    fn join_key(&mut self, key: &K, mine: &impl Knows, other: &S, theirs: &impl Knows) -> bool {
-        let mut absent = S::default();
-        let held = self.entries.get_mut(key);
-        let is_held = held.is_some();
-        let value = held.unwrap_or(&mut absent);
-        let before: Dots = value.dots().collect();
-        if !value.join(mine, other, theirs) {
-            return false;
-        }
-        let after: Dots = value.dots().collect();
-        match (is_held, value.is_bottom()) {
-            (true, true) => drop(self.entries.remove(key)),
-            (false, false) => drop(self.entries.insert(key.clone(), absent)),
-            (true, false) | (false, true) => {}
-        }
-        self.note(key, &changes(before, after));
-        true
-    }
-
-    /// Joins the keys that the dots show to differ. `None`, and nothing is done, if the keys of dots are
-    /// not kept here or too many differ.
-    fn join_few(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> Option<bool> {
-        let keys = self.keys.as_ref()?;
-        let few = self.entries.len() / 8;
-        let small = match other.keys {
-            Some(_) => None,
-            None => Some(keys_of(&other.entries)),
+    /// Notes in the index what became of events under `key`.
+    fn note_keys(&mut self, key: &K, touched: &[Touched]) {
+        let Some(index) = &mut self.keys_by_dot else {
+            return;
         };
-        let other_keys = other.keys.as_ref().or(small.as_ref())?;
-        let differing = keys.obsolete_in(other_keys, theirs);
-        let differing = differing.chain(other_keys.news_for(keys, mine));
-        let mut differing: Vec<K> = differing.take(few + 1).cloned().collect();
-        if differing.len() > few {
+        for Touched { range, is_live } in touched.iter().copied() {
+            match is_live {
+                true => index.insert(range, key.clone()),
+                false => index.remove(range),
+            }
+        }
+        self.keys_by_dot.take_if(|index| index.is_worn());
+    }
+
+    /// Notes in the index what a delta made obsolete and what it brought.
+    fn note_delta(&mut self, mine: &impl Knows, other: &Self, theirs: &CausalContext) {
+        let Some(index) = &mut self.keys_by_dot else {
+            return;
+        };
+        let obsolete = theirs.difference(&other.dot_ranges().collect());
+        obsolete.ranges().for_each(|range| index.remove(range));
+        for (key, value) in other.iter() {
+            let news = mine.unknown_of(&value.dot_ranges().collect());
+            news.ranges()
+                .for_each(|range| index.insert(range, key.clone()));
+        }
+        self.keys_by_dot.take_if(|index| index.is_worn());
+    }
+
+    /// Joins `other` as [`DotStore::join`] does, and tells of each key that changes whether it was and
+    /// is present. Keys of one kind of change are told in order.
+    pub(super) fn join_telling(
+        &mut self,
+        mine: &impl Knows,
+        other: &Self,
+        theirs: &impl Knows,
+        mut tell: impl FnMut(&K, Change),
+    ) {
+        let context = theirs.as_context();
+        let few = context.and_then(|theirs| self.keys_of(other, theirs));
+        let (Some(context), Some(keys)) = (context, few) else {
+            // After one pass over all keys another one, to build the index again, costs no more.
+            self.keys_by_dot = None;
+            return self.join_all(mine, other, theirs, tell);
+        };
+        self.note_delta(mine, other, context);
+        let absent = S::default();
+        for key in &keys {
+            let other = other.entries.get(key).unwrap_or(&absent);
+            if let Some(change) = self.join_key(key, mine, other, theirs) {
+                tell(key, change);
+            }
+        }
+    }
+
+    fn join_key(
+        &mut self,
+        key: &K,
+        mine: &impl Knows,
+        other: &S,
+        theirs: &impl Knows,
+    ) -> Option<Change> {
+        let held = self.entries.get_mut(key);
+        if held.as_deref() == Some(other) {
             return None;
         }
-        differing.sort_unstable();
-        differing.dedup();
-        let absent = S::default();
-        Some(differing.iter().fold(false, |changed, key| {
-            let other = other.entries.get(key).unwrap_or(&absent);
-            self.join_key(key, mine, other, theirs) | changed
-        }))
+        let mut absent = S::default();
+        let is_held = held.is_some();
+        let value = held.unwrap_or(&mut absent);
+        let before = live_digest(value);
+        if !value.join(mine, other, theirs) {
+            return None;
+        }
+        let (emptied, after) = (value.is_bottom(), live_digest(value));
+        if emptied {
+            self.entries.remove(key);
+        } else if !is_held {
+            self.entries.insert(key.clone(), absent);
+        }
+        self.note_digest(before, after);
+        let (was, is) = (usize::from(is_held), usize::from(!emptied));
+        Some(Change::between(was, is))
+    }
+
+    /// The keys under which anything is live that `theirs` names, or `None` if that may be most of them.
+    fn keys_of(&mut self, other: &Self, theirs: &CausalContext) -> Option<BTreeSet<K>> {
+        let named = theirs.event_count();
+        if self.len() < INDEX_FROM || named >= self.len() as u64 / 4 {
+            return None;
+        }
+        let mut keys: BTreeSet<K> = other.keys().cloned().collect();
+        let listed: CausalContext = other.dot_ranges().collect();
+        if listed != *theirs {
+            let entries = &self.entries;
+            let index = self.keys_by_dot.get_or_insert_with(|| index(entries));
+            for range in theirs.ranges() {
+                keys.extend(index.overlapping(range).map(|(_, key)| key.clone()));
+            }
+        }
+        Some(keys)
     }
 
     /// Joins in one pass over both sides: first what is here, then what is only there.
-    fn join_all(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+    fn join_all(
+        &mut self,
+        mine: &impl Knows,
+        other: &Self,
+        theirs: &impl Knows,
+        mut tell: impl FnMut(&K, Change),
+    ) {
         let (mut differing, mut fresh) = (Vec::new(), Vec::new());
         let mut held = self.entries.iter().peekable();
-        let is_known = |value: &S| value.dots().any(|dot| theirs.knows(dot));
+        let is_known = |value: &S| value.dot_ranges().any(|live| theirs.knows_any(live));
         for (key, value) in other.entries.iter() {
             while let Some((before, held)) = held.next_if(|(held, _)| *held < key) {
                 differing.extend(is_known(held).then(|| before.clone()));
@@ -312,13 +356,15 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         for (key, held) in held {
             differing.extend(is_known(held).then(|| key.clone()));
         }
-        let (absent, mut changed) = (S::default(), !fresh.is_empty());
+        let absent = S::default();
         for key in &differing {
             let other = other.entries.get(key).unwrap_or(&absent);
-            changed |= self.join_key(key, mine, other, theirs);
+            if let Some(change) = self.join_key(key, mine, other, theirs) {
+                tell(key, change);
+            }
         }
+        fresh.iter().for_each(|(key, _)| tell(key, Change::Added));
         self.add_fresh(fresh);
-        changed
     }
 
     /// Adds entries under keys that are absent, ascending.
@@ -327,18 +373,10 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
             *self = Self::from_ascending(fresh);
             return;
         }
-        for (key, value) in &fresh {
-            for dot in value.dots() {
-                let digest = S::live_digest_of(dot);
-                self.live_digest = self.live_digest.wrapping_add(digest);
-                if let Some(keys) = &mut self.keys {
-                    keys.insert(dot, key.clone());
-                }
-            }
-        }
+        let digests = fresh.iter().map(|(_, value)| live_digest(value));
+        self.live_digest = digests.fold(self.live_digest, u128::wrapping_add);
         let fresh = SortedMap::from_ascending(fresh);
         self.entries.merge_owned(fresh, &mut AddAbsent);
-        self.index_if_many();
     }
 }
 
@@ -352,27 +390,11 @@ impl<S> Policy<S> for AddAbsent {
     fn took(&mut self, _: Option<&S>, _: &S) {}
 }
 
-fn keys_of<K: Ord + Clone, S: DotStore>(entries: &SortedMap<K, S>) -> DotBlocks<K> {
-    let mut keys = DotBlocks::default();
-    for (key, value) in entries.iter() {
-        for dot in value.dots() {
-            keys.insert(dot, key.clone());
-        }
-    }
-    keys
-}
-
-/// What changed between two lists of live dots.
-fn changes(mut before: Dots, mut after: Dots) -> SmallVec<[Touched; 4]> {
-    before.sort_unstable();
-    after.sort_unstable();
-    let is_in = |dots: &Dots, dot: Dot| dots.binary_search(&dot).is_ok();
-    let mut touched = SmallVec::new();
-    for (dots, others, is_live) in [(&before, &after, false), (&after, &before, true)] {
-        let only = dots.iter().copied().filter(|dot| !is_in(others, *dot));
-        touched.extend(only.map(|dot| Touched { dot, is_live }));
-    }
-    touched
+fn index<K: Ord + Clone, S: DotStore>(entries: &SortedMap<K, S>) -> KeyIndex<K> {
+    KeyIndex::new(entries.iter().flat_map(|(key, value)| {
+        let live = value.dot_ranges();
+        live.map(move |range| (range, key.clone()))
+    }))
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
@@ -384,9 +406,14 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
         self.values().flat_map(DotStore::dots)
     }
 
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.values().flat_map(DotStore::dot_ranges)
+    }
+
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
-        let few = self.join_few(mine, other, theirs);
-        few.unwrap_or_else(|| self.join_all(mine, other, theirs))
+        let mut changed = false;
+        self.join_telling(mine, other, theirs, |_, _| changed = true);
+        changed
     }
 
     fn unknown_to(&self, known: &impl Knows) -> Self {
@@ -398,16 +425,66 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
     }
 
     fn conflict(&self, other: &Self) -> Option<Dot> {
-        let theirs = keys_of(&other.entries);
-        self.entries.iter().find_map(|(key, value)| {
-            let is_elsewhere = |dot: &Dot| theirs.get(*dot).is_some_and(|k| k != key);
-            let inside = other.entries.get(key).and_then(|t| value.conflict(t));
-            inside.or_else(|| value.dots().find(is_elsewhere))
+        let inside = self.entries.iter().find_map(|(key, value)| {
+            let theirs = other.entries.get(key)?;
+            value.conflict(theirs)
+        });
+        inside.or_else(|| {
+            let theirs = index(&other.entries);
+            let elsewhere = |key: &K, live: DotRange| {
+                let mut hits = theirs.overlapping(live);
+                let (run, _) = hits.find(|(_, k)| *k != key)?;
+                Some(Dot::new(live.replica, live.first.max(run.first)))
+            };
+            let mut entries = self.entries.iter();
+            entries
+                .find_map(|(key, value)| value.dot_ranges().find_map(|live| elsewhere(key, live)))
         })
+    }
+
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let mut purged = CausalContext::default();
+        let keys: Vec<K> = self.keys().cloned().collect();
+        for key in &keys {
+            let Some(value) = self.entries.get_mut(key) else {
+                continue;
+            };
+            let before = live_digest(value);
+            let gone = value.purge(stable);
+            if gone.is_empty() {
+                continue;
+            }
+            purged.join(&gone);
+            let after = live_digest(value);
+            if value.is_bottom() {
+                self.entries.remove(key);
+            }
+            self.note_digest(before, after);
+        }
+        if let Some(index) = &mut self.keys_by_dot {
+            purged.ranges().for_each(|range| index.remove(range));
+        }
+        purged
     }
 
     fn live_digest(&self) -> Option<u128> {
         Some(self.live_digest)
+    }
+}
+
+impl<K: Ord + Clone + Debug + Hash, S: Cell> Cell for DotMap<K, S> {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.values().try_for_each(Cell::validate)
     }
 }
 
@@ -416,7 +493,18 @@ impl<K, S> Default for DotMap<K, S> {
         Self {
             entries: SortedMap::default(),
             live_digest: 0,
-            keys: None,
+            keys_by_dot: None,
+        }
+    }
+}
+
+impl<K: Clone, S: Clone> Clone for DotMap<K, S> {
+    /// The index is not copied: the copy builds its own when it needs one.
+    fn clone(&self) -> Self {
+        Self {
+            entries: self.entries.clone(),
+            live_digest: self.live_digest,
+            keys_by_dot: None,
         }
     }
 }
@@ -455,43 +543,3 @@ impl<K: fmt::Display, S: fmt::Display> fmt::Display for DotMap<K, S> {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(feature = "serde")]
-mod wire {
-    use super::DotMap;
-    use crate::{DotStore, InvalidBytes};
-    use serde::de::Error as _;
-    use serde::ser::SerializeSeq as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::fmt::Debug;
-    use std::hash::Hash;
-
-    impl<K: Serialize, T: Serialize> Serialize for DotMap<K, T> {
-        /// A list of (key, value), in key order.
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            // Not `collect_seq`: some formats need the length first.
-            let mut list = serializer.serialize_seq(Some(self.entries.len()))?;
-            for entry in self.entries.iter() {
-                list.serialize_element(&entry)?;
-            }
-            list.end()
-        }
-    }
-
-    impl<'de, K, T> Deserialize<'de> for DotMap<K, T>
-    where
-        K: Ord + Clone + Debug + Hash + Deserialize<'de>,
-        T: DotStore + Deserialize<'de>,
-    {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let entries: Vec<(K, T)> = Deserialize::deserialize(deserializer)?;
-            if entries.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-                return Err(D::Error::custom(InvalidBytes::Unsorted("keys of a map")));
-            }
-            if entries.iter().any(|(_, value)| value.is_bottom()) {
-                return Err(D::Error::custom(InvalidBytes::Empty("a value of a map")));
-            }
-            Ok(Self::from_ascending(entries))
-        }
-    }
-}

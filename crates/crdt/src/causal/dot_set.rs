@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Dot, DotFun, DotStore, Edit, InvalidBytes, Knows};
+use crate::{Cell, Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// Live events and nothing else: what flags and the elements of sets are made of.
 ///
@@ -39,10 +39,6 @@ impl DotSet {
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(Dot) -> bool) {
         self.dots.retain(|dot, ()| keep(dot));
-    }
-
-    pub(crate) fn validate(&self) -> Result<(), InvalidBytes> {
-        self.dots.validate()
     }
 }
 
@@ -100,6 +96,22 @@ impl DotStore for DotSet {
     }
 }
 
+impl Cell for DotSet {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        !self.is_empty()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.dots.validate()
+    }
+}
+
 impl fmt::Display for DotSet {
     /// `{1.3, 2.1}`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,7 +128,7 @@ impl fmt::Display for DotSet {
 mod wire {
     use super::DotSet;
     use crate::causal::dot_list::{DeltaDots, decode_dots};
-    use crate::{Dot, DotStore as _};
+    use crate::{Cell as _, Dot, DotStore as _};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

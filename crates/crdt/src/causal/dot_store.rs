@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use crate::{Dot, Knows};
+use crate::{CausalContext, Dot, DotRange, Knows, Stable};
 
 /// A set of live events with their payloads, joined under what both sides know.
 ///
@@ -20,6 +20,12 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
 
     /// The live dots, in an order that depends on the content alone.
     fn dots(&self) -> impl Iterator<Item = Dot> + '_;
+
+    /// The live dots as ranges, so that long runs of events need not be counted out. Neither order nor
+    /// grouping matters to the caller, but both depend on the content alone.
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.dots().map(DotRange::from)
+    }
 
     /// Whether `dot` is live.
     fn is_live(&self, dot: Dot) -> bool {
@@ -42,34 +48,50 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
     /// use one identity. Looks at every event of both.
     fn conflict(&self, other: &Self) -> Option<Dot>;
 
-    /// A digest of the live dots that is kept up to date with every change, where a store is large
-    /// enough for that to pay: equal contexts and equal digests then show that a join has nothing to
-    /// do. See [`live_digest_of`](DotStore::live_digest_of).
+    /// Drops marks that a reader does not see, with the events that they beat, where all of them are
+    /// stable; returns the events that became obsolete. See [`Stability`](crate::Stability) for what
+    /// may go; most stores have nothing to purge.
+    #[must_use = "the delta of a purge is made of these events"]
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        let _ = stable;
+        CausalContext::default()
+    }
+
+    /// A digest of [`dot_ranges`](Self::dot_ranges) that is kept up to date with every change, where a
+    /// store is large enough for that to pay: equal contexts and equal digests then show that a join
+    /// has nothing to do. A store that wraps a [`DotMap`](crate::DotMap) hands on the map's.
     fn live_digest(&self) -> Option<u128> {
         None
     }
+}
 
-    /// The contribution of one dot to a digest of live dots. A digest is the wrapping sum of these, so it
-    /// does not depend on the order of changes.
-    ///
-    /// Two different sets of dots that replicas mint have the same sum with a probability of about
-    /// 2^-128. The sum is not a defence against forged states; a peer that forges one only hides its
-    /// own news.
-    fn live_digest_of(dot: Dot) -> u128 {
-        // The finaliser of MurmurHash3 (Appleby), twice with different inputs: no linear relation
-        // between the parts of a dot survives it.
-        fn mix(mut x: u64) -> u64 {
-            x ^= x >> 33;
-            x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
-            x ^= x >> 33;
-            x = x.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-            x ^ (x >> 33)
-        }
-        let seed = mix(dot.replica.0 ^ 0x9e37_79b9_7f4a_7c15);
-        let high = mix(seed ^ dot.counter);
-        let low = mix(high ^ dot.counter.rotate_left(32));
-        (u128::from(high) << 64) | u128::from(low)
+/// A digest of the live dots of any store: the wrapping sum of the digests of its ranges, so it does
+/// not depend on the order of changes. Linear in the ranges where the store keeps none.
+///
+/// Two different sets of dots that replicas mint have the same sum with a probability of about 2^-128.
+/// The sum is not a defence against forged states; a peer that forges one only hides its own news.
+pub(crate) fn live_digest(store: &impl DotStore) -> u128 {
+    store.live_digest().unwrap_or_else(|| {
+        let digests = store.dot_ranges().map(digest_of_range);
+        digests.fold(0, u128::wrapping_add)
+    })
+}
+
+pub(crate) fn digest_of_range(range: DotRange) -> u128 {
+    // The finaliser of MurmurHash3 (Appleby), several times with different inputs: no linear relation
+    // between the parts of a range survives it.
+    const fn mix(mut x: u64) -> u64 {
+        x ^= x >> 33;
+        x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
+        x ^= x >> 33;
+        x = x.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        x ^ (x >> 33)
     }
+    let replica = mix(range.replica.0 ^ 0x9e37_79b9_7f4a_7c15);
+    let first = mix(replica.wrapping_add(range.first));
+    let high = mix(first ^ range.last);
+    let low = mix(first ^ range.last.rotate_left(17) ^ 0x9e37_79b9_7f4a_7c15);
+    (u128::from(high) << 64) | u128::from(low)
 }
 
 /// One dot names two different events: two writers use one identity. Neither state was changed.

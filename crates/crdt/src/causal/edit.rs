@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 use std::ops::Deref;
 
-use crate::{CausalContext, Dot, DotStore, Knows, ReplicaId};
+use crate::{CausalContext, Dot, DotRange, DotStore, Knows, Lattice, ReplicaId};
 
 /// The events of one local mutation: the dots it mints, and the dots it makes obsolete.
 ///
@@ -20,10 +20,10 @@ pub struct Events {
     touched: SmallVec<[Touched; 4]>,
 }
 
-/// A dot that a mutation minted or made obsolete.
+/// Dots that a mutation minted or made obsolete.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Touched {
-    pub(crate) dot: Dot,
+    pub(crate) range: DotRange,
     pub(crate) is_live: bool,
 }
 
@@ -45,7 +45,8 @@ impl Events {
     pub fn mint(&mut self) -> Dot {
         self.last = self.last.checked_add(1).expect("a replica has 2^64 events");
         let dot = Dot::new(self.replica, self.last);
-        self.touched.push(Touched { dot, is_live: true });
+        let (range, is_live) = (dot.into(), true);
+        self.touched.push(Touched { range, is_live });
         dot
     }
 
@@ -57,8 +58,8 @@ impl Events {
     /// Makes a live event obsolete that loses against a new one, whether the caller had seen it or not.
     /// The caller replaces it in the store.
     pub fn supersede(&mut self, dot: Dot) {
-        let is_live = false;
-        self.touched.push(Touched { dot, is_live });
+        let (range, is_live) = (dot.into(), false);
+        self.touched.push(Touched { range, is_live });
     }
 
     /// Makes a live event obsolete, if the caller had seen it: true then, and the caller removes it from
@@ -72,13 +73,37 @@ impl Events {
         seen
     }
 
+    /// The same for many live events at once: returns those that became obsolete, which the caller
+    /// removes from the store. By ranges, however many events they hold.
+    #[must_use = "events that became obsolete must leave the store"]
+    pub fn make_all_obsolete(&mut self, live: &CausalContext) -> CausalContext {
+        let obsolete = match &self.seen {
+            None => live.clone(),
+            Some(seen) => {
+                let mut own = CausalContext::default();
+                own.insert_range(DotRange {
+                    replica: self.replica,
+                    first: self.first,
+                    last: self.last,
+                });
+                live.intersection(&own.joined(seen))
+            }
+        };
+        let touched = obsolete.ranges().map(|range| Touched {
+            range,
+            is_live: false,
+        });
+        self.touched.extend(touched);
+        obsolete
+    }
+
     /// Whether the caller had read the event, or made it in this mutation.
     pub fn has_seen(&self, dot: Dot) -> bool {
         self.is_own(dot) || self.seen.as_ref().is_none_or(|seen| seen.knows(dot))
     }
 
     /// Whether the event was minted in this mutation.
-    pub(crate) fn is_own(&self, dot: Dot) -> bool {
+    fn is_own(&self, dot: Dot) -> bool {
         dot.replica == self.replica && dot.counter >= self.first
     }
 
@@ -99,9 +124,9 @@ impl Events {
     pub(crate) fn into_context(self, whole: &mut CausalContext) -> CausalContext {
         let mut context = CausalContext::default();
         for touched in self.touched {
-            context.insert(touched.dot);
+            context.insert_range(touched.range);
             if touched.is_live {
-                whole.insert(touched.dot);
+                whole.insert_range(touched.range);
             }
         }
         context

@@ -1,6 +1,9 @@
 //! Two stores side by side: records of fields with different types.
 
-use crate::{Dot, DotStore, Edit, Knows};
+use crate::{
+    CausalContext, Cell, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice as _, Stable,
+    Timestamp,
+};
 
 /// A record of two stores that share one context, for instance a title and tags. Records of more fields
 /// are nested pairs.
@@ -31,6 +34,10 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
         self.0.dots().chain(self.1.dots())
     }
 
+    fn dot_ranges(&self) -> impl Iterator<Item = DotRange> + '_ {
+        self.0.dot_ranges().chain(self.1.dot_ranges())
+    }
+
     fn is_live(&self, dot: Dot) -> bool {
         self.0.is_live(dot) || self.1.is_live(dot)
     }
@@ -42,6 +49,10 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
 
     fn unknown_to(&self, known: &impl Knows) -> Self {
         (self.0.unknown_to(known), self.1.unknown_to(known))
+    }
+
+    fn purge(&mut self, stable: &Stable) -> CausalContext {
+        self.0.purge(stable).joined(&self.1.purge(stable))
     }
 
     fn conflict(&self, other: &Self) -> Option<Dot> {
@@ -56,6 +67,22 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
             let crosses_back = |dot: &Dot| other.0.is_live(*dot);
             first.find(crosses).or_else(|| second.find(crosses_back))
         })
+    }
+}
+
+impl<A: Cell, B: Cell> Cell for (A, B) {
+    const PROVES_ITSELF: bool = false;
+
+    fn is_visible(&self) -> bool {
+        self.0.is_visible() || self.1.is_visible()
+    }
+
+    fn tombstone(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn validate(&self) -> Result<(), InvalidBytes> {
+        self.0.validate().and_then(|()| self.1.validate())
     }
 }
 

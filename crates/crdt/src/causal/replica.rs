@@ -5,7 +5,10 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use crate::causal::edit::{Edit, Events};
-use crate::{Causal, CausalContext, DotStore, Lattice, ReplicaId};
+use crate::{
+    BehindFrontier, Causal, CausalContext, Digest, DotStore, Frontier, Lattice, NotStable,
+    ReplicaId, Report, Stability,
+};
 
 /// Which replicated object a handle or a read context belongs to: chosen by the application, the same
 /// at every replica of the object.
@@ -32,6 +35,7 @@ pub struct CausalReplica<S> {
     /// Number of dots minted.
     minted: u64,
     state: Causal<S>,
+    frontier: Frontier,
 }
 
 /// What a read has seen, for a write that comes later: an overwrite or removal makes obsolete only what
@@ -69,6 +73,13 @@ pub enum ReadContextError {
         /// The object that was to be written.
         here: ObjectId,
     },
+    /// The context lacks events that this replica has reported, so that others count on every later
+    /// change having seen them; read again.
+    #[error("the context has not seen {unseen}, which was reported since; read again")]
+    TooOld {
+        /// The events.
+        unseen: Box<CausalContext>,
+    },
     /// The context names events that have not arrived here; fetch them first.
     #[error("the context has seen {missing}, which has not arrived here")]
     NotYetHere {
@@ -100,19 +111,34 @@ impl<S: DotStore> CausalReplica<S> {
 
     /// A replica that goes on from a stored state. The state must hold every event that `id` has
     /// ever minted; if it may not, take a new identity.
+    ///
+    /// If the replica has ever [reported](Self::report) or [purged](Self::purge), use
+    /// [`restore_with_frontier`](Self::restore_with_frontier).
     pub fn restore(object: ObjectId, id: ReplicaId, state: Causal<S>) -> Self {
+        Self::restore_with_frontier(object, id, state, Frontier::default())
+    }
+
+    /// A replica that goes on from a stored state and the [`frontier`](Self::frontier) stored with it. What
+    /// it has reported must be in the state: store first, then report.
+    pub fn restore_with_frontier(
+        object: ObjectId,
+        id: ReplicaId,
+        state: Causal<S>,
+        frontier: Frontier,
+    ) -> Self {
         Self {
             object,
             id,
             minted: state.context().last_counter(id),
             state,
+            frontier,
         }
     }
 
     /// The same replica under a new identity, after [`IdentityReused`].
     #[must_use = "the old handle is used up"]
     pub fn into_incarnation(self, id: ReplicaId) -> Self {
-        Self::restore(self.object, id, self.state)
+        Self::restore_with_frontier(self.object, id, self.state, self.frontier)
     }
 
     /// Who writes here.
@@ -148,7 +174,8 @@ impl<S: DotStore> CausalReplica<S> {
     /// only that. Returns the delta.
     ///
     /// # Errors
-    /// [`ReadContextError`], if the context is of another object or ahead of this replica.
+    /// [`ReadContextError`], if the context is of another object, ahead of this replica, or older than
+    /// what this replica has [reported](Self::report).
     pub fn change_seen<R>(
         &mut self,
         seen: &ReadContext<S>,
@@ -162,6 +189,11 @@ impl<S: DotStore> CausalReplica<S> {
         if !missing.is_empty() {
             let missing = Box::new(missing);
             return Err(ReadContextError::NotYetHere { missing });
+        }
+        let unseen = self.frontier.reported.difference(&seen.context);
+        if !unseen.is_empty() {
+            let unseen = Box::new(unseen);
+            return Err(ReadContextError::TooOld { unseen });
         }
         Ok(self.apply(Some(seen.context.clone()), change))
     }
@@ -204,7 +236,55 @@ impl<S: DotStore> CausalReplica<S> {
         Ok(crate::Difference::join_news(&mut self.state, other))
     }
 
-    fn check_identity(&self, other: &Causal<S>) -> Result<(), IdentityReused> {
+    /// Says what is here, for those who purge, and gives this replica's word that every later change has
+    /// seen it: [`change_seen`](Self::change_seen) refuses older read contexts from now on.
+    pub fn report(&mut self) -> Report {
+        let digest = self.state.digest();
+        self.frontier.reported.join(digest.context());
+        Report::new(self.id, digest)
+    }
+
+    /// Drops what no reader sees and nobody can act without having seen. Returns the delta; its context names
+    /// the events that went. No visible value changes, here or anywhere: [`Stability`] has the proof.
+    ///
+    /// Where this replica is a member, note its own [`report`](Self::report) first: an old one counts
+    /// like any other.
+    ///
+    /// # Errors
+    /// [`NotStable`], if a member has not reported, or its report has not arrived here. Nothing was
+    /// changed.
+    pub fn purge(&mut self, stability: &Stability) -> Result<Causal<S>, NotStable> {
+        let stable = stability.certificate(&self.state.digest())?;
+        let context = self.state.store.purge(&stable);
+        self.frontier.purged.join(stable.context());
+        let store = S::default();
+        Ok(Causal { store, context })
+    }
+
+    /// What was promised and purged here: to be stored with the state.
+    pub const fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
+    /// What a peer that showed `digest` lacks.
+    ///
+    /// # Errors
+    /// [`BehindFrontier`], if the peer lacks what every member had when this replica purged: it must
+    /// not be answered, and its state must not be joined.
+    pub fn answer(&self, digest: &Digest) -> Result<Causal<S>, BehindFrontier> {
+        let missing = self.frontier.purged.difference(digest.context());
+        if missing.is_empty() {
+            return Ok(self.state.delta_since(digest));
+        }
+        let missing = Box::new(missing);
+        Err(BehindFrontier { missing })
+    }
+
+    pub(super) const fn state_mut(&mut self) -> &mut Causal<S> {
+        &mut self.state
+    }
+
+    pub(super) fn check_identity(&self, other: &Causal<S>) -> Result<(), IdentityReused> {
         let counter = other.context.last_counter(self.id);
         if counter <= self.minted {
             return Ok(());
@@ -218,6 +298,15 @@ impl<S: DotStore> CausalReplica<S> {
 }
 
 impl<S> ReadContext<S> {
+    /// The context of one who has read nothing of `object`: writes with it overwrite nothing.
+    pub fn blind(object: ObjectId) -> Self {
+        Self {
+            object,
+            context: CausalContext::default(),
+            store: PhantomData,
+        }
+    }
+
     /// Which object was read.
     pub const fn object(&self) -> ObjectId {
         self.object

@@ -128,6 +128,10 @@ impl<V: Clone + Ord + Debug + Hash> Cell for MvCell<V> {
         !self.siblings.is_empty()
     }
 
+    fn sibling_count(&self) -> usize {
+        self.siblings.len()
+    }
+
     fn tombstone(&self) -> Option<Timestamp> {
         None
     }

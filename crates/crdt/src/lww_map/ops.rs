@@ -136,7 +136,7 @@ pub(super) struct Winners {
 
 impl<V: Ord> Policy<LwwWrite<V>> for Winners {
     fn takes(&self, mine: Option<&LwwWrite<V>>, theirs: &LwwWrite<V>) -> bool {
-        Some(theirs.timestamp) > self.above && mine.is_none_or(|mine| theirs > mine)
+        mine.is_none_or(|mine| theirs > mine) && Some(theirs.timestamp) > self.above
     }
 
     fn took(&mut self, mine: Option<&LwwWrite<V>>, theirs: &LwwWrite<V>) {

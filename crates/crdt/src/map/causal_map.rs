@@ -1,18 +1,18 @@
 //! The causal map itself: entries and knowledge, and how listings are joined into them.
 
 use im::OrdMap;
-use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
+use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
-use crate::{Cell, Dot, Knows, Lattice};
+use crate::{Cell, Difference, Dot, Knows, Lattice};
 
 /// A map whose keys share one causal knowledge, so that a removal leaves nothing behind.
 ///
@@ -35,9 +35,9 @@ use crate::{Cell, Dot, Knows, Lattice};
 /// - I5 The visible cell of a key is what its known events resolve to.
 ///
 /// **Cost.** A look-up or update is logarithmic. Joining a listing costs what it lists. A snapshot
-/// (`clone`) is constant time and shares structure. Memory for each live key is the key, the cell and
-/// its dot; deleted keys cost nothing once their tombstones are purged, and in multi-value maps at
-/// once.
+/// (`clone`) is constant time and shares structure. Memory for each live key is the key, the cell
+/// and its dot; deleted keys cost nothing once their tombstones are purged, and in multi-value maps
+/// at once.
 ///
 /// **Not for** sequences or text: use a library made for them.
 ///
@@ -66,18 +66,6 @@ pub struct CausalMap<K, C> {
     knowledge: Knowledge<K>,
 }
 
-/// What joining a listing changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Joined<K> {
-    /// Keys whose cells changed.
-    pub changed: SmallVec<[K; 1]>,
-    /// Events that are now known of all keys and were not, with the key that each touched.
-    pub based: SmallVec<[(Dot, K); 1]>,
-    /// Whether more is known than before.
-    pub knowledge_grew: bool,
-}
-
 impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     /// The cell of `key`; `None` if nothing is live there, not even a tombstone.
     pub fn get<Q>(&self, key: &Q) -> Option<&C>
@@ -96,6 +84,49 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     /// The cells that a reader sees, in key order.
     pub fn visible(&self) -> impl Iterator<Item = (&K, &C)> + '_ {
         self.entries.iter().filter(|(_, cell)| cell.is_visible())
+    }
+
+    /// The same as [`visible`](Self::visible).
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &C)> + '_ {
+        self.visible()
+    }
+
+    /// The keys under which a reader sees something, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> + '_ {
+        self.visible().map(|(key, _)| key)
+    }
+
+    /// The cells that a reader sees, in key order.
+    pub fn values(&self) -> impl Iterator<Item = &C> + '_ {
+        self.visible().map(|(_, cell)| cell)
+    }
+
+    /// The cells of a range of keys that a reader sees, in key order. Logarithmic to start, even if
+    /// the range is empty.
+    pub fn range<Q, R>(&self, range: R) -> impl Iterator<Item = (&K, &C)> + '_
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+        R: RangeBounds<Q>,
+    {
+        let cells = self.entries.range::<R, Q>(range);
+        cells.filter(|(_, cell)| cell.is_visible())
+    }
+
+    /// Whether a reader sees anything under `key`: not under a tombstone.
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        self.get(key).is_some_and(Cell::is_visible)
+    }
+
+    /// The map as it is now: constant time, whatever its size, since both share what neither
+    /// changes.
+    #[must_use = "a snapshot changes nothing"]
+    pub fn snapshot(&self) -> Self {
+        self.clone()
     }
 
     /// The cells of an interval, in key order.
@@ -142,8 +173,8 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     fn join_key(&mut self, listing: &KeyListing<K, C>) -> Joined<K> {
         let key = listing.key();
         let mut joined = Joined::default();
-        if self.join_cell(key, listing.cell(), listing) {
-            joined.changed.push(key.clone());
+        if let Some(change) = self.join_cell(key, listing.cell(), listing) {
+            joined.changed.push((key.clone(), change));
         }
         let own_dots = match listing.claim() {
             Claim::Itself => Some(listing.cell().dots()),
@@ -178,8 +209,8 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         let absent = C::default();
         let absent = held_only.iter().map(|key| (key, &absent));
         for (key, cell) in listed.iter().map(|(key, cell)| (key, cell)).chain(absent) {
-            if self.join_cell(key, cell, &**listing.known()) {
-                joined.changed.push(key.clone());
+            if let Some(change) = self.join_cell(key, cell, &**listing.known()) {
+                joined.changed.push((key.clone(), change));
             }
         }
         joined.knowledge_grew = self
@@ -189,10 +220,12 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     }
 
     /// Joins one cell under what its sender knows of the key; knowledge is left to the caller.
-    fn join_cell(&mut self, key: &K, theirs: &C, known: &impl Knows) -> bool {
+    fn join_cell(&mut self, key: &K, theirs: &C, known: &impl Knows) -> Option<Change> {
         let mine = self.knowledge.of_key(key);
         Self::alter(&mut self.entries, key, |cell| {
-            cell.join(&mine, theirs, known)
+            let before = cell.sibling_count();
+            let changed = cell.join(&mine, theirs, known);
+            changed.then(|| Change::between(before, cell.sibling_count()))
         })
     }
 
@@ -237,23 +270,21 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
 
     /// Whether I1 holds and no dot is live under two keys.
     pub(crate) fn validate(&self) -> Result<(), crate::InvalidBytes> {
-        let mut seen = BTreeSet::new();
         for (key, cell) in &self.entries {
             cell.validate()?;
             if cell.is_bottom() {
                 return Err(crate::InvalidBytes::Empty("a cell"));
             }
             let known = self.knowledge.of_key(key);
-            for dot in cell.dots() {
-                if !known.knows(dot) {
-                    return Err(crate::InvalidBytes::LiveDotUnknown);
-                }
-                if !seen.insert(dot) {
-                    return Err(crate::InvalidBytes::DotTwice);
-                }
+            if !known.unknown_of(&cell.dot_ranges().collect()).is_empty() {
+                return Err(crate::InvalidBytes::LiveDotUnknown);
             }
         }
-        Ok(())
+        let live = self.entries.values().flat_map(|cell| cell.dot_ranges());
+        match crate::CausalContext::of_disjoint(live) {
+            Some(_) => Ok(()),
+            None => Err(crate::InvalidBytes::DotTwice),
+        }
     }
 }
 
@@ -264,9 +295,38 @@ impl<K: Ord + Clone + Debug, C: Cell> Lattice for CausalMap<K, C> {
         let (mut grew, absent) = (false, C::default());
         for key in &keys {
             let theirs = other.entries.get(key).unwrap_or(&absent);
-            grew |= self.join_cell(key, theirs, &other.knowledge.of_key(key));
+            let change = self.join_cell(key, theirs, &other.knowledge.of_key(key));
+            grew |= change.is_some();
         }
         self.knowledge.join(&other.knowledge) | grew
+    }
+}
+
+impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
+    /// For each key the live events that are not known there, what is known here alone, and the
+    /// events that are obsolete here and live there. Linear in both maps;
+    /// [`MapReplica::delta_since`] costs what is missing, and needs no map of the peer.
+    ///
+    /// [`MapReplica::delta_since`]: crate::MapReplica::delta_since
+    fn difference(&self, other: &Self) -> Self {
+        let mut knowledge = self.knowledge.difference(&other.knowledge);
+        let news = self.entries.iter().filter_map(|(key, cell)| {
+            let news = cell.unknown_to(&other.knowledge.of_key(key));
+            (!news.is_bottom()).then(|| (key.clone(), news))
+        });
+        let entries: OrdMap<K, C> = news.collect();
+        for (key, cell) in &other.entries {
+            if C::PROVES_ITSELF && entries.contains_key(key) {
+                // The winner that is sent makes the loser obsolete.
+                continue;
+            }
+            let (mine, held) = (self.knowledge.of_key(key), self.entries.get(key));
+            let is_obsolete =
+                |dot: &Dot| mine.knows(*dot) && !held.is_some_and(|c| c.is_live(*dot));
+            let obsolete = cell.dots().filter(is_obsolete).collect();
+            knowledge.join_within(&Interval::of_key(key), &obsolete);
+        }
+        Self { entries, knowledge }
     }
 }
 
@@ -319,13 +379,41 @@ impl<K: Ord + Clone + Debug, C: Debug> Debug for CausalMap<K, C> {
     }
 }
 
-impl<K> Default for Joined<K> {
-    fn default() -> Self {
-        Self {
-            changed: SmallVec::new(),
-            based: SmallVec::new(),
-            knowledge_grew: false,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LwwCell, LwwEntry, MapReplica, ReplicaId, Timestamp};
+
+    #[test]
+    fn readers_see_neither_tombstones_nor_what_comes_after_their_snapshot() {
+        let mut replica = MapReplica::<String, LwwCell<u8>>::new(ReplicaId(1));
+        let put = |replica: &mut MapReplica<_, _>, key: &str, value| {
+            let _written = replica.write(key.to_owned(), |cell: &mut LwwCell<u8>, dot| {
+                let timestamp = Timestamp(dot.counter);
+                cell.write(LwwEntry {
+                    dot,
+                    timestamp,
+                    value,
+                });
+            });
+        };
+        for (key, value) in [("a", Some(1)), ("b", None), ("c", Some(3)), ("d", Some(4))] {
+            put(&mut replica, key, value);
         }
+        let map = replica.map().snapshot();
+        put(&mut replica, "a", None);
+        assert_eq!(map.keys().collect::<Vec<_>>(), ["a", "c", "d"]);
+        assert_eq!(map.values().filter_map(LwwCell::value).sum::<u8>(), 8);
+        assert!(map.iter().eq(map.visible()));
+        let range = |from: &str, to: &str| -> Vec<&String> {
+            let bounds = (Bound::Excluded(from), Bound::Included(to));
+            map.range::<str, _>(bounds).map(|(key, _)| key).collect()
+        };
+        assert_eq!(range("a", "c"), ["c"]);
+        assert_eq!(range("c", "z"), ["d"]);
+        assert!(range("z", "a").is_empty() && range("x", "y").is_empty());
+        assert!(map.contains_key("a") && !map.contains_key("b") && !map.contains_key("z"));
+        assert!(!replica.map().contains_key("a"));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::map::cut::Interval;
 use crate::map::exceptions::Exceptions;
-use crate::{CausalContext, Dot, Knows, Lattice, ReplicaId};
+use crate::{CausalContext, Difference, Dot, Knows, Lattice, ReplicaId};
 
 /// Which events a replica has seen of each key.
 ///
@@ -73,6 +73,14 @@ impl Knows for Known<'_> {
     fn mask(&self, replica: ReplicaId, first: u64) -> u64 {
         let beyond = self.beyond.map_or(0, |c| c.mask(replica, first));
         self.base.mask(replica, first) | beyond
+    }
+
+    fn unknown_of(&self, events: &CausalContext) -> CausalContext {
+        let unknown = events.difference(self.base);
+        match self.beyond {
+            Some(beyond) => unknown.difference(beyond),
+            None => unknown,
+        }
     }
 }
 
@@ -185,6 +193,31 @@ impl<K: Ord + Clone + fmt::Debug> Lattice for Knowledge<K> {
     }
 }
 
+impl<K: Ord + Clone + fmt::Debug> Difference for Knowledge<K> {
+    /// For each key what is known here and not there. An event of the base of which `other` knows
+    /// for some keys is named for the remaining ones alone.
+    fn difference(&self, other: &Self) -> Self {
+        let mut news = Self::default();
+        let shared = self.base.difference(&other.base);
+        if self.exceptions.is_empty() && other.exceptions.is_empty() {
+            news.base = shared;
+            return news;
+        }
+        let shared = Arc::new(shared);
+        for (part, mine) in self.within(&Interval::all()) {
+            for (part, theirs) in other.within(&part) {
+                let beyond = match (mine.beyond, theirs.beyond) {
+                    (None, None) => Arc::clone(&shared),
+                    _ => Arc::new(mine.to_context().difference(&theirs.to_context())),
+                };
+                news.exceptions.join(&part, &beyond);
+            }
+        }
+        news.settle();
+        news
+    }
+}
+
 impl<K: Ord + Clone> PartialOrd for Knowledge<K> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         crate::laws::order_of_inclusion(other.includes(self), self.includes(other))
@@ -204,6 +237,7 @@ impl<K: Ord + Clone> fmt::Display for Knowledge<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exceptions.len() {
             0 => write!(f, "{}", self.base),
+            1 => write!(f, "{} and 1 exception", self.base),
             n => write!(f, "{} and {n} exceptions", self.base),
         }
     }

@@ -30,6 +30,10 @@ pub struct KeyListing<K, C> {
     key: K,
     cell: C,
     claim: Claim,
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::causal::dot_list::serialize")
+    )]
     covered: SmallVec<[Dot; 1]>,
 }
 
@@ -117,7 +121,7 @@ impl<K, C: Cell> KeyListing<K, C> {
             }
             Claim::Itself => Ok(()),
             Claim::Context(known) => {
-                if !self.cell.dots().all(|d| known.contains(d)) {
+                if !self.cell.dot_ranges().all(|run| known.contains_range(run)) {
                     return Err(InvalidBytes::LiveDotUnknown);
                 }
                 if !self.covered.iter().all(|d| known.contains(*d)) {
@@ -189,7 +193,7 @@ impl<K: Ord, C: Cell> IntervalListing<K, C> {
             if cell.is_bottom() {
                 return Err(InvalidBytes::Empty("a listed cell"));
             }
-            if !cell.dots().all(|d| self.known.contains(d)) {
+            if !cell.dot_ranges().all(|run| self.known.contains_range(run)) {
                 return Err(InvalidBytes::LiveDotUnknown);
             }
         }
@@ -213,6 +217,7 @@ mod wire {
                 key: K,
                 cell: C,
                 claim: Claim,
+                #[serde(deserialize_with = "crate::causal::dot_list::deserialize")]
                 covered: Vec<Dot>,
             }
             let wire = Wire::deserialize(deserializer)?;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use crate::map::causal_map::{CausalMap, Joined};
+use crate::map::causal_map::CausalMap;
+use crate::map::change::Joined;
 use crate::map::cut::{Cut, Interval};
 use crate::map::event_log::EventLog;
 use crate::map::knowledge::{Knowledge, Known};
@@ -19,12 +20,18 @@ use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows, Lattice, ReplicaId, T
 /// Two replicas converge by exchanging [`Listing`]s, whatever is lost, repeated or reordered on the
 /// way. The example of [`CausalMap`] shows a conflict.
 ///
-/// It is not serialisable as a whole: a copy that wrote under the same identity would give its dots to
-/// two events. Store its map's entries, its knowledge and its log, and [`restore`](Self::restore) it.
+/// It is neither `Clone` nor serialisable as a whole: a copy that wrote under the same identity would
+/// give its dots to two events. Copy its [`map`](Self::map) for a snapshot; to start again, store the
+/// map's entries, its knowledge and its log, and [`restore`](Self::restore) it.
+///
+/// ```compile_fail
+/// use crdt::{MapReplica, MvCell, ReplicaId};
+/// let replica: MapReplica<u8, MvCell<u8>> = MapReplica::new(ReplicaId(1));
+/// let twin: MapReplica<u8, MvCell<u8>> = replica.clone();
+/// ```
 ///
 /// **Cost.** A write is logarithmic; [`delta_since`](Self::delta_since) is proportional to what the
 /// peer lacks; a purge to what it forgets.
-#[derive(Clone)]
 pub struct MapReplica<K, C> {
     id: ReplicaId,
     map: CausalMap<K, C>,
@@ -151,6 +158,12 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         &self.map
     }
 
+    /// The map as it is now, in constant time.
+    #[must_use = "a snapshot changes nothing"]
+    pub fn snapshot(&self) -> CausalMap<K, C> {
+        self.map.snapshot()
+    }
+
     /// The event log.
     pub const fn log(&self) -> &EventLog<K> {
         &self.log
@@ -213,7 +226,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         for (key, held) in before.into_iter().filter(|(_, held)| held.is_some()) {
             self.index_tombstone(&key, held);
         }
-        for key in &joined.changed {
+        for (key, _) in &joined.changed {
             self.index_tombstone(key, None);
         }
         for (dot, key) in &joined.based {

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 
 use crate::causal::dot_blocks::{DotBlocks, DotChange};
+use crate::causal::dot_store::digest_of_range;
 use crate::set::lookup::Lookup;
 use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
@@ -125,7 +126,7 @@ impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
 
 impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
     fn of(adds: DotBlocks<E>) -> Self {
-        let digest = |sum: u128, dot| sum.wrapping_add(Self::live_digest_of(dot));
+        let digest = |sum: u128, dot: Dot| sum.wrapping_add(digest_of_range(dot.into()));
         Self {
             live_digest: adds.iter().map(|(dot, _)| dot).fold(0, digest),
             adds,
@@ -146,7 +147,7 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
 
     fn insert(&mut self, dot: Dot, element: E) {
         let at = self.adds.insert(dot, element);
-        self.live_digest = self.live_digest.wrapping_add(Self::live_digest_of(dot));
+        self.live_digest = self.live_digest.wrapping_add(digest_of_range(dot.into()));
         if let Some(lookup) = self.lookup.get_mut() {
             lookup.note_added(&self.adds, at);
         }
@@ -156,7 +157,7 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
         let Some((at, element)) = self.adds.remove(dot) else {
             return;
         };
-        self.live_digest = self.live_digest.wrapping_sub(Self::live_digest_of(dot));
+        self.live_digest = self.live_digest.wrapping_sub(digest_of_range(dot.into()));
         if let Some(lookup) = self.lookup.get_mut() {
             lookup.note_removed(&self.adds, at, &element);
         }
@@ -185,13 +186,13 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
             changed = true;
             match change {
                 DotChange::Added { at } => {
-                    *digest = digest.wrapping_add(Self::live_digest_of(adds.dot(at)));
+                    *digest = digest.wrapping_add(digest_of_range(adds.dot(at).into()));
                     if let Some(lookup) = lookup.get_mut() {
                         lookup.note_added(adds, at);
                     }
                 }
                 DotChange::Removed { at, value } => {
-                    *digest = digest.wrapping_sub(Self::live_digest_of(adds.dot(at)));
+                    *digest = digest.wrapping_sub(digest_of_range(adds.dot(at).into()));
                     if let Some(lookup) = lookup.get_mut() {
                         lookup.note_removed(adds, at, &value);
                     }

@@ -77,7 +77,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
                 .ok()
                 .map(|(chunk, at)| &self.chunks[chunk].entries[at].1);
             if !policy.takes(mine, theirs) {
-                run.skip();
+                run.skip(1);
                 continue;
             }
             policy.took(mine, theirs);
@@ -98,7 +98,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
 trait Run<K, V> {
     fn left(&self) -> &[(K, V)];
     fn take(&mut self) -> (K, V);
-    fn skip(&mut self);
+    fn skip(&mut self, count: usize);
 }
 
 struct Borrowed<'a, K, V>(slice::Iter<'a, (K, V)>);
@@ -114,8 +114,8 @@ impl<K: Clone, V: Clone> Run<K, V> for Borrowed<'_, K, V> {
         self.0.next().cloned().expect("an entry is left")
     }
 
-    fn skip(&mut self) {
-        self.0.next();
+    fn skip(&mut self, count: usize) {
+        self.0 = self.0.as_slice()[count..].iter();
     }
 }
 
@@ -128,8 +128,8 @@ impl<K, V> Run<K, V> for Owned<K, V> {
         self.0.next().expect("an entry is left")
     }
 
-    fn skip(&mut self) {
-        self.0.next();
+    fn skip(&mut self, count: usize) {
+        self.0.by_ref().take(count).for_each(drop);
     }
 }
 
@@ -248,8 +248,19 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<V>, const MAX: usize> Pass<'p, K, V
     /// Compares the next `count` entries of `run`, which all fall into the current chunk, with its own.
     fn scan(&mut self, run: &mut impl Run<K, V>, count: usize) {
         let held: &[(K, V)] = self.current.as_ref().map_or(&[], |chunk| &chunk.entries);
-        let mut at = self.at;
-        for _ in 0..count {
+        let (mut at, end) = (self.at, run.left().len() - count);
+        loop {
+            // Mostly the same keys are on both sides, and nothing is to be done.
+            let both = held[at..].iter().zip(&run.left()[..run.left().len() - end]);
+            let stays = |(mine, theirs): &(&(K, V), &(K, V))| {
+                mine.0 == theirs.0 && !self.policy.takes(Some(&mine.1), &theirs.1)
+            };
+            let same = both.take_while(stays).count();
+            at += same;
+            run.skip(same);
+            if run.left().len() == end {
+                break;
+            }
             let (key, theirs) = &run.left()[0];
             let mut order = Ordering::Greater;
             while let Some(entry) = held.get(at) {
@@ -260,14 +271,14 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<V>, const MAX: usize> Pass<'p, K, V
                 at += 1;
             }
             let mine = held.get(at).filter(|_| order.is_eq()).map(|entry| &entry.1);
-            let is_taken = self.policy.takes(mine, theirs);
-            if is_taken {
-                self.policy.took(mine, theirs);
+            if !self.policy.takes(mine, theirs) {
+                run.skip(1);
+                continue;
             }
-            match (is_taken, mine) {
-                (false, _) => run.skip(),
-                (true, Some(_)) => self.replaced.push((at, run.take().1)),
-                (true, None) => self.inserted.push((at, run.take())),
+            self.policy.took(mine, theirs);
+            match mine {
+                Some(_) => self.replaced.push((at, run.take().1)),
+                None => self.inserted.push((at, run.take())),
             }
             at += usize::from(mine.is_some());
         }

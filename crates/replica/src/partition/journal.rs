@@ -16,7 +16,7 @@ use crate::storage::{Storage, StorageError, Table, WriteBatch};
 const STATE: &[u8] = b"state";
 
 /// Version of the stored form; another one is refused.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Changes that are not durable yet.
 #[derive(Debug)]

@@ -1,0 +1,61 @@
+//! Ours beside the crates of others: `cargo bench-peers types [--quick] [--json] [--only <part of a name>]`.
+
+mod alloc;
+mod data;
+mod measure;
+mod peers;
+mod report;
+mod row;
+mod rows;
+
+use pico_args::Arguments;
+use std::process::ExitCode;
+
+use crate::report::{Options, Report};
+
+const USAGE: &str = "\
+Runs the data types beside the crates of others, in this process.
+
+usage: cargo bench-peers types [--quick] [--json] [--only <part of a row's name>]
+
+  --quick   fewer repetitions, nothing of 1,000,000 elements; done in a minute
+  --json    one object per row, and a last one with the number of rows
+  --only    the rows whose name has this part
+";
+
+fn main() -> ExitCode {
+    match run(Arguments::from_env()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}\n\n{USAGE}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    if arguments.contains(["-h", "--help"]) {
+        print!("{USAGE}");
+        return Ok(());
+    }
+    let command = arguments.subcommand()?;
+    let options = Options {
+        quick: arguments.contains("--quick"),
+        json: arguments.contains("--json"),
+        only: arguments.opt_value_from_str("--only")?,
+    };
+    let rest = arguments.finish();
+    if !rest.is_empty() {
+        return Err(format!("unknown arguments: {rest:?}").into());
+    }
+    match command.as_deref() {
+        Some("types") => {
+            let mut report = Report::new(options);
+            rows::types(&mut report);
+            report.finish();
+            Ok(())
+        }
+        Some(other) => Err(format!("unknown command: {other}").into()),
+        None => Err("a command is missing".into()),
+    }
+}

@@ -1,0 +1,239 @@
+//! Bytes that say what they are: for files, and for peers of another version.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::causal::{Causal, Digest, DotFun, DotMap, DotSet};
+use crate::{
+    AddWinsSet, CausalContext, CausalMap, HybridClock, Knowledge, LamportClock, Listing, LwwCell,
+    MvCell, OwnerView, Packet, Promises, VersionVector,
+};
+
+/// What every envelope starts with.
+const MAGIC: [u8; 4] = *b"CRDT";
+
+/// The version that [`encode`] writes. [`decode`] reads this one and all before it.
+const VERSION: u8 = 1;
+
+/// Magic, version and kind.
+const HEADER: usize = MAGIC.len() + 1 + 2;
+
+/// A type that can be put into an envelope.
+///
+/// The kind says which type the bytes are of, but not the types of its keys, values and elements,
+/// nor what is nested in a map: those are a matter between writer and reader. A type of your own
+/// takes a kind from 0x8000 on, for itself alone; this crate uses none of those.
+pub trait Enveloped {
+    /// The number that stands for the type. Frozen: it never changes, and no other type ever gets
+    /// it.
+    const KIND: u16;
+}
+
+/// Why bytes were refused, or could not be made. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// More bytes than the caller takes.
+    #[error("an envelope of {size} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Number of bytes.
+        size: usize,
+        /// The most that the caller takes.
+        limit: usize,
+    },
+    /// The bytes do not start as an envelope does, or end before it does.
+    #[error("not an envelope")]
+    NotAnEnvelope,
+    /// A later version of this crate wrote them.
+    #[error("envelope of version {version}, the latest that is known is {VERSION}")]
+    UnknownVersion {
+        /// The version.
+        version: u8,
+    },
+    /// They are of another type.
+    #[error("kind {found} instead of {expected}")]
+    WrongKind {
+        /// The kind of the type that was asked for.
+        expected: u16,
+        /// The kind that the bytes name.
+        found: u16,
+    },
+    /// The payload is no value of the type, or none that a replica can have produced.
+    #[error("invalid payload: {cause}")]
+    Invalid {
+        /// What the format says.
+        #[source]
+        cause: postcard::Error,
+    },
+    /// Bytes are left behind the payload.
+    #[error("{count} bytes behind the payload")]
+    TrailingBytes {
+        /// Number of bytes.
+        count: usize,
+    },
+    /// A key, value or element cannot be encoded.
+    #[error("cannot be encoded: {cause}")]
+    Unencodable {
+        /// What the format says.
+        #[source]
+        cause: postcard::Error,
+    },
+}
+
+/// The bytes of a value: equal values give equal bytes.
+///
+/// An envelope is `CRDT`, one byte of version, the kind as two bytes (little-endian), and the value
+/// in [postcard](https://docs.rs/postcard).
+///
+/// # Errors
+/// [`EnvelopeError::Unencodable`], where the serialisation of a caller's own type fails.
+///
+/// ```
+/// use crdt::{EnvelopeError, ReplicaId, VersionVector, decode, encode};
+///
+/// let vector: VersionVector = [(ReplicaId(1), 3)].into_iter().collect();
+/// let bytes = encode(&vector)?;
+/// assert_eq!(decode::<VersionVector>(&bytes, 1_000), Ok(vector));
+/// let too_large = EnvelopeError::TooLarge { size: bytes.len(), limit: 5 };
+/// assert_eq!(decode::<VersionVector>(&bytes, 5), Err(too_large));
+/// # Ok::<(), EnvelopeError>(())
+/// ```
+pub fn encode<T: Enveloped + Serialize>(value: &T) -> Result<Vec<u8>, EnvelopeError> {
+    let mut bytes = Vec::from(MAGIC);
+    bytes.push(VERSION);
+    bytes.extend(T::KIND.to_le_bytes());
+    postcard::to_extend(value, bytes).map_err(|cause| EnvelopeError::Unencodable { cause })
+}
+
+/// The value that bytes hold, checked for all that its type promises. At most `limit` bytes are
+/// looked at, and lengths that the bytes announce are not believed: memory grows with what is
+/// really there.
+///
+/// # Errors
+/// [`EnvelopeError`].
+pub fn decode<T: Enveloped + DeserializeOwned>(
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, EnvelopeError> {
+    let size = bytes.len();
+    if size > limit {
+        return Err(EnvelopeError::TooLarge { size, limit });
+    }
+    let (header, payload) = bytes
+        .split_first_chunk::<HEADER>()
+        .ok_or(EnvelopeError::NotAnEnvelope)?;
+    let [m0, m1, m2, m3, version, low, high] = *header;
+    if [m0, m1, m2, m3] != MAGIC || version == 0 {
+        return Err(EnvelopeError::NotAnEnvelope);
+    }
+    if version > VERSION {
+        return Err(EnvelopeError::UnknownVersion { version });
+    }
+    let (expected, found) = (T::KIND, u16::from_le_bytes([low, high]));
+    if found != expected {
+        return Err(EnvelopeError::WrongKind { expected, found });
+    }
+    let (value, rest) =
+        postcard::take_from_bytes(payload).map_err(|cause| EnvelopeError::Invalid { cause })?;
+    match rest.len() {
+        0 => Ok(value),
+        count => Err(EnvelopeError::TrailingBytes { count }),
+    }
+}
+
+/// An object is its store, on another page.
+impl<S: Enveloped> Enveloped for Causal<S> {
+    const KIND: u16 = 0x100 + S::KIND;
+}
+
+/// A packet is what it carries, on another page.
+impl<L: Enveloped> Enveloped for Packet<L> {
+    const KIND: u16 = 0x1000 + L::KIND;
+}
+
+macro_rules! kinds {
+    ($($kind:literal $name:ident $(<$($parameter:ident),+>)?;)*) => {
+        $(impl $(<$($parameter),+>)? Enveloped for $name $(<$($parameter),+>)? {
+            const KIND: u16 = $kind;
+        })*
+
+        #[cfg(test)]
+        const KINDS: &[(u16, &str)] = &[$(($kind, stringify!($name))),*];
+    };
+}
+
+// The frozen table: numbers are only ever added, below 0x100.
+kinds! {
+    0x01 VersionVector;
+    0x02 CausalContext;
+    0x03 LamportClock;
+    0x04 HybridClock;
+    0x05 Digest;
+    0x10 Knowledge<K>;
+    0x11 CausalMap<K, C>;
+    0x12 Listing<K, C>;
+    0x13 OwnerView;
+    0x14 Promises;
+    0x40 DotSet;
+    0x41 DotFun<V>;
+    0x42 DotMap<K, S>;
+    0x43 MvCell<V>;
+    0x44 LwwCell<V>;
+    0x45 AddWinsSet<E>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReplicaId;
+
+    const LIMIT: usize = 1_000;
+
+    fn vector() -> VersionVector {
+        [(ReplicaId(1), 3)].into_iter().collect()
+    }
+
+    fn refused(bytes: &[u8]) -> EnvelopeError {
+        decode::<VersionVector>(bytes, LIMIT).expect_err("refused")
+    }
+
+    #[test]
+    fn no_two_types_have_one_kind() {
+        for (i, (kind, name)) in KINDS.iter().enumerate() {
+            assert!((1..0x100).contains(kind), "{name}");
+            let others = &KINDS[i + 1..];
+            assert!(others.iter().all(|other| other.0 != *kind), "{name}");
+        }
+        assert_eq!(Packet::<Causal<DotSet>>::KIND, 0x1140);
+    }
+
+    #[test]
+    fn what_is_no_envelope_of_the_type_is_refused() {
+        let bytes = encode(&vector()).expect("vectors encode");
+        assert_eq!(bytes, *b"CRDT\x01\x01\x00\x01\x01\x03");
+        assert_eq!(decode::<VersionVector>(&bytes, bytes.len()), Ok(vector()));
+        let (size, limit) = (bytes.len(), bytes.len() - 1);
+        let too_large = EnvelopeError::TooLarge { size, limit };
+        assert_eq!(decode::<VersionVector>(&bytes, limit), Err(too_large));
+        for short in 0..HEADER {
+            assert_eq!(refused(&bytes[..short]), EnvelopeError::NotAnEnvelope);
+        }
+        let with = |at: usize, byte| {
+            let mut bytes = bytes.clone();
+            bytes[at] = byte;
+            refused(&bytes)
+        };
+        assert_eq!(with(0, b'X'), EnvelopeError::NotAnEnvelope);
+        assert_eq!(with(4, 0), EnvelopeError::NotAnEnvelope);
+        assert_eq!(with(4, 9), EnvelopeError::UnknownVersion { version: 9 });
+        let (expected, found) = (1, 2);
+        let wrong = EnvelopeError::WrongKind { expected, found };
+        assert_eq!(with(5, 2), wrong);
+        let zero = with(size - 1, 0);
+        assert!(matches!(zero, EnvelopeError::Invalid { .. }), "{zero:?}");
+        let cut = refused(&bytes[..limit]);
+        assert!(matches!(cut, EnvelopeError::Invalid { .. }), "{cut:?}");
+        let longer = [bytes.as_slice(), &[0, 0]].concat();
+        assert_eq!(refused(&longer), EnvelopeError::TrailingBytes { count: 2 });
+    }
+}
