@@ -92,7 +92,9 @@ impl<'a, O> History<'a, O> {
 
     /// Whether the author of `later` had seen `earlier`. Neither has seen the other: they are concurrent.
     ///
-    /// The relation holds what had arrived, so it need not be transitive where a delta overtook another.
+    /// The relation holds what had arrived, so it need not be transitive where a delta overtook another:
+    /// an author may have seen an event, and not what that one's author had seen. Mind this where the
+    /// effect of an operation depends on the state in which it is made.
     pub const fn sees(&self, later: &Event<O>, earlier: &Event<O>) -> bool {
         later.seen.contains(earlier.index)
     }

@@ -165,30 +165,33 @@ impl Mutated for LexicographicPair<u8, SetUnion<u8>> {
         Some((*self.first()?, set))
     }
 
-    /// An insert goes into the highest version that its author had seen; only the highest version of
-    /// all is shown.
+    /// An insert goes into the highest version that its author had; only the highest version of all is
+    /// shown. What brings nothing new where it is made tells nobody of its version.
     fn expected(history: &History<'_, Versioned>) -> Self::Value {
-        let mut versions: BTreeMap<Dot, Option<u8>> = BTreeMap::new();
-        let mut sets: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
+        let mut news: BTreeMap<Dot, (u8, u8)> = BTreeMap::new();
         for event in history.events() {
             let seen = |earlier: &&Event<Versioned>| history.sees(event, earlier);
-            let highest = || {
+            let held = || {
                 history
                     .events()
                     .filter(seen)
-                    .filter_map(|e| versions[&e.dot])
-                    .max()
+                    .filter_map(|e| news.get(&e.dot))
             };
-            let (version, element) = match event.op {
-                Versioned::Restart(version, element) => (Some(version), element),
-                Versioned::Insert(element) => (highest(), element),
+            let highest = held().map(|(version, _)| *version).max();
+            let brought = match event.op {
+                Versioned::Restart(version, element) => Some((version, element)),
+                Versioned::Insert(element) => highest.map(|version| (version, element)),
             };
-            if let Some(version) = version {
-                sets.entry(version).or_default().insert(element);
+            let is_new = |new: &(u8, u8)| Some(new.0) >= highest && held().all(|old| old != new);
+            if let Some(new) = brought.filter(is_new) {
+                news.insert(event.dot, new);
             }
-            versions.insert(event.dot, version);
         }
-        sets.pop_last()
+        let highest = news.values().map(|(version, _)| *version).max()?;
+        let shown = news
+            .into_values()
+            .filter(|(version, _)| *version == highest);
+        Some((highest, shown.map(|(_, element)| element).collect()))
     }
 }
 
