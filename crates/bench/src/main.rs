@@ -2,6 +2,7 @@
 
 mod alloc;
 mod data;
+mod machine;
 mod measure;
 mod peers;
 mod report;

@@ -16,9 +16,13 @@ use std::sync::Arc;
 /// enough that moving half a chunk costs less than the cache misses of a search.
 const CHUNK: usize = 256;
 
+/// Bytes in a chunk, about and at most: an insertion moves half of them, and the first write after a
+/// snapshot copies them.
+const CHUNK_BYTES: usize = 6144;
+
 /// Entries in key order, cut into chunks that clones share until one of them writes.
 ///
-/// Invariants: keys ascend strictly, no chunk is empty or larger than `MAX`, `first` is the first key
+/// Invariants: keys ascend strictly, no chunk is empty or larger than `LIMIT`, `first` is the first key
 /// of its chunk, `len` is the number of entries. `MAX` is a parameter so that tests reach with few
 /// entries what many entries do.
 #[derive(Clone)]
@@ -54,6 +58,14 @@ impl<K: Clone, V> Clone for Chunk<K, V> {
 type Place = (usize, usize);
 
 impl<K, V, const MAX: usize> SortedMap<K, V, MAX> {
+    /// Entries in a chunk, at most: `MAX`, or fewer where entries are large.
+    const LIMIT: usize = {
+        let size = size_of::<(K, V)>();
+        let by_size = if size == 0 { MAX } else { CHUNK_BYTES / size };
+        let at_least = if by_size < 16 { 16 } else { by_size };
+        if at_least < MAX { at_least } else { MAX }
+    };
+
     /// Number of entries.
     pub(crate) const fn len(&self) -> usize {
         self.len
@@ -142,7 +154,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
         let mut entries = entries.into_iter();
         let mut map = Self::default();
         loop {
-            let chunk: Vec<(K, V)> = entries.by_ref().take(MAX).collect();
+            let chunk: Vec<(K, V)> = entries.by_ref().take(Self::LIMIT).collect();
             if chunk.is_empty() {
                 break;
             }
@@ -184,7 +196,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
             self.chunks.push(Chunk::new(vec![(key, value)]));
             return;
         };
-        if at == MAX && is_last {
+        if at == Self::LIMIT && is_last {
             // Keys that come in ascending order leave full chunks behind.
             self.chunks.push(Chunk::new(vec![(key, value)]));
             return;
@@ -193,12 +205,12 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
             held.first = key.clone();
         }
         let entries = Arc::make_mut(&mut held.entries);
-        if entries.len() < MAX {
+        if entries.len() < Self::LIMIT {
             entries.insert(at, (key, value));
             return;
         }
-        let mut behind = entries.split_off(MAX / 2);
-        match at.checked_sub(MAX / 2) {
+        let mut behind = entries.split_off(Self::LIMIT / 2);
+        match at.checked_sub(Self::LIMIT / 2) {
             Some(at) => behind.insert(at, (key, value)),
             None => entries.insert(at, (key, value)),
         }
@@ -230,8 +242,8 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
 
     /// Unites a chunk with the next one if both together are small.
     fn unite(&mut self, chunk: usize) {
-        let len = |i: usize| self.chunks.get(i).map_or(MAX, |c| c.entries.len());
-        if len(chunk) + len(chunk + 1) <= MAX / 2 {
+        let len = |i: usize| self.chunks.get(i).map_or(Self::LIMIT, |c| c.entries.len());
+        if len(chunk) + len(chunk + 1) <= Self::LIMIT / 2 {
             let next = self.chunks.remove(chunk + 1);
             let entries = Arc::make_mut(&mut self.chunks[chunk].entries);
             entries.extend(Arc::unwrap_or_clone(next.entries));

@@ -2,8 +2,8 @@
 
 use crdt::HybridClock;
 use datacake_crdt::HLCTimestamp;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::OURS;

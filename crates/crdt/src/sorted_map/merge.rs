@@ -221,7 +221,10 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<V>, const MAX: usize> Pass<'p, K, V
 
     fn fits_between(&self, theirs: &Chunk<K, V>) -> bool {
         // Small chunks are not worth a place of their own.
-        let (Some(last), true) = (theirs.entries.last(), theirs.entries.len() >= MAX / 2) else {
+        let (Some(last), true) = (
+            theirs.entries.last(),
+            theirs.entries.len() >= SortedMap::<K, V, MAX>::LIMIT / 2,
+        ) else {
             return false;
         };
         let behind = |mine: &(K, V)| mine.0 < theirs.first;
@@ -315,7 +318,7 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<V>, const MAX: usize> Pass<'p, K, V
             held.next()
         });
         // Evenly, so that no piece is less than half full.
-        let size = total.div_ceil(total.div_ceil(MAX));
+        let size = total.div_ceil(total.div_ceil(SortedMap::<K, V, MAX>::LIMIT));
         let mut last = None;
         let mut left = total;
         while left > 0 {
