@@ -3,11 +3,15 @@
 //! A body that returns has found nothing; it panics on what it finds.
 
 mod causal_decoded;
+mod causal_script;
+mod envelope;
 mod join_decoded;
 mod map_script;
 mod plain_decoded;
 
 pub use causal_decoded::causal_decoded;
+pub use causal_script::causal_script;
+pub use envelope::envelope;
 pub use join_decoded::join_decoded;
 pub use map_script::map_script;
 pub use plain_decoded::plain_decoded;
