@@ -20,7 +20,7 @@ mod settle;
 mod world;
 
 pub use copy::copy_of;
-pub use fuzz::{join_decoded, map_script};
+pub use fuzz::{causal_decoded, causal_script, envelope, join_decoded, map_script, plain_decoded};
 pub use kind::{Content, Event, KEYS, Key, Kind, Lww, Mv, Value};
 pub use own_type::{GameResult, HighScores, Machine, own_type, own_type_planted};
 pub use script::{Op, Script, Setup};

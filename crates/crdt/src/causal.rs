@@ -211,6 +211,9 @@ mod wire {
     impl<'de, S: DotStore + Deserialize<'de>> Deserialize<'de> for Causal<S> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let Wire { store, context } = Wire::<S>::deserialize(deserializer)?;
+            if store.dot_ranges().any(|run| run.first == 0) {
+                return Err(D::Error::custom(InvalidBytes::ZeroCounter));
+            }
             // By ranges: a few bytes can name a run of very many events.
             let Some(live) = CausalContext::of_disjoint(store.dot_ranges()) else {
                 return Err(D::Error::custom(InvalidBytes::DotTwice));

@@ -34,3 +34,27 @@ fn the_corpus_of_map_script_finds_nothing() {
 fn the_corpus_of_own_type_finds_nothing() {
     replay("own_type", crdt_model::own_type);
 }
+
+/// Causal objects of any origin keep I1, come back as they went, and obey the laws where they agree.
+#[test]
+fn the_corpus_of_causal_decoded_finds_nothing() {
+    replay("causal_decoded", crdt_model::causal_decoded);
+}
+
+/// Lattices of any origin obey the laws.
+#[test]
+fn the_corpus_of_plain_decoded_finds_nothing() {
+    replay("plain_decoded", crdt_model::plain_decoded);
+}
+
+/// Causal objects show what a model shows that keeps every change.
+#[test]
+fn the_corpus_of_causal_script_finds_nothing() {
+    replay("causal_script", crdt_model::causal_script);
+}
+
+/// Envelopes and packets of any origin are refused, or come back as they went.
+#[test]
+fn the_corpus_of_envelope_finds_nothing() {
+    replay("envelope", crdt_model::envelope);
+}

@@ -1,7 +1,7 @@
 //! What travels: round trips, canonical bytes, golden bytes, and hostile input.
 
 use crdt::{
-    Budget, CausalContext, CausalMap, Claim, Cut, Dot, DotRange, HybridClock, Interval,
+    Budget, Causal, CausalContext, CausalMap, Claim, Cut, Dot, DotRange, HybridClock, Interval,
     IntervalListing, KeyListing, Knowledge, LamportClock, Listing, LwwCell, LwwEntry, MapReplica,
     MvCell, OwnerView, Promise, Promises, ReplicaId, Timestamp, VersionVector,
 };
@@ -463,6 +463,22 @@ fn hostile_cells_are_refused() {
         refused::<KeyListing<Key, Siblings>>(&listing, why);
     }
     refused::<CausalMap<Key, Cell>>(&map(vec![(10, live(0))], &[(1, 1)]), "zero");
+}
+
+/// An object whose store does not look at its dots must not hold one that no context can name.
+#[test]
+fn objects_with_a_live_dot_of_counter_zero_are_refused() {
+    #[derive(Serialize)]
+    struct Object<S> {
+        store: S,
+        context: CausalContext,
+    }
+    let [zero, one] = [0, 1].map(|counter| Object {
+        store: live(counter),
+        context: context(&[(1, 1)]),
+    });
+    refused::<Causal<Cell>>(&zero, "zero");
+    assert!(postcard::from_bytes::<Causal<Cell>>(&bytes(&one)).is_ok());
 }
 
 /// Listings of one key: knowledge must hold the live and the covered dots, and only a cell that proves

@@ -1,0 +1,168 @@
+//! Envelopes and packets of any origin.
+
+use crdt::{
+    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, DeltaBuffer, Digest, DotFun,
+    DotMap, DotSet, EnvelopeError, Enveloped, HybridClock, Knowledge, LamportClock, Listing,
+    LwwCell, MvCell, ObjectId, OwnerView, Packet, Promises, ReplicaId, VersionVector, decode,
+    encode,
+};
+use postcard::take_from_bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+use super::round_trip;
+
+/// The most bytes that an envelope may have.
+const LIMIT: usize = 2_000;
+/// Deltas that a buffer keeps: few, so that full states are sent too.
+const DELTAS: usize = 3;
+/// The version of envelopes that this crate writes.
+const VERSION: u8 = 1;
+
+type Set = AddWinsSet<u8>;
+
+/// Opens envelopes of every kind, and has a buffer receive packets.
+///
+/// The first byte chooses the kind, or packets. What follows is an envelope as it is, or its payload.
+/// Nothing may panic; what decodes encodes to bytes that decode to the same, are no more than came,
+/// and encode to the same bytes again; and no longer or shorter bytes are taken for it.
+///
+/// # Panics
+/// If one of these fails.
+pub fn envelope(bytes: &[u8]) {
+    let Some((&kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let open = [
+        open::<VersionVector>,
+        open::<CausalContext>,
+        open::<LamportClock>,
+        open::<HybridClock>,
+        open::<Digest>,
+        open::<Knowledge<u8>>,
+        open::<CausalMap<u8, LwwCell<u8>>>,
+        open::<CausalMap<u8, MvCell<u8>>>,
+        open::<Listing<u8, LwwCell<u8>>>,
+        open::<Listing<u8, MvCell<u8>>>,
+        open::<OwnerView>,
+        open::<Promises>,
+        open::<DotSet>,
+        open::<DotFun<u8>>,
+        open::<DotMap<u8, DotSet>>,
+        open::<MvCell<u8>>,
+        open::<LwwCell<u8>>,
+        open::<Set>,
+        open::<Causal<DotSet>>,
+        open::<Causal<DotFun<u8>>>,
+        open::<Causal<DotMap<u8, MvCell<u8>>>>,
+        open::<Causal<LwwCell<u8>>>,
+        open::<Packet<Causal<Set>>>,
+        open::<Packet<CausalMap<u8, LwwCell<u8>>>>,
+        receive,
+    ];
+    open[usize::from(kind) % open.len()](bytes);
+}
+
+fn open<T>(bytes: &[u8])
+where
+    T: Enveloped + Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let mut sealed = Vec::from(*b"CRDT");
+    sealed.push(VERSION);
+    sealed.extend(T::KIND.to_le_bytes());
+    sealed.extend(bytes);
+    open_as_it_is::<T>(bytes);
+    open_as_it_is::<T>(&sealed);
+}
+
+fn open_as_it_is<T>(bytes: &[u8])
+where
+    T: Enveloped + Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let value: T = match decode(bytes, LIMIT) {
+        Ok(value) => value,
+        Err(EnvelopeError::TooLarge { size, limit }) => {
+            assert!(limit == LIMIT && size == bytes.len() && size > limit);
+            return;
+        }
+        Err(_) => return,
+    };
+    let canonical = encode(&value).expect("what was decoded can be encoded");
+    let (len, size) = (bytes.len(), canonical.len());
+    assert!(size <= len, "{size} bytes from {len}: {value:?}");
+    let again: T = decode(&canonical, size)
+        .unwrap_or_else(|e| panic!("{e}: an encoded value is refused: {value:?}"));
+    assert!(again == value, "round trip: {value:?} {again:?}");
+    assert_eq!(encode(&again).as_ref(), Ok(&canonical), "one encoding");
+    let limit = size - 1;
+    let too_large = EnvelopeError::TooLarge { size, limit };
+    assert_eq!(decode::<T>(&canonical, limit), Err(too_large));
+    assert!(decode::<T>(&canonical[..limit], size).is_err(), "cut short");
+    let longer = [canonical.as_slice(), &[0]].concat();
+    let trailing = EnvelopeError::TrailingBytes { count: 1 };
+    assert_eq!(decode::<T>(&longer, longer.len()), Err(trailing));
+}
+
+/// Receives packets, each behind the byte that names its sender, and sends on what was new.
+fn receive(mut bytes: &[u8]) {
+    let peers = [2, 3, 4].map(ReplicaId);
+    let mut replica = CausalReplica::<Set>::new(ObjectId(1), ReplicaId(u64::MAX));
+    let mut buffer = DeltaBuffer::new(replica.state(), DELTAS);
+    let mut received = [0_u64; 3];
+    while let Some((&sender, rest)) = bytes.split_first() {
+        let at = usize::from(sender) % peers.len();
+        let Ok((packet, rest)) = take_from_bytes::<Packet<Causal<Set>>>(rest) else {
+            return;
+        };
+        bytes = rest;
+        round_trip(&packet);
+        let (first, last, before) = (packet.first(), packet.last(), received[at]);
+        let state = replica.state().clone();
+        match buffer.receive_news(peers[at], packet, |payload| replica.join_news(payload)) {
+            Ok(acknowledge) => {
+                assert!(
+                    first <= before.saturating_add(1) || last <= before,
+                    "a gap was joined"
+                );
+                assert_eq!(
+                    acknowledge,
+                    before.max(last),
+                    "what was joined is acknowledged"
+                );
+                received[at] = acknowledge;
+            }
+            Err(_) => assert!(state == *replica.state(), "refused, yet joined"),
+        }
+        send(
+            &mut buffer,
+            &replica,
+            peers[usize::from(sender) / 3 % peers.len()],
+        );
+    }
+}
+
+/// Sends a peer what it lacks; every other time it acknowledges.
+fn send(buffer: &mut DeltaBuffer<Causal<Set>>, replica: &CausalReplica<Set>, peer: ReplicaId) {
+    assert!(buffer.len() <= DELTAS, "{} deltas are kept", buffer.len());
+    let Some(packet) = buffer.packet_for(peer, replica.state()) else {
+        return;
+    };
+    let last = packet.last();
+    assert!(1 <= packet.first() && last == buffer.last(), "{packet:?}");
+    round_trip(&packet);
+    let mut from = DeltaBuffer::new(&Causal::default(), DELTAS);
+    if packet.first() == 1 {
+        let mut there = Causal::<Set>::default();
+        let joined = from.receive_news(replica.id(), packet, |payload| {
+            Ok::<_, std::convert::Infallible>(crdt::Difference::join_news(&mut there, payload))
+        });
+        assert_eq!(joined, Ok(last), "a first packet may be joined");
+    }
+    assert!(buffer.acknowledge(peer, last + 1).is_err(), "ahead of sent");
+    if last % 2 == 0 {
+        let acknowledged = buffer.acknowledge(peer, last);
+        assert_eq!(acknowledged, Ok(()), "what was sent may be acknowledged");
+        assert!(buffer.packet_for(peer, replica.state()).is_none());
+    }
+}
