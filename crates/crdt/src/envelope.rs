@@ -3,10 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::causal::{Causal, Digest, DotFun, DotMap, DotSet};
+use crate::causal::{
+    Causal, Digest, DotFun, DotMap, DotSet, Frontier, ReadContext, Report, Stability,
+};
 use crate::{
-    AddWinsSet, CausalContext, CausalMap, HybridClock, Knowledge, LamportClock, Listing, LwwCell,
-    MvCell, OwnerView, Packet, Promises, VersionVector,
+    AddWinsSet, CausalContext, CausalMap, DisableWinsFlag, EnableWinsFlag, GCounter, HybridClock,
+    Knowledge, LamportClock, LexicographicPair, Listing, LwwCell, LwwMap, LwwRegister, LwwSet,
+    MapOf, Max, Min, MvCell, MvRegister, OwnerView, Packet, Pair, PnCounter, Promises,
+    RemoveWinsSet, ResettableCounter, SetUnion, Siblings, TwoPhaseSet, VersionVector,
 };
 
 /// What every envelope starts with.
@@ -152,8 +156,11 @@ impl<L: Enveloped> Enveloped for Packet<L> {
 }
 
 macro_rules! kinds {
-    ($($kind:literal $name:ident $(<$($parameter:ident),+>)?;)*) => {
-        $(impl $(<$($parameter),+>)? Enveloped for $name $(<$($parameter),+>)? {
+    ($(
+        $kind:literal $name:ident
+        $(<$($parameter:ident $(: $bound:ident $(+ $more:ident)*)?),+>)?;
+    )*) => {
+        $(impl $(<$($parameter $(: $bound $(+ $more)*)?),+>)? Enveloped for $name $(<$($parameter),+>)? {
             const KIND: u16 = $kind;
         })*
 
@@ -180,6 +187,35 @@ kinds! {
     0x43 MvCell<V>;
     0x44 LwwCell<V>;
     0x45 AddWinsSet<E>;
+    0x46 RemoveWinsSet<E>;
+    0x47 EnableWinsFlag;
+    0x48 DisableWinsFlag;
+    0x49 ResettableCounter;
+    0x4a Siblings<V>;
+    0x06 Stability;
+    0x07 Report;
+    0x08 Frontier;
+    0x09 ReadContext<S>;
+    0x20 LwwRegister<V: Ord>;
+    0x21 MvRegister<V>;
+    0x22 GCounter;
+    0x23 PnCounter;
+    0x24 SetUnion<T>;
+    0x25 TwoPhaseSet<T>;
+    0x26 LwwMap<K: Ord + Clone, V: Ord + Clone>;
+    0x27 LwwSet<T: Ord + Clone>;
+    0x28 Max<T>;
+    0x29 Min<T>;
+    0x2a Pair<A, B>;
+    0x2b LexicographicPair<A, B>;
+    0x2c MapOf<K, L>;
+}
+
+/// The kind of a pair of stores, whose type has no name; in the table like the others.
+const PAIR_OF_STORES: u16 = 0x4b;
+
+impl<A, B> Enveloped for (A, B) {
+    const KIND: u16 = PAIR_OF_STORES;
 }
 
 #[cfg(test)]
@@ -199,9 +235,10 @@ mod tests {
 
     #[test]
     fn no_two_types_have_one_kind() {
-        for (i, (kind, name)) in KINDS.iter().enumerate() {
+        let kinds = [KINDS, &[(PAIR_OF_STORES, "(A, B)")]].concat();
+        for (i, (kind, name)) in kinds.iter().enumerate() {
             assert!((1..0x100).contains(kind), "{name}");
-            let others = &KINDS[i + 1..];
+            let others = &kinds[i + 1..];
             assert!(others.iter().all(|other| other.0 != *kind), "{name}");
         }
         assert_eq!(Packet::<Causal<DotSet>>::KIND, 0x1140);

@@ -100,6 +100,11 @@ mod version_vector;
 #[cfg(feature = "serde")]
 mod wire;
 
+/// The example of the README, compiled with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use causal::{
     BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
     Edit, Events, Frontier, IdentityReused, MergeReport, NotStable, ObjectId, OrMap, ReadContext,

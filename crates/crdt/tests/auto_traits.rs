@@ -37,6 +37,14 @@ fn every_type_is_send_and_sync() {
     shared::<(OwnerView, Promise, Promises, Horizon)>();
     shared::<(DeltaBuffer<Object>, Packet<Object>, Gap)>();
     shared::<(Received<'static, Object>, Accepted<'static, Object>)>();
+    shared::<(RemoveWinsSet<Key>, Siblings<Key>, ResettableCounter)>();
+    shared::<(EnableWinsFlag, DisableWinsFlag, Causal<(Mv, Set)>)>();
+    shared::<(LwwMap<Key, Key>, LwwSet<Key>, LwwRegister<Key>)>();
+    shared::<(MvRegister<Key>, Version<Key>, GCounter, PnCounter)>();
+    shared::<(GSet<Key>, TwoPhaseSet<Key>, Max<Key>, Min<Key>)>();
+    shared::<(Pair<GCounter, GCounter>, LexicographicPair<u8, GCounter>)>();
+    shared::<(MapOf<Key, GCounter>, SharedHybridClock)>();
+    shared::<(Stability, Stable, Report, Frontier)>();
 }
 
 #[test]
@@ -54,4 +62,10 @@ fn every_error_is_send_and_sync_and_an_error() {
     error::<ReceiveError<IdentityReused>>();
     error::<EnvelopeError>();
     error::<laws::LawViolation>();
+    error::<Behind>();
+    error::<BehindFrontier>();
+    error::<CounterOverflow>();
+    error::<NotStable>();
+    error::<PutError>();
+    error::<TooManySiblings>();
 }

@@ -4,10 +4,12 @@
 //! break.
 
 use crdt::{
-    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, DeltaBuffer, Digest, Dot, DotFun,
-    DotSet, Edit, Enveloped, HybridClock, Knowledge, LamportClock, Listing, LwwCell, LwwEntry,
-    MapReplica, MvCell, ObjectId, OrMap, OwnerView, Packet, Promise, Promises, ReplicaId,
-    Timestamp, VersionVector, decode, encode,
+    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, DeltaBuffer, Digest,
+    DisableWinsFlag, Dot, DotFun, DotSet, Edit, EnableWinsFlag, Enveloped, Frontier, GCounter,
+    GSet, HybridClock, Knowledge, LamportClock, LexicographicPair, Listing, LwwCell, LwwEntry,
+    LwwMap, LwwRegister, LwwSet, MapOf, MapReplica, Max, Min, MvCell, MvRegister, ObjectId, OrMap,
+    OwnerView, Packet, Pair, PnCounter, Promise, Promises, ReadContext, RemoveWinsSet, ReplicaId,
+    Report, ResettableCounter, Stability, Timestamp, TwoPhaseSet, VersionVector, decode, encode,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -81,6 +83,38 @@ fn table() -> Vec<Row> {
         row("add_wins_set", object(add_wins)),
         row("or_map", object(map_of_sets)),
         row("packet", packet()),
+        row("remove_wins_set", object(remove_wins)),
+        row("enable_wins_flag", object(enable_wins)),
+        row("disable_wins_flag", object(disable_wins)),
+        row("resettable_counter", object(resettable)),
+        row("siblings", object(put)),
+        row("pair_of_stores", object(record)),
+        row("report", reporter().report()),
+        row("stability", stability()),
+        row("frontier", frontier()),
+        row("read_context", reporter().read_context()),
+        row("lww_register", lww_register()),
+        row("mv_register", mv_register()),
+        row("g_counter", g_counter(3)),
+        row("pn_counter", pn_counter()),
+        row("g_set", g_set()),
+        row("two_phase_set", two_phase_set()),
+        row("lww_map", plain_map()),
+        row("lww_set", lww_set()),
+        row("max", Max::of(300_u32)),
+        row("min", Min::of(300_u32)),
+        row(
+            "pair",
+            Pair {
+                first: g_counter(3),
+                second: g_set(),
+            },
+        ),
+        row(
+            "lexicographic_pair",
+            LexicographicPair::of(300_u32, g_set()),
+        ),
+        row("map_of", map_of_counters()),
     ]
 }
 
@@ -209,6 +243,119 @@ fn map_of_sets(map: &mut Edit<'_, OrMap<String, AddWinsSet<String>>>, n: u8) {
     map.remove("2");
 }
 
+fn remove_wins(set: &mut Edit<'_, RemoveWinsSet<String>>, n: u8) {
+    set.add(n.to_string());
+    set.remove((n % 2).to_string());
+}
+
+fn enable_wins(flag: &mut Edit<'_, EnableWinsFlag>, _: u8) {
+    flag.enable();
+}
+
+fn disable_wins(flag: &mut Edit<'_, DisableWinsFlag>, _: u8) {
+    flag.disable();
+}
+
+fn resettable(counter: &mut Edit<'_, ResettableCounter>, n: u8) {
+    counter.add(i64::from(n) - 2);
+    counter.add(300);
+}
+
+fn put(siblings: &mut Edit<'_, crdt::Siblings<String>>, n: u8) {
+    let put = siblings.put(n.to_string(), 2);
+    put.expect("the author has seen all siblings");
+}
+
+fn record(record: &mut Edit<'_, (MvCell<String>, AddWinsSet<String>)>, n: u8) {
+    multi_value(&mut record.first(), n);
+    add_wins(&mut record.second(), n);
+}
+
+/// A replica that knows three events, one of which another has made obsolete.
+fn reporter() -> CausalReplica<DotSet> {
+    CausalReplica::restore(ObjectId(7), ReplicaId(9), object(dot_set))
+}
+
+fn stability() -> Stability {
+    let mut stability = Stability::new([A, ReplicaId(9)]);
+    stability.report(&reporter().report());
+    stability
+}
+
+/// Of a replica that has reported, and has purged what another has reported too.
+fn frontier() -> Frontier {
+    let mut a = CausalReplica::<RemoveWinsSet<u8>>::new(ObjectId(7), A);
+    let _removed = a.change(|set| set.remove(1));
+    let mut stability = Stability::new([A]);
+    stability.report(&a.report());
+    let _purged = a.purge(&stability).expect("the only member has reported");
+    let _added = a.change(|set| set.add(2));
+    let _report = a.report();
+    a.frontier().clone()
+}
+
+fn lww_register() -> LwwRegister<String> {
+    let mut register = LwwRegister::default();
+    let _delta = register.write(Timestamp(300), "tea".to_owned());
+    register
+}
+
+fn mv_register() -> MvRegister<String> {
+    let mut register = MvRegister::default();
+    let clocks = [[(A, 2), (B, 1)], [(A, 1), (B, 300)]];
+    for (clock, value) in clocks.into_iter().zip(["tea", "rice"]) {
+        let _delta = register.write_at(clock.into_iter().collect(), value.to_owned());
+    }
+    register
+}
+
+fn g_counter(by: u64) -> GCounter {
+    let mut counter = GCounter::default();
+    for (replica, by) in [(A, by), (B, 1_000)] {
+        let _delta = counter.increment(replica, by).expect("counts are small");
+    }
+    counter
+}
+
+fn pn_counter() -> PnCounter {
+    let mut counter = PnCounter::default();
+    let _up = counter.increment(A, 300).expect("counts are small");
+    let _down = counter.decrement(B, 2).expect("counts are small");
+    counter
+}
+
+fn g_set() -> GSet<String> {
+    ["rice", "tea"].map(str::to_owned).into_iter().collect()
+}
+
+fn two_phase_set() -> TwoPhaseSet<String> {
+    let mut set = TwoPhaseSet::default();
+    let _deltas = ["rice", "tea"].map(|element| set.insert(element.to_owned()));
+    let _delta = set.remove("rice".to_owned());
+    set
+}
+
+fn plain_map() -> LwwMap<String, u32> {
+    let mut map = LwwMap::default();
+    let _deltas =
+        [("a", 7), ("b", 300)].map(|(key, n)| map.insert(key.to_owned(), n, Timestamp(5)));
+    let _delta = map.remove("a".to_owned(), Timestamp(300));
+    map
+}
+
+fn lww_set() -> LwwSet<String> {
+    let mut set = LwwSet::default();
+    let _deltas = ["rice", "tea"].map(|element| set.insert(element.to_owned(), Timestamp(5)));
+    let _delta = set.remove("rice".to_owned(), Timestamp(300));
+    set
+}
+
+fn map_of_counters() -> MapOf<String, GCounter> {
+    let entries = [("a", 3), ("b", 300)];
+    let entries = entries.map(|(key, by)| (key.to_owned(), g_counter(by)));
+    entries.into_iter().collect()
+}
+
 fn packet() -> Packet<Causal<AddWinsSet<String>>> {
     let mut a = CausalReplica::<AddWinsSet<String>>::new(ObjectId(1), A);
     let mut buffer = DeltaBuffer::new(a.state(), 10);
@@ -308,6 +455,29 @@ fn damaged_envelopes_never_panic() {
                     decodes::<Causal<DotFun<String>>>(bytes),
                     decodes::<Object>(bytes),
                     decodes::<Packet<Causal<AddWinsSet<String>>>>(bytes),
+                    decodes::<Causal<RemoveWinsSet<String>>>(bytes),
+                    decodes::<Causal<EnableWinsFlag>>(bytes),
+                    decodes::<Causal<DisableWinsFlag>>(bytes),
+                    decodes::<Causal<ResettableCounter>>(bytes),
+                    decodes::<Causal<crdt::Siblings<String>>>(bytes),
+                    decodes::<Causal<(MvCell<String>, AddWinsSet<String>)>>(bytes),
+                    decodes::<Report>(bytes),
+                    decodes::<Stability>(bytes),
+                    decodes::<Frontier>(bytes),
+                    decodes::<ReadContext<DotSet>>(bytes),
+                    decodes::<LwwRegister<String>>(bytes),
+                    decodes::<MvRegister<String>>(bytes),
+                    decodes::<GCounter>(bytes),
+                    decodes::<PnCounter>(bytes),
+                    decodes::<GSet<String>>(bytes),
+                    decodes::<TwoPhaseSet<String>>(bytes),
+                    decodes::<LwwMap<String, u32>>(bytes),
+                    decodes::<LwwSet<String>>(bytes),
+                    decodes::<Max<u32>>(bytes),
+                    decodes::<Min<u32>>(bytes),
+                    decodes::<Pair<GCounter, GSet<String>>>(bytes),
+                    decodes::<LexicographicPair<u32, GSet<String>>>(bytes),
+                    decodes::<MapOf<String, GCounter>>(bytes),
                 ];
                 let accepted = results.iter().filter(|r| **r).count();
                 assert!(accepted <= 1, "{bytes:02x?}");
@@ -317,4 +487,19 @@ fn damaged_envelopes_never_panic() {
             }
         }
     }
+}
+
+/// What travels reads well in logs.
+#[test]
+fn reports_contexts_and_packets_name_their_events() {
+    let digest = "<1:0+2, 300:1> of <1:2, 300:1>";
+    assert_eq!(reporter().report().to_string(), format!("9: {digest}"));
+    assert_eq!(
+        stability().to_string(),
+        format!("{{1: <> of <>, 9: {digest}}}")
+    );
+    assert_eq!(frontier().to_string(), "reported <1:2>, purged <1:1>");
+    let read = reporter().read_context().to_string();
+    assert_eq!(read, "<1:2, 300:1> of object 7");
+    assert_eq!(packet().to_string(), "1..1: {1} <1:2>");
 }

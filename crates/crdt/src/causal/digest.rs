@@ -1,6 +1,7 @@
 //! What one replica shows of its state, so that another can tell what it lacks.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use crate::{CausalContext, Difference, Lattice};
 
@@ -66,6 +67,13 @@ impl PartialOrd for Digest {
             b.context.includes(&a.context) && a.live.includes(&b.live.intersection(&a.context))
         };
         crate::laws::order_of_inclusion(below(self, other), below(other, self))
+    }
+}
+
+impl fmt::Display for Digest {
+    /// `<1:0+3> of <1:3>`: what is live of what has been seen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.live, self.context)
     }
 }
 

@@ -326,6 +326,13 @@ impl<S> Deref for CausalReplica<S> {
     }
 }
 
+impl<S> fmt::Display for ReadContext<S> {
+    /// `<1:3> of object 7`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of object {}", self.context, self.object.0)
+    }
+}
+
 impl<S: fmt::Display> fmt::Display for CausalReplica<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{} {}", self.id, self.object.0, self.state)

@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::fmt;
 
+use crate::text::list;
 use crate::{CausalContext, Difference, Digest, Lattice, ReplicaId};
 
 /// What a replica had when it said so, and its word that every later change has seen at least that.
@@ -254,6 +256,29 @@ impl PartialOrd for Stability {
             reports.all(|(member, mine)| b.reports.get(member).is_some_and(|theirs| mine <= theirs))
         };
         crate::laws::order_of_inclusion(below(self, other), below(other, self))
+    }
+}
+
+impl fmt::Display for Report {
+    /// `1: <1:0+3> of <1:3>`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.member, self.digest)
+    }
+}
+
+impl fmt::Display for Stability {
+    /// `{1: <1:0+3> of <1:3>, 2: <> of <>}`: nothing reported by member 2 yet.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reports = self.reports.iter();
+        let shown = reports.map(|(member, digest)| format!("{member}: {digest}"));
+        list(f, "{", shown, "}")
+    }
+}
+
+impl fmt::Display for Frontier {
+    /// `reported <1:3>, purged <1:2>`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reported {}, purged {}", self.reported, self.purged)
     }
 }
 

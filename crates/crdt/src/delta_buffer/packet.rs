@@ -1,5 +1,7 @@
 //! What travels between two buffers.
 
+use std::fmt;
+
 /// The joined deltas `first..=last` of one sender, or its full state, which starts at 1.
 ///
 /// Its payload is reached by [`DeltaBuffer::receive`](crate::DeltaBuffer::receive) alone, which
@@ -44,6 +46,13 @@ impl<L> Packet<L> {
 
     pub(super) fn into_payload(self) -> L {
         self.payload
+    }
+}
+
+impl<L: fmt::Display> fmt::Display for Packet<L> {
+    /// `2..5: <1:3>`: deltas 2 to 5.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}: {}", self.first, self.last, self.payload)
     }
 }
 

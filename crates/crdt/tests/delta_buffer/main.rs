@@ -1,10 +1,14 @@
 //! Replication through delta buffers: on a network that loses, repeats and reorders, in any
 //! topology, it gives what full-state replication gives, and sends nothing that is not needed.
 
+mod subjects;
+
 use crdt::{
-    AcknowledgeError, AddWinsSet, Causal, CausalReplica, DeltaBuffer, Difference, DotStore, Edit,
-    Gap, Lattice as _, LwwCell, MvCell, ObjectId, OrMap, Packet, ReceiveError, Received, ReplicaId,
-    Timestamp, VersionVector,
+    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, DeltaBuffer, Difference,
+    DisableWinsFlag, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _, LexicographicPair, LwwCell,
+    LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, ObjectId, OrMap, Packet,
+    Pair, PnCounter, Promises, ReceiveError, Received, RemoveWinsSet, ReplicaId, ResettableCounter,
+    Siblings, TwoPhaseSet, VersionVector,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -12,113 +16,7 @@ use proptest::test_runner::TestRunner;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
-
-/// A replica of some type that can be changed by a byte. Bytes from 200 on always change something.
-trait Subject: Sized {
-    type State: Difference + Serialize + DeserializeOwned;
-
-    fn new(id: ReplicaId) -> Self;
-    /// Goes on under another identity.
-    fn renamed(self, id: ReplicaId) -> Self;
-    fn state(&self) -> &Self::State;
-    fn change(&mut self, byte: u8) -> Self::State;
-    fn join_news(&mut self, payload: &Self::State) -> Self::State;
-}
-
-/// How a byte changes a store.
-trait Store: DotStore + Serialize + DeserializeOwned {
-    fn edit(edit: &mut Edit<'_, Self>, byte: u8);
-}
-
-impl<S: Store> Subject for CausalReplica<S> {
-    type State = Causal<S>;
-
-    fn new(id: ReplicaId) -> Self {
-        Self::new(ObjectId(1), id)
-    }
-
-    fn renamed(self, id: ReplicaId) -> Self {
-        self.into_incarnation(id)
-    }
-
-    fn state(&self) -> &Causal<S> {
-        self.state()
-    }
-
-    fn change(&mut self, byte: u8) -> Causal<S> {
-        self.change(|edit| S::edit(edit, byte))
-    }
-
-    fn join_news(&mut self, payload: &Causal<S>) -> Causal<S> {
-        self.join_news(payload).expect("identities are unique")
-    }
-}
-
-impl Store for AddWinsSet<u8> {
-    fn edit(edit: &mut Edit<'_, Self>, byte: u8) {
-        match byte {
-            0..90 => edit.remove(&(byte % 3)),
-            90..100 => edit.clear(),
-            _ => edit.add(byte % 3),
-        }
-    }
-}
-
-impl Store for MvCell<u8> {
-    fn edit(edit: &mut Edit<'_, Self>, byte: u8) {
-        match byte {
-            0..60 => edit.unset(),
-            _ => edit.set(byte),
-        }
-    }
-}
-
-impl Store for LwwCell<u8> {
-    fn edit(edit: &mut Edit<'_, Self>, byte: u8) {
-        let now = edit.timestamp().map_or(0, |time| time.0);
-        match byte {
-            0..200 => edit.write(Timestamp(u64::from(byte)), (byte > 60).then_some(byte)),
-            _ => edit.write(Timestamp(now + 1), Some(byte)),
-        };
-    }
-}
-
-impl<S: Store> Store for OrMap<u8, S> {
-    fn edit(edit: &mut Edit<'_, Self>, byte: u8) {
-        match byte {
-            0..40 => edit.remove(&(byte % 2)),
-            _ => edit.update(byte % 2, |value| S::edit(value, byte)),
-        }
-    }
-}
-
-/// A state that is no causal object.
-struct Counts(ReplicaId, VersionVector);
-
-impl Subject for Counts {
-    type State = VersionVector;
-
-    fn new(id: ReplicaId) -> Self {
-        Self(id, VersionVector::default())
-    }
-
-    fn renamed(self, id: ReplicaId) -> Self {
-        Self(id, self.1)
-    }
-
-    fn state(&self) -> &VersionVector {
-        &self.1
-    }
-
-    fn change(&mut self, _: u8) -> VersionVector {
-        let dot = self.1.increment(self.0);
-        [(dot.replica, dot.counter)].into_iter().collect()
-    }
-
-    fn join_news(&mut self, payload: &VersionVector) -> VersionVector {
-        self.1.join_news(payload)
-    }
-}
+use subjects::{Plain, Reports, Subject};
 
 #[derive(Debug, Clone, Copy)]
 enum Topology {
@@ -437,12 +335,36 @@ macro_rules! equals_full_state_replication {
 }
 
 equals_full_state_replication! {
-    version_vectors_replicate_by_deltas_as_by_full_states: Counts;
+    version_vectors_replicate_by_deltas_as_by_full_states: Plain<VersionVector>;
     add_wins_sets_replicate_by_deltas_as_by_full_states: CausalReplica<AddWinsSet<u8>>;
     multi_value_cells_replicate_by_deltas_as_by_full_states: CausalReplica<MvCell<u8>>;
     last_writer_wins_cells_replicate_by_deltas_as_by_full_states: CausalReplica<LwwCell<u8>>;
     maps_of_sets_replicate_by_deltas_as_by_full_states: CausalReplica<OrMap<u8, AddWinsSet<u8>>>;
     maps_of_registers_replicate_by_deltas_as_by_full_states: CausalReplica<OrMap<u8, MvCell<u8>>>;
+    remove_wins_sets_replicate_by_deltas_as_by_full_states: CausalReplica<RemoveWinsSet<u8>>;
+    enable_wins_flags_replicate_by_deltas_as_by_full_states: CausalReplica<EnableWinsFlag>;
+    disable_wins_flags_replicate_by_deltas_as_by_full_states: CausalReplica<DisableWinsFlag>;
+    resettable_counters_replicate_by_deltas_as_by_full_states: CausalReplica<ResettableCounter>;
+    siblings_replicate_by_deltas_as_by_full_states: CausalReplica<Siblings<u8>>;
+    pairs_of_stores_replicate_by_deltas_as_by_full_states: CausalReplica<(MvCell<u8>, AddWinsSet<u8>)>;
+    maps_of_remove_wins_sets_replicate_by_deltas_as_by_full_states: CausalReplica<OrMap<u8, RemoveWinsSet<u8>>>;
+    maps_of_counters_replicate_by_deltas_as_by_full_states: CausalReplica<OrMap<u8, ResettableCounter>>;
+    causal_contexts_replicate_by_deltas_as_by_full_states: Plain<CausalContext>;
+    grow_only_counters_replicate_by_deltas_as_by_full_states: Plain<GCounter>;
+    up_and_down_counters_replicate_by_deltas_as_by_full_states: Plain<PnCounter>;
+    grow_only_sets_replicate_by_deltas_as_by_full_states: Plain<GSet<u64>>;
+    two_phase_sets_replicate_by_deltas_as_by_full_states: Plain<TwoPhaseSet<u64>>;
+    last_writer_wins_registers_replicate_by_deltas_as_by_full_states: Plain<LwwRegister<u8>>;
+    multi_value_registers_replicate_by_deltas_as_by_full_states: Plain<MvRegister<u8>>;
+    last_writer_wins_maps_replicate_by_deltas_as_by_full_states: Plain<LwwMap<u64, u8>>;
+    last_writer_wins_sets_replicate_by_deltas_as_by_full_states: Plain<LwwSet<u64>>;
+    maxima_replicate_by_deltas_as_by_full_states: Plain<Max<u64>>;
+    minima_replicate_by_deltas_as_by_full_states: Plain<Min<u64>>;
+    pairs_replicate_by_deltas_as_by_full_states: Plain<Pair<GCounter, GSet<u64>>>;
+    lexicographic_pairs_replicate_by_deltas_as_by_full_states: Plain<LexicographicPair<u64, GCounter>>;
+    maps_of_lattices_replicate_by_deltas_as_by_full_states: Plain<MapOf<u8, GCounter>>;
+    promises_replicate_by_deltas_as_by_full_states: Plain<Promises>;
+    reports_replicate_by_deltas_as_by_full_states: Reports;
 }
 
 /// The network above would notice a buffer that ignores gaps.
