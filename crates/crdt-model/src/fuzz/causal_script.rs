@@ -20,7 +20,7 @@ const REPLICAS: usize = 3;
 /// Bytes of a step.
 const STEP: usize = 3;
 /// Steps played, at most.
-const MAX_STEPS: usize = 200;
+const MAX_STEPS: usize = 60;
 
 /// One step of a script.
 #[derive(Debug, Clone)]
