@@ -1,8 +1,6 @@
 //! Who is online, and who must not be disturbed: flags on several servers, replicated by deltas.
 //! Run with `cargo run -p crdt --example presence`.
 
-#![expect(clippy::disallowed_macros, reason = "an example shows its result")]
-
 use crdt::{
     CausalReplica, DisableWinsFlag, EnableWinsFlag, IdentityReused, ObjectId, OrMap, ReplicaId,
 };

@@ -1,8 +1,6 @@
 //! A shopping cart on two devices: quantities that add up, and removals that take away only what they
 //! have seen. Run with `cargo run -p crdt --example shopping_cart`.
 
-#![expect(clippy::disallowed_macros, reason = "an example shows its result")]
-
 use crdt::{
     CausalReplica, IdentityReused, Lattice as _, ObjectId, OrMap, ReplicaId, ResettableCounter,
 };
