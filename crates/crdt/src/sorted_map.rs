@@ -60,8 +60,10 @@ type Place = (usize, usize);
 impl<K, V, const MAX: usize> SortedMap<K, V, MAX> {
     /// Entries in a chunk, at most: `MAX`, or fewer where entries are large.
     const LIMIT: usize = {
-        let size = size_of::<(K, V)>();
-        let by_size = if size == 0 { MAX } else { CHUNK_BYTES / size };
+        let by_size = match CHUNK_BYTES.checked_div(size_of::<(K, V)>()) {
+            Some(entries) => entries,
+            None => MAX,
+        };
         let at_least = if by_size < 16 { 16 } else { by_size };
         if at_least < MAX { at_least } else { MAX }
     };
