@@ -2,7 +2,6 @@
 
 mod alloc;
 mod data;
-mod machine;
 mod measure;
 mod peers;
 mod report;

@@ -1,6 +1,5 @@
 //! One line of the report: ours, the peers, the floors, the target, and whether it is met.
 
-use crate::machine;
 use serde_json::{Map, Value, json};
 
 /// What a figure counts. In every row less is better.
@@ -26,14 +25,6 @@ impl Unit {
         }
     }
 
-    /// By how much a target in this unit moves on this machine.
-    fn machine_factor(self) -> f64 {
-        match self {
-            Self::Nanoseconds | Self::Microseconds | Self::Milliseconds => machine::factor(),
-            Self::Bytes | Self::Allocations | Self::Percent => 1.0,
-        }
-    }
-
     pub fn of_nanos(self, nanos: f64) -> f64 {
         match self {
             Self::Microseconds => nanos / 1e3,
@@ -56,7 +47,7 @@ pub enum Side {
 /// What is to be reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Target {
-    /// At most this figure; a time on the machine of the recorded figures, and scaled to this one.
+    /// At most this figure.
     AtMost(f64),
     /// This many times less than a peer in the same run, the best of them if it has several parts.
     TimesLess(f64, &'static str),
@@ -110,7 +101,7 @@ impl Row {
     /// The figure to reach, the hardest of several; none if the row has no target, or its peer did not run.
     pub fn target_figure(&self) -> Option<f64> {
         let figures = self.targets.iter().filter_map(|target| match *target {
-            Target::AtMost(figure) => Some(figure * self.unit.machine_factor()),
+            Target::AtMost(figure) => Some(figure),
             Target::TimesLess(times, name) => Some(self.best(Some(name))? / times),
             Target::TimesLessThanBest(times) => Some(self.best(None)? / times),
         });
@@ -192,12 +183,7 @@ impl Row {
 
     fn reason(&self, target: Target) -> String {
         match target {
-            Target::AtMost(figure) => format!(
-                "target <= {} {}, {:.2} times that on this machine",
-                short(figure),
-                self.unit.name(),
-                self.unit.machine_factor()
-            ),
+            Target::AtMost(figure) => format!("target <= {} {}", short(figure), self.unit.name()),
             Target::TimesLess(times, name) => {
                 let figure = self
                     .best(Some(name))
