@@ -342,12 +342,9 @@ impl Request {
     fn command(&self) -> Command {
         let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
         match self {
-            Self::Put(key, value) => Command::Put {
-                key: bytes(key),
-                value: bytes(value),
-            },
-            Self::Delete(key) => Command::Delete { key: bytes(key) },
-            Self::Get(key) => Command::Get { key: bytes(key) },
+            Self::Put(key, value) => Command::put(bytes(key), bytes(value)),
+            Self::Delete(key) => Command::delete(bytes(key)),
+            Self::Get(key) => Command::get(bytes(key)),
         }
     }
 }
@@ -356,15 +353,12 @@ impl Expect {
     fn is_met(&self, node: u32, result: &Result<Outcome, RequestError>) -> bool {
         match (self, result) {
             (Self::Done, Ok(Outcome::Written { .. })) => true,
-            (Self::Found(expected), Ok(Outcome::Read { value, .. })) => {
-                value.as_deref() == expected.map(str::as_bytes)
+            (Self::Found(expected), Ok(read @ Outcome::Read { .. })) => {
+                read.value().map(|v| &v[..]) == expected.map(str::as_bytes)
             }
-            (
-                Self::OneOf(values),
-                Ok(Outcome::Read {
-                    value: Some(value), ..
-                }),
-            ) => values.iter().any(|v| v.as_bytes() == value),
+            (Self::OneOf(values), Ok(read @ Outcome::Read { .. })) => values
+                .iter()
+                .any(|v| read.value().is_some_and(|found| v.as_bytes() == found)),
             (
                 Self::NoMajority {
                     acknowledged,
@@ -387,7 +381,7 @@ impl Expect {
 fn show(result: &Result<Outcome, RequestError>) -> String {
     match result {
         Ok(Outcome::Written { .. }) => "done".into(),
-        Ok(Outcome::Read { value, .. }) => format!("found {value:?}"),
+        Ok(read @ Outcome::Read { .. }) => format!("found {:?}", read.value()),
         Ok(other) => format!("{other:?}"),
         Err(error) => error.to_string(),
     }

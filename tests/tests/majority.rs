@@ -55,11 +55,11 @@ fn a1_strings_are_inserted_read_and_deleted() {
     assert_eq!(b.get("schlüssel"), Ok(None));
     assert_eq!(b.delete("never there"), Ok(()));
     let key = "a value that is no text";
-    let put = Command::Put {
-        key: key.into(),
-        value: vec![0xff].into(),
-    };
-    let written = store.cluster().node(NodeId(1)).execute(put, Level::Quorum);
+    let put = Command::put(key.into(), vec![0xff].into());
+    let written = store
+        .cluster()
+        .node(NodeId(1))
+        .execute(replica::Request::new(put, Level::Quorum));
     assert!(written.is_ok());
     assert_eq!(b.get(key), Err(MajorityError::NotUtf8));
 }
@@ -380,8 +380,11 @@ fn a8_a_failed_node_is_an_error_of_its_own() {
     assert_eq!(handle.read_local(b"k"), Err(failed.clone()));
     assert_eq!(handle.snapshot().map(|_| ()), Err(failed.clone()));
     for level in [Level::One, Level::Quorum] {
-        let get = Command::Get { key: "k".into() };
-        assert_eq!(handle.execute(get, level), Err(failed.clone()));
+        let get = Command::get("k".into());
+        assert_eq!(
+            handle.execute(replica::Request::new(get, level)),
+            Err(failed.clone())
+        );
     }
     assert!(store.cluster().status(NodeId(3)).is_none());
     store.fail(2);

@@ -21,7 +21,7 @@ pub use digest::Digest;
 pub use dot_fun::DotFun;
 pub use dot_map::{DotMap, OrMap};
 pub use dot_set::DotSet;
-pub use dot_store::{DotConflict, DotStore};
+pub use dot_store::{DotConflict, DotStore, live_digest};
 pub use edit::{Edit, Events};
 pub use merge_report::MergeReport;
 pub(crate) use remove_wins::RemoveWins;

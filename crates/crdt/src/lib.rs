@@ -108,7 +108,7 @@ struct Readme;
 pub use causal::{
     BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
     Edit, Events, Frontier, IdentityReused, MergeReport, NotStable, ObjectId, OrMap, ReadContext,
-    ReadContextError, Report, Stability, Stable,
+    ReadContextError, Report, Stability, Stable, live_digest,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};

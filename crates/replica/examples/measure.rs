@@ -13,7 +13,7 @@
 )]
 
 use bytes::Bytes;
-use replica::{Cluster, Command, Level, NodeHandle, NodeId};
+use replica::{Cluster, Command, Level, NodeHandle, NodeId, Request};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hint::black_box;
@@ -30,14 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for threads in [1, 2] {
         let cluster = Cluster::new(3)?;
         let put = |node: &NodeHandle, key: &Bytes| {
-            let command = Command::Put {
-                key: key.clone(),
-                value: value.clone(),
-            };
-            node.execute(command, Level::Quorum).is_ok()
+            let command = Command::put(key.clone(), value.clone());
+            node.execute(Request::new(command, Level::Quorum)).is_ok()
         };
         let get = |node: &NodeHandle, key: &Bytes| {
-            node.execute(Command::Get { key: key.clone() }, Level::Quorum)
+            node.execute(Request::new(Command::get(key.clone()), Level::Quorum))
                 .is_ok()
         };
         let look = |node: &NodeHandle, key: &Bytes| node.read_local(key).is_ok();
@@ -67,13 +64,10 @@ fn recover() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::new(3)?;
     let (writer, value) = (cluster.node(NodeId(1)), Bytes::from(vec![7; 100]));
     for n in 0..RECOVERED_KEYS {
-        writer.execute(
-            Command::Put {
-                key: key(n),
-                value: value.clone(),
-            },
+        writer.execute(Request::new(
+            Command::put(key(n), value.clone()),
             Level::Quorum,
-        )?;
+        ))?;
     }
     cluster.fail(NodeId(3));
     let start = Instant::now();

@@ -1,35 +1,24 @@
 //! A checksum over what a node shows.
 
 use bytes::Bytes;
-use crdt::CausalMap;
+use crdt::{CausalMap, Cell};
+use serde::Serialize;
 use twox_hash::XxHash3_128;
 
-use crate::StoredCell;
-
-/// A 128-bit checksum of the visible entries, with their timestamps and events; equal on nodes that
-/// show the same. Tombstones do not count, because nodes forget them at different times.
+/// A 128-bit checksum of the visible entries, with their events; equal on nodes that show the same.
+/// Tombstones do not count, because nodes forget them at different times.
 ///
-/// It is the wrapping sum of a hash of each entry, so that it does not depend on their order. The hash
-/// is XXH3-128 with seed 0 over the length of the key (8 bytes, little endian), the key, the value,
-/// and timestamp, replica and counter (8 bytes each, little endian); it is frozen.
+/// It is the wrapping sum of a hash of each entry, so that it does not depend on their order, and sums of
+/// parts of the key space add up. The hash is XXH3-128 with seed 0 over the length of the key (8 bytes,
+/// little endian), the key, and the cell in the binary format postcard, in which equal cells have equal
+/// bytes; it is frozen.
 ///
 /// Linear in the entries.
-pub fn checksum(map: &CausalMap<Bytes, StoredCell>) -> u128 {
-    let mut buffer = Vec::new();
-    let live = map
-        .entries()
-        .filter_map(|(key, cell)| Some((key, cell.live()?)));
-    live.fold(0, |sum: u128, (key, entry)| {
-        let Some(value) = &entry.value else {
-            return sum;
-        };
-        buffer.clear();
-        buffer.extend_from_slice(&(key.len() as u64).to_le_bytes());
+pub fn checksum<C: Cell + Serialize>(map: &CausalMap<Bytes, C>) -> u128 {
+    map.visible().fold(0, |sum: u128, (key, cell)| {
+        let mut buffer = Vec::from((key.len() as u64).to_le_bytes());
         buffer.extend_from_slice(key);
-        buffer.extend_from_slice(value);
-        for number in [entry.timestamp.0, entry.dot.replica.0, entry.dot.counter] {
-            buffer.extend_from_slice(&number.to_le_bytes());
-        }
+        let buffer = postcard::to_extend(cell, buffer).expect("cells serialise into memory");
         sum.wrapping_add(XxHash3_128::oneshot(&buffer))
     })
 }
@@ -37,6 +26,7 @@ pub fn checksum(map: &CausalMap<Bytes, StoredCell>) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StoredCell;
     use crdt::{LwwEntry, MapReplica, ReplicaId, Timestamp};
 
     fn write(
@@ -63,7 +53,7 @@ mod tests {
         write(&mut replica, "b", Some("2"));
         assert_eq!(
             checksum(replica.map()),
-            177_684_394_959_479_943_583_189_306_312_879_920_643
+            22_823_291_546_007_474_817_627_116_453_896_880_883
         );
         let before = checksum(replica.map());
         write(&mut replica, "c", None);

@@ -19,6 +19,8 @@ pub struct Now {
 pub(crate) enum Clock {
     Lamport(LamportClock),
     Hybrid(HybridClock),
+    /// The horizon: writes at or below it are refused. No clock runs, timestamps come with the writes.
+    Caller(Timestamp),
 }
 
 impl Clock {
@@ -30,6 +32,7 @@ impl Clock {
                 let clock = HybridClock::new(slot, drift_bound_ms);
                 Self::Hybrid(clock.expect("a validated configuration has at most MAX_NODES nodes"))
             }
+            ClockKind::Caller => Self::Caller(Timestamp(0)),
         }
     }
 
@@ -37,6 +40,7 @@ impl Clock {
         match self {
             Self::Lamport(clock) => clock.last(),
             Self::Hybrid(clock) => clock.last(),
+            Self::Caller(horizon) => *horizon,
         }
     }
 
@@ -44,6 +48,8 @@ impl Clock {
         match self {
             Self::Lamport(clock) => clock.tick(),
             Self::Hybrid(clock) => clock.tick(now.unix_ms),
+            // Reached only by a write without a timestamp, which is refused before.
+            Self::Caller(_) => Err(ClockError::Exhausted),
         }
     }
 
@@ -55,6 +61,7 @@ impl Clock {
                 Ok(())
             }
             Self::Hybrid(clock) => clock.observe(seen, now.unix_ms),
+            Self::Caller(_) => Ok(()),
         }
     }
 
@@ -63,6 +70,7 @@ impl Clock {
         match self {
             Self::Lamport(clock) => clock.observe(last),
             Self::Hybrid(clock) => clock.resume(last),
+            Self::Caller(horizon) => *horizon = (*horizon).max(last),
         }
     }
 }

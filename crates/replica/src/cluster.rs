@@ -12,14 +12,15 @@
 //! | [`cut`](Cluster::cut) | nothing: what has no majority left fails at its deadline |
 //!
 //! ```
-//! use replica::{Cluster, Command, Level, NodeId, Outcome};
+//! use replica::{Cluster, Command, Level, NodeId, Request};
 //!
 //! let cluster = Cluster::new(3)?;
-//! let put = Command::Put { key: "k".into(), value: "v".into() };
-//! cluster.node(NodeId(1)).execute(put, Level::Quorum)?;
+//! let put = Command::put("k".into(), "v".into());
+//! cluster.node(NodeId(1)).execute(Request::new(put, Level::Quorum))?;
 //! cluster.fail(NodeId(1));
-//! let read = cluster.node(NodeId(2)).execute(Command::Get { key: "k".into() }, Level::Quorum)?;
-//! assert!(matches!(read, Outcome::Read { value: Some(value), .. } if value == "v"));
+//! let get = Request::new(Command::get("k".into()), Level::Quorum);
+//! let read = cluster.node(NodeId(2)).execute(get)?;
+//! assert_eq!(read.value(), Some(&"v".into()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -47,7 +48,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Command, Config, Level, NodeId, Outcome, Partition, RequestError, State, Status, StoredCell,
+    Config, Lww, NodeId, Outcome, Partition, Placement, Policy, Request, RequestError, State,
+    Status,
 };
 use engine::Engine;
 
@@ -55,22 +57,21 @@ use engine::Engine;
 ///
 /// A clone is another handle to the same cluster; the nodes stop when the last handle, of the cluster
 /// or of a node, is dropped.
-#[derive(Debug, Clone)]
-pub struct Cluster {
-    inner: Arc<Inner>,
+#[derive(Debug)]
+pub struct Cluster<P: Policy = Lww> {
+    inner: Arc<Inner<P>>,
 }
 
 /// One node of a [`Cluster`], for the clients that talk to it.
-#[derive(Clone)]
-pub struct NodeHandle {
-    inner: Arc<Inner>,
+pub struct NodeHandle<P: Policy = Lww> {
+    inner: Arc<Inner<P>>,
     node: NodeId,
 }
 
 /// The engine with the thread that works for it.
 #[derive(Debug)]
-struct Inner {
-    engine: Arc<Engine>,
+struct Inner<P: Policy> {
+    engine: Arc<Engine<P>>,
     background: Option<JoinHandle<()>>,
 }
 
@@ -123,9 +124,11 @@ impl Cluster {
     pub fn builder(nodes: u32) -> ClusterBuilder {
         ClusterBuilder::new(nodes)
     }
+}
 
-    fn start(configs: Vec<Config>, seed: u64) -> Result<Self, ClusterError> {
-        let engine = Arc::new(Engine::new(configs, seed)?);
+impl<P: Policy> Cluster<P> {
+    fn start(config: &Config, seed: u64) -> Result<Self, ClusterError> {
+        let engine = Arc::new(Engine::new(config, seed)?);
         let background = background::spawn(&engine)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -137,22 +140,21 @@ impl Cluster {
 
     /// Number of nodes, failed ones included.
     pub fn node_count(&self) -> usize {
-        self.inner.engine.cells().len()
+        self.inner.engine.nodes().len()
     }
 
     /// All nodes, failed ones included.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeHandle> + '_ {
-        let ids = self.inner.engine.cells().iter().map(|cell| cell.node);
-        ids.map(|node| self.node(node))
+    pub fn nodes(&self) -> impl Iterator<Item = NodeHandle<P>> + '_ {
+        self.inner.engine.nodes().map(|node| self.node(node))
     }
 
     /// A node. Nodes count from 1.
     ///
     /// # Panics
     /// If the cluster has no such node.
-    pub fn node(&self, node: NodeId) -> NodeHandle {
+    pub fn node(&self, node: NodeId) -> NodeHandle<P> {
         let inner = Arc::clone(&self.inner);
-        let node = inner.engine.cell(node).node;
+        let node = inner.engine.known(node);
         NodeHandle { inner, node }
     }
 
@@ -199,9 +201,10 @@ impl Cluster {
     /// # Panics
     /// If the cluster has no such node.
     pub fn wait_until_up(&self, node: NodeId, timeout: Duration) -> Result<(), WaitTimeout> {
-        let cell = self.inner.engine.cell(node);
         self.wait_until("up", timeout, |engine| {
-            engine.look(cell, Partition::state) == Some(State::Up)
+            let cells = engine.cells_of(node).iter();
+            let mut states = cells.map(|cell| engine.look(cell, Partition::state));
+            states.all(|state| state == Some(State::Up)) && engine.is_up(node)
         })
     }
 
@@ -234,13 +237,35 @@ impl Cluster {
         self.inner.engine.heal();
     }
 
-    /// What an operator sees of a node; `None` if it has failed.
+    /// What an operator sees of a node, in the first partition that it owns; `None` if it has failed.
     ///
     /// # Panics
     /// If the cluster has no such node.
     pub fn status(&self, node: NodeId) -> Option<Status> {
+        self.statuses(node)?.into_iter().next()
+    }
+
+    /// The same for each partition that the node owns, ascending.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    pub fn statuses(&self, node: NodeId) -> Option<Vec<Status>> {
         let engine = &self.inner.engine;
-        engine.look(engine.cell(node), Partition::status)
+        let cells = engine.cells_of(node).iter();
+        cells
+            .map(|cell| engine.look(cell, Partition::status))
+            .collect()
+    }
+
+    /// Raises the horizon of a store that takes the caller's timestamps, at every node:
+    /// [`Partition::handle_horizon`].
+    pub fn raise_horizon(&self, horizon: crdt::Timestamp) {
+        self.inner.engine.raise_horizon(horizon);
+    }
+
+    /// Where the keys are.
+    pub fn placement(&self) -> Placement {
+        self.inner.engine.placement()
     }
 
     /// The [checksum](crate::checksum) of what a node shows; equal on nodes that show the same. That
@@ -250,15 +275,16 @@ impl Cluster {
     /// If the cluster has no such node.
     pub fn checksum(&self, node: NodeId) -> u128 {
         let engine = &self.inner.engine;
-        let map = engine.look(engine.cell(node), |p| p.replica().map().clone());
-        crate::checksum(&map.unwrap_or_default())
+        let cells = engine.cells_of(node).iter();
+        let maps = cells.filter_map(|cell| engine.look(cell, |p| p.replica().snapshot()));
+        maps.fold(0, |sum, map| sum.wrapping_add(crate::checksum(&map)))
     }
 
     fn wait_until(
         &self,
         what: &'static str,
         timeout: Duration,
-        is_so: impl Fn(&Engine) -> bool,
+        is_so: impl Fn(&Engine<P>) -> bool,
     ) -> Result<(), WaitTimeout> {
         let engine = &self.inner.engine;
         let start = Instant::now();
@@ -273,52 +299,86 @@ impl Cluster {
     }
 }
 
-impl NodeHandle {
+impl<P: Policy> NodeHandle<P> {
     /// The node.
     pub const fn id(&self) -> NodeId {
         self.node
     }
 
-    /// Runs a command through this node and returns its outcome. Blocks until the level is met, or the
-    /// request has failed, at the latest when its time is up.
+    /// Runs a request through this node and returns its outcome. Blocks until the level is met, or the
+    /// request has failed, at the latest when its time is up. A node that does not own the key asks one
+    /// that does.
     ///
     /// # Errors
     /// As [`RequestError`] says, each time with whether a write may still take effect.
-    pub fn execute(&self, command: Command, level: Level) -> Result<Outcome, RequestError> {
-        self.inner.engine.execute(self.node, command, level)
+    pub fn execute(&self, request: Request<P::Write>) -> Result<Outcome<P::Cell>, RequestError> {
+        self.inner.engine.execute(self.node, request)
     }
 
-    /// What this node holds for a key, without asking the others: a read at level `One`.
+    /// What this node holds for a key, without asking the others: a read at level `One`. Nothing if the
+    /// node does not own the key.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn cell_local(&self, key: &[u8]) -> Result<Option<P::Cell>, RequestError> {
+        let engine = &self.inner.engine;
+        let partition = engine.placement().partition_of(key);
+        let Some(cell) = engine.cell(self.node, partition) else {
+            return Ok(None);
+        };
+        let read = engine.look(cell, |p| Ok(p.cell_local(key)?.cloned()));
+        read.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+    }
+
+    /// A snapshot of what this node holds, a map for each partition, for scans. Constant time for each;
+    /// while it is kept, the node's writes copy the parts of the map that they change.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn snapshot(&self) -> Result<Vec<CausalMap<Bytes, P::Cell>>, RequestError> {
+        let engine = &self.inner.engine;
+        let cells = engine.cells_of(self.node).iter();
+        cells
+            .map(|cell| {
+                let map = engine.look(cell, |p| p.cell_local(b"").map(|_| p.replica().snapshot()));
+                map.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+            })
+            .collect()
+    }
+}
+
+impl NodeHandle {
+    /// The value that this node holds for a key of a store by time: [`cell_local`](Self::cell_local).
     ///
     /// # Errors
     /// If the node does not serve.
     pub fn read_local(&self, key: &[u8]) -> Result<Option<Bytes>, RequestError> {
-        let engine = &self.inner.engine;
-        let read = engine.look(engine.cell(self.node), |p| p.read_local(key));
-        read.unwrap_or(Err(RequestError::NodeFailed(self.node)))
-    }
-
-    /// A snapshot of what this node holds, for scans. Constant time; while it is kept, the node's
-    /// writes copy the parts of the map that they change.
-    ///
-    /// # Errors
-    /// If the node does not serve.
-    pub fn snapshot(&self) -> Result<CausalMap<Bytes, StoredCell>, RequestError> {
-        let engine = &self.inner.engine;
-        let snapshot = engine.look(engine.cell(self.node), |p| {
-            p.read_local(b"").map(|_| p.replica().map().clone())
-        });
-        snapshot.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+        let cell = self.cell_local(key)?;
+        Ok(cell.and_then(|cell| cell.value().cloned()))
     }
 }
 
-impl fmt::Debug for NodeHandle {
+impl<P: Policy> Clone for Cluster<P> {
+    fn clone(&self) -> Self {
+        let inner = Arc::clone(&self.inner);
+        Self { inner }
+    }
+}
+
+impl<P: Policy> Clone for NodeHandle<P> {
+    fn clone(&self) -> Self {
+        let (inner, node) = (Arc::clone(&self.inner), self.node);
+        Self { inner, node }
+    }
+}
+
+impl<P: Policy> fmt::Debug for NodeHandle<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NodeHandle({})", self.node)
     }
 }
 
-impl Drop for Inner {
+impl<P: Policy> Drop for Inner<P> {
     fn drop(&mut self) {
         self.engine.background().stop();
         if let Some(thread) = self.background.take() {

@@ -1,9 +1,12 @@
 //! What a node is told at its start.
 
-use crate::NodeId;
+use crate::{NodeId, PartitionId, Placement};
 
 /// The most nodes a store can have: the slots of a hybrid timestamp.
 pub const MAX_NODES: u32 = crdt::HybridClock::MAX_SLOT as u32;
+
+/// The most partitions a key space can have.
+pub const MAX_PARTITIONS: u32 = 1 << 16;
 
 /// How timestamps are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +19,10 @@ pub enum ClockKind {
         /// The drift bound in milliseconds.
         drift_bound_ms: u64,
     },
+    /// Timestamps come with the writes, and an older one than is stored changes nothing. Tombstones
+    /// stay, unless a horizon is set below which writes are refused
+    /// ([`Partition::handle_horizon`](crate::Partition::handle_horizon)).
+    Caller,
 }
 
 /// Configuration of one node. Every limit has a default that suits a cluster on a local network.
@@ -23,8 +30,21 @@ pub enum ClockKind {
 pub struct Config {
     /// This node, from 1 to `nodes`.
     pub node: NodeId,
-    /// Number of nodes, each of which holds every key.
+    /// Number of nodes, `N`.
     pub nodes: u32,
+    /// How many of them hold each key, `K`.
+    pub replication_factor: u32,
+    /// How many owners of a key must hold a write at level `Quorum`, `W`.
+    pub write_quorum: u32,
+    /// How many owners of a key a read at level `Quorum` joins, `R`.
+    pub read_quorum: u32,
+    /// Number of partitions of the key space, `P`.
+    pub partitions: u32,
+    /// The partition that this state machine holds.
+    pub partition: PartitionId,
+    /// Spreads writes by gossip among nodes that do not know the whole membership, instead of counting
+    /// owners. Then every node holds every key, and only level `One` is offered.
+    pub gossip: Option<Gossip>,
     /// How timestamps are given.
     pub clock: ClockKind,
     /// Whether changes are handed out to be made durable. Without it a restart is a loss of data.
@@ -52,6 +72,18 @@ pub struct Config {
     pub max_exceptions: usize,
 }
 
+/// How a node of a large cluster gossips.
+///
+/// Where the protocol otherwise needs all owners it does without: tombstones stay, and logs are trimmed
+/// by their size alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gossip {
+    /// How many random peers a node compares itself with in each sync interval.
+    pub fanout: u32,
+    /// The peers that this node has heard of; all nodes if empty.
+    pub peers: Vec<NodeId>,
+}
+
 /// A configuration that cannot work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +104,41 @@ pub enum ConfigError {
         /// Number of nodes.
         nodes: u32,
     },
+    /// More owners than nodes, or none.
+    #[error("{owners} owners of each key: there must be 1 to {nodes}, the number of nodes")]
+    ReplicationFactor {
+        /// Owners asked for.
+        owners: u32,
+        /// Number of nodes.
+        nodes: u32,
+    },
+    /// A quorum that no owners can make up.
+    #[error("{name} is {quorum}: it must be 1 to {owners}, the number of owners of a key")]
+    Quorum {
+        /// Which quorum.
+        name: &'static str,
+        /// Its size.
+        quorum: u32,
+        /// Number of owners.
+        owners: u32,
+    },
+    /// No partitions, or too many.
+    #[error("{partitions} partitions: there must be 1 to {MAX_PARTITIONS}")]
+    Partitions {
+        /// Partitions asked for.
+        partitions: u32,
+    },
+    /// A node that does not own the partition it is to hold.
+    #[error("{node} is not one of the owners of {partition}")]
+    NotAnOwner {
+        /// The node.
+        node: NodeId,
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// Gossip in a store whose keys are not all on every node.
+    #[error("a store that gossips has one partition, and every key on every node")]
+    GossipIsPartial,
     /// A limit or interval of zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
@@ -83,6 +150,12 @@ impl Config {
         Self {
             node,
             nodes,
+            replication_factor: nodes,
+            write_quorum: nodes / 2 + 1,
+            read_quorum: nodes / 2 + 1,
+            partitions: 1,
+            partition: PartitionId(0),
+            gossip: None,
             clock: ClockKind::Lamport,
             durable: false,
             max_key_bytes: 64 << 10,
@@ -112,6 +185,37 @@ impl Config {
                 nodes: self.nodes,
             });
         }
+        let (owners, nodes) = (self.replication_factor, self.nodes);
+        if !(1..=nodes).contains(&owners) {
+            return Err(ConfigError::ReplicationFactor { owners, nodes });
+        }
+        let quorums = [
+            ("write_quorum", self.write_quorum),
+            ("read_quorum", self.read_quorum),
+        ];
+        if let Some((name, quorum)) = quorums.into_iter().find(|(_, q)| !(1..=owners).contains(q)) {
+            return Err(ConfigError::Quorum {
+                name,
+                quorum,
+                owners,
+            });
+        }
+        if !(1..=MAX_PARTITIONS).contains(&self.partitions) || self.partition.0 >= self.partitions {
+            let partitions = self.partitions;
+            return Err(ConfigError::Partitions { partitions });
+        }
+        if let Some(gossip) = &self.gossip {
+            if owners != nodes || self.partitions != 1 {
+                return Err(ConfigError::GossipIsPartial);
+            }
+            if gossip.fanout == 0 {
+                return Err(ConfigError::Zero("fanout"));
+            }
+            let unknown = |peer: &&NodeId| !(1..=nodes).contains(&peer.0);
+            if let Some(node) = gossip.peers.iter().copied().find(|peer| unknown(&peer)) {
+                return Err(ConfigError::UnknownNode { node, nodes });
+            }
+        }
         let positive = [
             ("max_key_bytes", self.max_key_bytes),
             ("max_pending", self.max_pending),
@@ -132,25 +236,75 @@ impl Config {
         }
     }
 
-    /// Owners that must hold a write, and owners that a read joins: a majority. Any two majorities
-    /// share a node, which is what makes an acknowledged write visible.
-    pub const fn quorum(&self) -> usize {
-        self.nodes as usize / 2 + 1
+    /// The same with each key on `replication_factor` nodes, `W` a majority of them and `R` the fewest
+    /// that meet every write: `K - W + 1`.
+    #[must_use]
+    pub fn with_owners(mut self, replication_factor: u32) -> Self {
+        self.replication_factor = replication_factor;
+        self.write_quorum = replication_factor / 2 + 1;
+        self.read_quorum = replication_factor.saturating_sub(self.write_quorum) + 1;
+        self
+    }
+
+    /// Where the partitions are.
+    pub const fn placement(&self) -> Placement {
+        Placement::new(self.nodes, self.replication_factor, self.partitions)
+    }
+
+    /// What the quorums do not promise. Empty if `R + W > K` and `2W > K`.
+    pub fn gives_up(&self) -> Vec<GivenUp> {
+        let (k, w, r) = (self.replication_factor, self.write_quorum, self.read_quorum);
+        let mut given_up = Vec::new();
+        if r + w <= k {
+            given_up.push(GivenUp::ReadsSeeWrites);
+        }
+        if 2 * w <= k {
+            given_up.push(GivenUp::LaterWritesWin);
+        }
+        if w == 1 {
+            given_up.push(GivenUp::SurvivesLossOfANode);
+        }
+        given_up
     }
 
     /// Other owners, themselves reconciled, whose knowledge a node that lost its data must reach
-    /// before it counts again: `K - W + 1`, so that every write quorum is met by at least one.
+    /// before it counts again: `K - W + 1`, so that every write quorum is met by at least one. All of
+    /// them where `W` is 1, and then a write that only this node held is lost.
     pub const fn sources_needed(&self) -> usize {
-        self.nodes as usize - self.quorum() + 1
+        let others = self.replication_factor - 1;
+        let meet_all = self.replication_factor - self.write_quorum + 1;
+        (if meet_all < others { meet_all } else { others }) as usize
     }
 
-    /// All nodes but this one.
+    /// The owners of the partition but this node, ascending; of a node that gossips, those it has heard
+    /// of.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + use<> {
-        let own = self.node;
-        (1..=self.nodes)
-            .map(NodeId)
-            .filter(move |node| *node != own)
+        let mut owners = match &self.gossip {
+            Some(gossip) if !gossip.peers.is_empty() => gossip.peers.clone(),
+            _ => self.placement().owners(self.partition),
+        };
+        owners.retain(|owner| *owner != self.node);
+        owners.sort();
+        owners.dedup();
+        owners.into_iter()
     }
+}
+
+/// A promise that a choice of `K`, `W` and `R` gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum GivenUp {
+    /// `R + W <= K`.
+    #[error("a read may miss a write that was acknowledged before it started (R + W <= K)")]
+    ReadsSeeWrites,
+    /// `2W <= K`.
+    #[error(
+        "a write may lose to an older one through a node whose clock lags (2W <= K); with the          caller's timestamps nothing is given up by this"
+    )]
+    LaterWritesWin,
+    /// `W = 1`.
+    #[error("an acknowledged write may be lost with the one node that holds it (W = 1)")]
+    SurvivesLossOfANode,
 }
 
 #[cfg(test)]
@@ -161,12 +315,25 @@ mod tests {
     fn quorums_and_sources_meet() {
         for nodes in 3..=100 {
             let config = Config::new(NodeId(1), nodes);
-            assert!(2 * config.quorum() > nodes as usize);
-            assert!(config.sources_needed() + config.quorum() > nodes as usize);
+            assert!(2 * config.write_quorum > nodes);
+            assert_eq!(config.gives_up(), []);
+            assert!(config.sources_needed() as u32 + config.write_quorum > nodes);
             assert_eq!(config.peers().count(), nodes as usize - 1);
         }
         assert_eq!(Config::new(NodeId(1), 3).sources_needed(), 2);
         assert_eq!(Config::new(NodeId(1), 5).sources_needed(), 3);
+    }
+
+    #[test]
+    fn small_quorums_say_what_they_give_up() {
+        let mut config = Config::new(NodeId(1), 5).with_owners(2);
+        assert_eq!((config.write_quorum, config.read_quorum), (2, 1));
+        assert_eq!(config.gives_up(), []);
+        (config.write_quorum, config.read_quorum) = (1, 2);
+        let given_up = [GivenUp::LaterWritesWin, GivenUp::SurvivesLossOfANode];
+        assert_eq!(config.gives_up(), given_up);
+        config.read_quorum = 1;
+        assert_eq!(config.gives_up().len(), 3);
     }
 
     #[test]
@@ -179,5 +346,18 @@ mod tests {
         let mut config = Config::new(NodeId(1), 3);
         config.chunk_keys = 0;
         assert_eq!(config.validate(), Err(ConfigError::Zero("chunk_keys")));
+        let mut config = Config::new(NodeId(1), 5).with_owners(3);
+        assert_eq!(config.validate(), Ok(()));
+        assert_eq!((config.write_quorum, config.read_quorum), (2, 2));
+        config.read_quorum = 4;
+        assert!(matches!(
+            config.validate(),
+            Err(ConfigError::Quorum { owners: 3, .. })
+        ));
+        let (owners, nodes) = (6, 5);
+        assert_eq!(
+            Config::new(NodeId(1), nodes).with_owners(owners).validate(),
+            Err(ConfigError::ReplicationFactor { owners, nodes })
+        );
     }
 }

@@ -13,13 +13,13 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use replica::{Command, Config, Level, NodeId, Now, Output, Partition, RequestId};
+//! use replica::{Command, Config, Level, NodeId, Now, Output, Partition, Request, RequestId};
 //!
 //! let now = Now::default();
 //! let start = |i| Partition::bootstrap(Config::new(NodeId(i), 3), u64::from(i), now);
-//! let mut nodes = [start(1)?, start(2)?, start(3)?];
-//! let (key, value) = (Bytes::from("sky"), Bytes::from("blue"));
-//! nodes[0].handle_request(RequestId(1), Command::Put { key, value }, Level::Quorum, now);
+//! let mut nodes: [Partition; 3] = [start(1)?, start(2)?, start(3)?];
+//! let put = Command::put(Bytes::from("sky"), Bytes::from("blue"));
+//! nodes[0].handle_request(RequestId(1), Request::new(put, Level::Quorum), now);
 //! let mut reply = None;
 //! for sender in [1, 2, 3, 1] {
 //!     for output in nodes[sender - 1].take_ready().outputs {
@@ -51,25 +51,42 @@
 //!
 //! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
 
+mod causal;
 mod checksum;
 mod clock;
 mod cluster;
 mod config;
+mod gossip;
 mod identity;
 mod majority;
 mod message;
+mod node;
 mod partition;
+mod placement;
+mod policy;
 mod request;
+mod session;
+pub mod siblings;
 pub mod sim;
 mod storage;
+mod timestamped;
 
+pub use causal::{CausalSession, CausalStore, SessionError};
 pub use checksum::checksum;
 pub use clock::Now;
 pub use cluster::{Cluster, ClusterBuilder, ClusterError, NodeHandle, RecoverError, WaitTimeout};
-pub use config::{ClockKind, Config, ConfigError, MAX_NODES};
+pub use config::{ClockKind, Config, ConfigError, GivenUp, Gossip, MAX_NODES, MAX_PARTITIONS};
+pub use gossip::{GossipNode, GossipStore};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};
 pub use majority::{MajorityError, MajorityNode, MajorityStore};
 pub use message::{Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer};
+pub use node::{MessageOf, Node, NodeMessage, NodeOutput, NodeReady};
 pub use partition::{Counters, Output, Partition, Ready, State, Status};
-pub use request::{Command, Level, Outcome, RequestError, RequestId};
+pub use placement::{PartitionId, Placement};
+pub use policy::{
+    CausalValue, CausalWrite, Lww, LwwWrite, MultiValue, Policy, SiblingWrite, Verdict,
+};
+pub use request::{Command, Floor, Level, Outcome, Request, RequestError, RequestId};
+pub use session::{Guarantees, InvalidToken, Session, Token, TokenTooLarge};
 pub use storage::{MemoryStorage, Storage, StorageError, Table, Visitor, WriteBatch};
+pub use timestamped::{ReadMode, TimestampedNode, TimestampedStore};

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use std::time::Duration;
 
 use crate::{
-    Cluster, ClusterError, Command, Level, NodeHandle, NodeId, Outcome, RecoverError, RequestError,
-    WaitTimeout,
+    Cluster, ClusterError, Command, Level, NodeHandle, NodeId, Outcome, RecoverError, Request,
+    RequestError, WaitTimeout,
 };
 
 /// A highly available key-value store of `N` nodes in one process.
@@ -171,7 +171,7 @@ impl MajorityNode {
     /// [`MajorityError`] says whether the write may still take effect.
     pub fn insert(&self, key: &str, value: &str) -> Result<(), MajorityError> {
         let (key, value) = (bytes_of(key), bytes_of(value));
-        self.execute(Command::Put { key, value }).map(|_| ())
+        self.execute(Command::put(key, value)).map(|_| ())
     }
 
     /// Deletes a key, present or not; returns once a majority holds the deletion.
@@ -180,7 +180,7 @@ impl MajorityNode {
     /// [`MajorityError`] says whether the deletion may still take effect.
     pub fn delete(&self, key: &str) -> Result<(), MajorityError> {
         let key = bytes_of(key);
-        self.execute(Command::Delete { key }).map(|_| ())
+        self.execute(Command::delete(key)).map(|_| ())
     }
 
     /// What a majority holds for a key.
@@ -189,19 +189,16 @@ impl MajorityNode {
     /// If there is no majority, or the node does not serve.
     pub fn get(&self, key: &str) -> Result<Option<String>, MajorityError> {
         let key = bytes_of(key);
-        match self.execute(Command::Get { key })? {
-            Outcome::Read {
-                value: Some(value), ..
-            } => match std::str::from_utf8(&value) {
-                Ok(text) => Ok(Some(text.to_owned())),
-                Err(_) => Err(MajorityError::NotUtf8),
-            },
-            _ => Ok(None),
+        let outcome = self.execute(Command::get(key))?;
+        let text = outcome.value().map(|value| std::str::from_utf8(value));
+        match text.transpose() {
+            Ok(text) => Ok(text.map(str::to_owned)),
+            Err(_) => Err(MajorityError::NotUtf8),
         }
     }
 
     fn execute(&self, command: Command) -> Result<Outcome, MajorityError> {
-        Ok(self.node.execute(command, Level::Quorum)?)
+        Ok(self.node.execute(Request::new(command, Level::Quorum))?)
     }
 }
 

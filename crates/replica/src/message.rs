@@ -1,19 +1,25 @@
 //! What nodes say to each other.
 
 use bytes::Bytes;
-use crdt::{Cut, Dot, Knowledge, Listing, LwwCell, OwnerView, Promises, ReplicaId, Timestamp};
+use crdt::{
+    Cell, Cut, Dot, Knowledge, Listing, LwwCell, OwnerView, Promises, ReplicaId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The cell under each key.
+/// The cell under each key of a store by time.
 pub type StoredCell = LwwCell<Bytes>;
 
-/// The listing of this store's map: the one message that changes entries.
-pub type StoreListing = Listing<Bytes, StoredCell>;
+/// The listing of a store's map: the one message that changes entries.
+pub type StoreListing<C = StoredCell> = Listing<Bytes, C>;
 
 /// A message with what always travels beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Envelope {
+#[serde(bound(
+    serialize = "C: Serialize",
+    deserialize = "C: Cell + serde::de::DeserializeOwned"
+))]
+pub struct Envelope<C = StoredCell> {
     /// The incarnation that sent it; `None` from a node that has none yet, which may only ask
     /// [`Message::Hello`], and answer it as one that is not reconciled.
     pub from: Option<ReplicaId>,
@@ -23,29 +29,35 @@ pub struct Envelope {
     /// The sender's clock.
     pub clock: Timestamp,
     /// The message.
-    pub message: Message,
+    pub message: Message<C>,
 }
 
 /// The messages. Any of them may be lost, repeated, delayed or reordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "C: Serialize",
+    deserialize = "C: Cell + serde::de::DeserializeOwned"
+))]
 #[non_exhaustive]
-pub enum Message {
+pub enum Message<C = StoredCell> {
     /// A write, to be joined and acknowledged.
     Write {
         /// The event to be acknowledged.
         dot: Dot,
         /// Its key as the coordinator holds it.
-        listing: StoreListing,
+        listing: StoreListing<C>,
     },
     /// A listing to be joined, without an answer: a write at level `One`, or a read repair.
     Repair {
         /// A key as the sender holds it.
-        listing: StoreListing,
+        listing: StoreListing<C>,
     },
     /// The event is live at the sender, or was superseded there by a later event of its own writer.
     Acknowledged {
-        /// The event.
+        /// The event that was asked about.
         dot: Dot,
+        /// The event that is held: it, or the later one.
+        held: Dot,
     },
     /// The event is not live at the sender: what it holds wins, or has won.
     Superseded {
@@ -60,15 +72,29 @@ pub enum Message {
         read: u64,
         /// The key.
         key: Bytes,
-        /// The event that is live at the reader.
-        held: Option<Dot>,
+        /// A digest of the events that are live at the reader.
+        held: u128,
+        /// Whether what the receiver knows of the key is wanted too, even if it holds the same.
+        with_knowledge: bool,
     },
     /// The answer to [`Message::Read`].
     ReadAnswer {
         /// The reader's number for this read.
         read: u64,
         /// The key as the sender holds it; `None` if that is what the reader said it holds.
-        listing: Option<StoreListing>,
+        listing: Option<StoreListing<C>>,
+    },
+    /// What a linearizable read is about to return, to be joined and confirmed.
+    WriteBack {
+        /// The reader's number for this read.
+        read: u64,
+        /// The key with all that the reader knows of it: absence too is written back.
+        listing: StoreListing<C>,
+    },
+    /// What was written back is held.
+    WrittenBack {
+        /// The reader's number for this read.
+        read: u64,
     },
     /// Asks for the receiver's view: the first message of a node that has lost its identity.
     Hello,
@@ -76,6 +102,11 @@ pub enum Message {
     HelloAnswer {
         /// Whether the sender is reconciled.
         reconciled: bool,
+    },
+    /// Shows a digest of what the sender knows, to a peer that probably knows the same.
+    Probe {
+        /// A hash of it.
+        digest: u128,
     },
     /// Shows what the sender knows and asks for what it lacks.
     SyncRequest {
@@ -85,7 +116,7 @@ pub enum Message {
         want_entries: bool,
     },
     /// The answer to [`Message::SyncRequest`].
-    SyncAnswer(SyncAnswer),
+    SyncAnswer(SyncAnswer<C>),
     /// Asks for a part of a full transfer.
     TransferRequest {
         /// Where the part starts.
@@ -96,7 +127,7 @@ pub enum Message {
         /// Where the part starts.
         from: Cut<Bytes>,
         /// Listings that tile the key space from there.
-        listings: Vec<StoreListing>,
+        listings: Vec<StoreListing<C>>,
         /// Where the next part starts; `None` after the last.
         next: Option<Cut<Bytes>>,
     },
@@ -104,7 +135,11 @@ pub enum Message {
 
 /// What a peer lacks, and what the sender knew when it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SyncAnswer {
+#[serde(bound(
+    serialize = "C: Serialize",
+    deserialize = "C: Cell + serde::de::DeserializeOwned"
+))]
+pub struct SyncAnswer<C = StoredCell> {
     /// The incarnation that asked; an answer to an earlier one proves nothing to a later.
     pub to: ReplicaId,
     /// Whether the sender is reconciled.
@@ -112,7 +147,7 @@ pub struct SyncAnswer {
     /// What the sender knows.
     pub knowledge: Arc<Knowledge<Bytes>>,
     /// What the asker lacks, or the first part of it.
-    pub listings: Vec<StoreListing>,
+    pub listings: Vec<StoreListing<C>>,
     /// How much of what the asker lacks is in the listings.
     pub extent: Extent,
     /// The sender's own promise and those it has heard of; only with a complete answer.
@@ -132,11 +167,13 @@ pub enum Extent {
     KnowledgeOnly,
 }
 
-impl Message {
+impl<C> Message<C> {
     /// The listings in the message.
-    pub fn listings(&self) -> &[StoreListing] {
+    pub fn listings(&self) -> &[StoreListing<C>] {
         match self {
-            Self::Write { listing, .. } | Self::Repair { listing } => std::slice::from_ref(listing),
+            Self::Write { listing, .. }
+            | Self::Repair { listing }
+            | Self::WriteBack { listing, .. } => std::slice::from_ref(listing),
             Self::ReadAnswer { listing, .. } => listing.as_slice(),
             Self::SyncAnswer(answer) => &answer.listings,
             Self::TransferAnswer { listings, .. } => listings,

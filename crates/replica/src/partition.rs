@@ -4,6 +4,7 @@
 //! with the current time, then takes what is [`Ready`]: first the changes to make durable, then the
 //! outputs to release.
 
+mod gossip;
 mod journal;
 mod peers;
 mod reads;
@@ -13,20 +14,24 @@ mod sync;
 mod writes;
 
 use bytes::Bytes;
-use crdt::{Cut, Dot, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
+use crdt::{Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::message::{Envelope, Message, StoreListing, StoredCell};
+use crate::policy::{Lww, Policy};
 use crate::storage::{Storage, StorageError, WriteBatch};
-use crate::{Command, Config, ConfigError, Level, NodeId, Now, Outcome, RequestError, RequestId};
+use crate::{
+    ClockKind, Command, Config, ConfigError, Level, NodeId, Now, Outcome, Request, RequestError,
+    RequestId,
+};
 
 use journal::Journal;
 use peers::Peers;
 use reads::PendingReads;
 use recovery::Recovery;
 pub use report::{Counters, State, Status};
-use writes::PendingWrites;
+use writes::{Due, PendingWrites, Start};
 
 /// The replicated state of a node and the protocol around it.
 ///
@@ -40,20 +45,22 @@ use writes::PendingWrites;
 /// [`handle_storage_failure`](Self::handle_storage_failure) called. Messages may be lost, repeated,
 /// delayed and reordered at will.
 #[derive(Debug)]
-pub struct Partition {
+pub struct Partition<P: Policy = Lww> {
     config: Config,
-    replica: MapReplica<Bytes, StoredCell>,
+    replica: MapReplica<Bytes, P::Cell>,
     clock: Clock,
     view: Arc<OwnerView>,
     promises: Promises,
     phase: Phase,
     peers: Peers,
-    writes: PendingWrites,
-    reads: PendingReads,
+    writes: PendingWrites<P::Write>,
+    reads: PendingReads<P::Write>,
     journal: Journal,
-    outputs: Vec<Output>,
+    outputs: Vec<Output<P::Cell>>,
     random: u64,
     next_tick_ms: u64,
+    /// The digest of what is known, until that grows.
+    digest: Option<u128>,
     /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
     asked_chunk: Option<(u64, Cut<Bytes>)>,
     now: Now,
@@ -72,36 +79,36 @@ enum Phase {
 }
 
 /// What a driver has to do, in this order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use = "outputs are lost unless they are released, and must not be released before they are durable"]
-pub struct Ready {
+pub struct Ready<C = StoredCell> {
     /// Changes that must be durable before any output is released.
     pub persist: Option<WriteBatch>,
     /// Messages and replies, in order.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<Output<C>>,
 }
 
 /// An effect of the state machine.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Output {
+pub enum Output<C = StoredCell> {
     /// Send a message.
     Send {
         /// The receiver.
         to: NodeId,
         /// What to send.
-        envelope: Envelope,
+        envelope: Envelope<C>,
     },
     /// Answer a client.
     Reply {
         /// The request that is answered.
         request: RequestId,
         /// The answer.
-        result: Result<Outcome, RequestError>,
+        result: Result<Outcome<C>, RequestError>,
     },
 }
 
-impl Partition {
+impl<P: Policy> Partition<P> {
     /// Starts a node of a brand-new cluster, empty and ready at once. A driver MUST call it only on an
     /// operator's explicit word that the cluster has never held data, once for each node; a node that
     /// finds no data otherwise is [recovered](Self::recover).
@@ -128,7 +135,11 @@ impl Partition {
     /// If the configuration cannot work.
     pub fn recover(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
         let mut partition = Self::empty(config, random, now)?;
-        partition.say_hello();
+        if partition.config.gossip.is_some() {
+            partition.join_gossip();
+        } else {
+            partition.say_hello();
+        }
         Ok(partition)
     }
 
@@ -166,6 +177,7 @@ impl Partition {
             next_tick_ms: now.elapsed_ms
                 + config.sync_interval_ms * u64::from(config.node.0) / u64::from(config.nodes),
             asked_chunk: None,
+            digest: None,
             now,
             counters: Counters::default(),
             config,
@@ -178,7 +190,7 @@ impl Partition {
     }
 
     /// The map and what is kept beside it.
-    pub const fn replica(&self) -> &MapReplica<Bytes, StoredCell> {
+    pub const fn replica(&self) -> &MapReplica<Bytes, P::Cell> {
         &self.replica
     }
 
@@ -220,7 +232,7 @@ impl Partition {
     }
 
     /// Takes what has to be made durable and what may be released after it.
-    pub fn take_ready(&mut self) -> Ready {
+    pub fn take_ready(&mut self) -> Ready<P::Cell> {
         let persist = self.take_batch();
         Ready {
             persist,
@@ -229,26 +241,58 @@ impl Partition {
     }
 
     /// A client's request. The reply comes as an [`Output::Reply`] with the same id.
-    pub fn handle_request(&mut self, request: RequestId, command: Command, level: Level, now: Now) {
+    pub fn handle_request(&mut self, id: RequestId, request: Request<P::Write>, now: Now) {
         self.now = now;
         let refused = self
             .check_serves()
-            .and_then(|()| self.check_limits(&command));
+            .and_then(|()| self.check_limits(&request));
         if let Err(error) = refused {
-            self.reply(request, Err(error));
-            return;
+            return self.reply(id, Err(error));
         }
+        let Request {
+            command,
+            level,
+            floor,
+            timeout_ms,
+        } = request;
+        let due = Due::new(now.elapsed_ms, &self.config, timeout_ms);
         match command {
-            Command::Get { key } => self.start_read(request, key, level),
-            Command::Put { key, value } => self.start_write(request, &key, Some(value), level),
-            Command::Delete { key } => self.start_write(request, &key, None, level),
+            Command::Get { key } => self.start_read(id, key, level, floor, due),
+            Command::Write {
+                key,
+                write,
+                context,
+            } => {
+                let start = Start {
+                    request: id,
+                    key,
+                    write,
+                    context,
+                    level,
+                    above: floor.time,
+                    due,
+                };
+                self.prepare_write(start, floor);
+            }
+        }
+    }
+
+    /// Raises the horizon of a store that takes the caller's timestamps: from now on writes at or below
+    /// it are refused here, and tombstones up to it may go once every owner has raised its own. It
+    /// never falls. Nothing happens in a store with another clock.
+    pub fn handle_horizon(&mut self, horizon: crdt::Timestamp, now: Now) {
+        self.now = now;
+        if matches!(self.clock, Clock::Caller(held) if held < horizon) {
+            self.clock.resume(horizon);
+            self.journal.note_meta();
         }
     }
 
     /// A message from a peer. `from` is the node that the driver received it from.
-    pub fn handle_message(&mut self, from: NodeId, envelope: Envelope, now: Now) {
+    pub fn handle_message(&mut self, from: NodeId, envelope: Envelope<P::Cell>, now: Now) {
         self.now = now;
-        if matches!(self.phase, Phase::StorageFailed(_)) || !self.peers.contains(from) {
+        let is_known = self.config.gossip.is_some() || self.peers.contains(from);
+        if matches!(self.phase, Phase::StorageFailed(_)) || !is_known {
             return;
         }
         if !self.admit(from, &envelope) {
@@ -263,12 +307,27 @@ impl Partition {
             (Message::Repair { listing }, Some(_)) => {
                 self.join_listing(&listing);
             }
-            (Message::Acknowledged { dot }, Some(id)) => self.note_acknowledged(id, dot),
-            (Message::Superseded { dot, time }, Some(_)) => self.note_superseded(dot, time),
-            (Message::Read { read, key, held }, Some(_)) => self.answer_read(from, read, key, held),
+            (Message::Acknowledged { dot, held }, Some(id)) => {
+                self.note_acknowledged(id, dot, held);
+            }
+            (Message::Superseded { dot, time }, Some(id)) => self.note_superseded(id, dot, time),
+            (
+                Message::Read {
+                    read,
+                    key,
+                    held,
+                    with_knowledge,
+                },
+                Some(_),
+            ) => self.answer_read(from, read, key, held, with_knowledge),
+            (Message::WriteBack { read, listing }, Some(_)) => {
+                self.join_write_back(from, read, &listing);
+            }
+            (Message::WrittenBack { read }, Some(_)) => self.note_written_back(from, read),
             (Message::ReadAnswer { read, listing }, Some(_)) => {
                 self.note_read_answer(from, read, listing);
             }
+            (Message::Probe { digest }, Some(_)) => self.answer_probe(from, digest),
             (
                 Message::SyncRequest {
                     knowledge,
@@ -342,7 +401,7 @@ impl Partition {
     /// The last batch could not be made durable: the node stops for good, because what it holds in
     /// memory can no longer be shown to anyone. `dropped` are the outputs that came with the batch; the
     /// clients among them are told so.
-    pub fn handle_storage_failure(&mut self, error: &StorageError, dropped: &[Output]) {
+    pub fn handle_storage_failure(&mut self, error: &StorageError, dropped: &[Output<P::Cell>]) {
         let unanswered = dropped
             .iter()
             .chain(&self.outputs)
@@ -367,7 +426,12 @@ impl Partition {
     }
 
     /// Merges what travels beside a message; false if the sender is fenced.
-    fn admit(&mut self, from: NodeId, envelope: &Envelope) -> bool {
+    fn admit(&mut self, from: NodeId, envelope: &Envelope<P::Cell>) -> bool {
+        if self.config.gossip.is_some() {
+            // Nobody knows all members, so there is no view to merge, and nobody to be fenced.
+            let _ahead = self.clock.observe(envelope.clock, self.now);
+            return envelope.from.is_some_and(|id| crate::node_of(id) == from);
+        }
         if !Arc::ptr_eq(&self.view, &envelope.view) && !self.view.ge(&envelope.view) {
             Arc::make_mut(&mut self.view).join(&envelope.view);
             self.view_changed();
@@ -404,7 +468,7 @@ impl Partition {
 
     /// Joins a listing from a peer into the map and notes what has to be made durable; true if it
     /// brought anything new.
-    fn join_listing(&mut self, listing: &StoreListing) -> bool {
+    fn join_listing(&mut self, listing: &StoreListing<P::Cell>) -> bool {
         if self.shows_own_future(listing) {
             self.start_over();
         }
@@ -415,7 +479,7 @@ impl Partition {
         }
         for (key, _) in &joined.changed {
             self.journal.note_key(key);
-            let timestamp = self.replica.map().get(key).and_then(StoredCell::timestamp);
+            let timestamp = self.replica.map().get(key).and_then(P::time_of);
             if let Some(timestamp) = timestamp {
                 let _ahead = self.clock.observe(timestamp, self.now);
             }
@@ -424,6 +488,7 @@ impl Partition {
             self.journal.note_event(dot, key);
         }
         if joined.knowledge_grew {
+            self.digest = None;
             self.journal.note_meta();
         }
         joined.knowledge_grew
@@ -431,13 +496,13 @@ impl Partition {
 
     /// Whether the listing names an event of this identity that it has not minted: the sign of a disk
     /// that was rolled back, or cloned.
-    fn shows_own_future(&self, listing: &StoreListing) -> bool {
+    fn shows_own_future(&self, listing: &StoreListing<P::Cell>) -> bool {
         let (own, last) = (self.replica.id(), self.replica.own_counter());
         let is_future = |dot: Dot| dot.replica == own && dot.counter > last;
         match listing {
             crdt::Listing::Key(l) => {
                 let claimed = match l.claim() {
-                    crdt::Claim::Itself => l.cell().live().is_some_and(|e| is_future(e.dot)),
+                    crdt::Claim::Itself => l.cell().dots().any(is_future),
                     crdt::Claim::Context(known) => known.last_counter(own) > last,
                 };
                 claimed || l.covered().iter().any(|d| is_future(*d))
@@ -461,16 +526,29 @@ impl Partition {
         }
     }
 
-    fn check_limits(&self, command: &Command) -> Result<(), RequestError> {
-        let (size, limit) = (command.key().len(), self.config.max_key_bytes);
+    fn check_limits(&self, request: &Request<P::Write>) -> Result<(), RequestError> {
+        let (size, limit) = (request.command.key().len(), self.config.max_key_bytes);
         if size > limit {
             return Err(RequestError::KeyTooLarge { size, limit });
         }
-        if let Command::Put { value, .. } = command {
-            let (size, limit) = (value.len(), self.config.max_value_bytes);
+        if let Command::Write { write, .. } = &request.command {
+            let (size, limit) = (P::size(write), self.config.max_value_bytes);
             if size > limit {
                 return Err(RequestError::ValueTooLarge { size, limit });
             }
+            self.check_timestamp(P::timestamp_of(write))?;
+        }
+        if self.config.gossip.is_some() && request.level != Level::One {
+            let level = request.level;
+            return Err(RequestError::GossipsOnly { level });
+        }
+        let (k, w, r) = (
+            self.config.replication_factor,
+            self.config.write_quorum,
+            self.config.read_quorum,
+        );
+        if request.level == Level::Linearizable && (r + w <= k || 2 * w <= k) {
+            return Err(RequestError::LevelNotOffered { k, w, r });
         }
         let (pending, limit) = (
             self.writes.len() + self.reads.len(),
@@ -482,46 +560,59 @@ impl Partition {
         Ok(())
     }
 
-    fn send(&mut self, to: NodeId, message: Message) {
+    /// Writes bring a timestamp exactly where the store takes them.
+    fn check_timestamp(&self, given: Option<crdt::Timestamp>) -> Result<(), RequestError> {
+        match (self.config.clock, given) {
+            (ClockKind::Caller, None) if P::BY_TIME => Err(RequestError::TimestampNeeded),
+            (ClockKind::Caller, Some(timestamp)) => {
+                let horizon = self.clock.last();
+                // A horizon of zero is one that was never set.
+                if timestamp <= horizon && horizon > crdt::Timestamp::default() {
+                    return Err(RequestError::TimestampBelowHorizon { timestamp, horizon });
+                }
+                Ok(())
+            }
+            (_, Some(_)) => Err(RequestError::TimestampNotTaken),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: Message<P::Cell>) {
         let envelope = Envelope {
             from: self.incarnation(),
-            view: Arc::clone(&self.view),
+            view: self.view_to_send(),
             clock: self.clock.last(),
             message,
         };
         self.outputs.push(Output::Send { to, envelope });
     }
 
-    fn reply(&mut self, request: RequestId, result: Result<Outcome, RequestError>) {
+    fn reply(&mut self, request: RequestId, result: Result<Outcome<P::Cell>, RequestError>) {
         self.outputs.push(Output::Reply { request, result });
-    }
-
-    /// The live event of a key, tombstones included.
-    fn live_dot(&self, key: &[u8]) -> Option<Dot> {
-        self.replica
-            .map()
-            .get(key)
-            .and_then(|cell| cell.live())
-            .map(|entry| entry.dot)
     }
 
     fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
     }
 
-    /// The next 16 random bits, from the seed that the driver passed in (splitmix64).
+    /// The next 16 random bits.
     fn random_bits(&mut self) -> u16 {
+        (self.random_number() >> 48) as u16
+    }
+
+    /// The next random number, from the seed that the driver passed in (splitmix64).
+    fn random_number(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 48) as u16
+        z ^ (z >> 31)
     }
 }
 
 /// The weight of a key with its cell in a message, in bytes.
-fn weight(key: &Bytes, cell: &StoredCell) -> usize {
-    key.len() + cell.value().map_or(0, Bytes::len) + 16
+fn weight<P: Policy>(key: &Bytes, cell: &P::Cell) -> usize {
+    key.len() + P::weight(cell)
 }
 
 /// A timestamp that is not too far ahead, or the error that a client sees.

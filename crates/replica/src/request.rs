@@ -1,89 +1,241 @@
 //! What a client asks of a node, and what it is told.
 
 use bytes::Bytes;
-use crdt::Timestamp;
+use crdt::{CausalContext, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
-use crate::NodeId;
+use crate::message::StoredCell;
+use crate::policy::LwwWrite;
+use crate::{NodeId, PartitionId};
 
 /// Identifies one client request at the node that coordinates it. Chosen by the driver, unique while
 /// the request is pending at that node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// How many owners must agree before a request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// How many owners must agree before a request is answered, and on what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Level {
     /// The node asked answers alone. A write is durable there and on its way to the others; a read
-    /// may be stale.
+    /// may be stale, though never older than the [`Floor`] of its session.
     One,
-    /// `W` owners hold a write before it is acknowledged, `R` owners are joined for a read. A write
-    /// that starts after another was acknowledged wins over it, and a read sees every write that was
-    /// acknowledged before it started.
+    /// `W` owners hold a write before it is acknowledged, `R` owners are joined for a read. With
+    /// `R + W > K` and `2W > K` a write that starts after another was acknowledged wins over it, and a
+    /// read sees every write that was acknowledged before it started.
     #[default]
     Quorum,
+    /// All owners hold a write, and all are joined for a read.
+    All,
+    /// Every operation takes effect at one moment between its start and its answer. Holds for a key if
+    /// every operation on it uses this level; costs a second round of messages. Needs `R + W > K` and
+    /// `2W > K`.
+    ///
+    /// Source: Lynch, Shvartsman, *Robust Emulation of Shared Memory Using Dynamic Quorum-Acknowledged
+    /// Broadcasts*, 1997 (a register with many writers).
+    Linearizable,
 }
 
-/// One operation on one key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One operation on one key. `W` is what the store's [`Policy`](crate::Policy) calls a write.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Command {
+pub enum Command<W = LwwWrite> {
     /// Read a key.
     Get {
         /// The key.
         key: Bytes,
     },
-    /// Write a value.
-    Put {
+    /// Change a key.
+    Write {
         /// The key.
         key: Bytes,
-        /// Its new value.
-        value: Bytes,
-    },
-    /// Delete a key. Deleting an absent key is a write like any other.
-    Delete {
-        /// The key.
-        key: Bytes,
+        /// The change.
+        write: W,
+        /// What its author had read of the key, which is what it replaces; `None` for all that the
+        /// coordinator holds. A store by time has no use for it.
+        context: Option<CausalContext>,
     },
 }
 
 impl Command {
+    /// Writes a value in a store by time.
+    pub fn put(key: Bytes, value: Bytes) -> Self {
+        let (value, timestamp) = (Some(value), None);
+        Self::write(key, LwwWrite { value, timestamp })
+    }
+
+    /// Deletes a key in a store by time. Deleting an absent key is a write like any other.
+    pub fn delete(key: Bytes) -> Self {
+        let (value, timestamp) = (None, None);
+        Self::write(key, LwwWrite { value, timestamp })
+    }
+
+    /// The same with the caller's timestamp, for a store that takes them.
+    #[must_use]
+    pub fn at(mut self, time: Timestamp) -> Self {
+        if let Self::Write { write, .. } = &mut self {
+            write.timestamp = Some(time);
+        }
+        self
+    }
+}
+
+impl<W> Command<W> {
+    /// Reads a key.
+    pub const fn get(key: Bytes) -> Self {
+        Self::Get { key }
+    }
+
+    /// Changes a key, in place of all that the coordinator holds.
+    pub fn write(key: Bytes, write: W) -> Self {
+        let context = None;
+        Self::Write {
+            key,
+            write,
+            context,
+        }
+    }
+
     /// The key that the command touches.
-    pub fn key(&self) -> &Bytes {
+    pub const fn key(&self) -> &Bytes {
         match self {
-            Self::Get { key } | Self::Put { key, .. } | Self::Delete { key } => key,
+            Self::Get { key } | Self::Write { key, .. } => key,
         }
     }
 
     /// Whether the command changes the store.
-    pub fn is_write(&self) -> bool {
-        !matches!(self, Self::Get { .. })
+    pub const fn is_write(&self) -> bool {
+        matches!(self, Self::Write { .. })
     }
 }
 
-/// The answer to a [`Command`] that succeeded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A command with what it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Request<W = LwwWrite> {
+    /// What to do.
+    pub command: Command<W>,
+    /// How many owners must agree.
+    pub level: Level,
+    /// What the answer must not be older than.
+    pub floor: Floor,
+    /// How long it may take, in milliseconds, if that is less than
+    /// [`Config::request_timeout_ms`](crate::Config::request_timeout_ms).
+    pub timeout_ms: Option<u64>,
+}
+
+impl<W> Request<W> {
+    /// A request without a session.
+    pub fn new(command: Command<W>, level: Level) -> Self {
+        let (floor, timeout_ms) = (Floor::default(), None);
+        Self {
+            command,
+            level,
+            floor,
+            timeout_ms,
+        }
+    }
+
+    /// The same, not older than `floor`.
+    #[must_use]
+    pub fn after(mut self, floor: Floor) -> Self {
+        self.floor = floor;
+        self
+    }
+
+    /// The same, given up after `timeout_ms` milliseconds.
+    #[must_use]
+    pub const fn within(mut self, timeout_ms: u64) -> Self {
+        self.timeout_ms = Some(timeout_ms);
+        self
+    }
+}
+
+/// What a session has seen of one partition: a read that is answered from less would go back in time.
+///
+/// It is a test, and never joined into what a node knows: it comes from a client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Floor {
+    /// Events that the answer must have seen.
+    pub context: CausalContext,
+    /// The time that a write must come above.
+    pub time: Timestamp,
+}
+
+impl Floor {
+    /// Whether nothing is asked for.
+    pub fn is_bottom(&self) -> bool {
+        self.context.is_empty() && self.time == Timestamp::default()
+    }
+
+    /// Raises the floor to cover `other` too.
+    pub fn join(&mut self, other: &Self) -> bool {
+        let later = self.time < other.time;
+        self.time = self.time.max(other.time);
+        crdt::Lattice::join(&mut self.context, &other.context) | later
+    }
+}
+
+/// The answer to a [`Request`] that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "C: Serialize",
+    deserialize = "C: crdt::Cell + serde::de::DeserializeOwned"
+))]
 #[non_exhaustive]
-pub enum Outcome {
-    /// The answer to a read: the value, or `None` if the key is absent.
+pub enum Outcome<C = StoredCell> {
+    /// The answer to a read.
     Read {
-        /// The value.
-        value: Option<Bytes>,
-        /// When that value was written, or the key deleted; `None` if nothing is held for the key.
-        timestamp: Option<Timestamp>,
+        /// What the key holds; bottom if it is absent.
+        cell: C,
+        /// What the answer has seen: the context of a write that replaces it, and what a session's
+        /// later reads must have seen too.
+        seen: Floor,
+        /// How many owners were joined, the coordinator included.
+        owners: usize,
     },
-    /// The answer to a write or delete.
+    /// The answer to a write.
     Written {
         /// The timestamp under which it took effect.
         timestamp: Timestamp,
-        /// How many owners acknowledged it, the coordinator included.
+        /// What a session's later reads must have seen.
+        seen: Floor,
+        /// Whether it changed the key: with the caller's timestamps an older write does not.
+        took_effect: bool,
+        /// How many owners hold it, the coordinator included.
         acknowledged: usize,
     },
 }
 
+impl<C> Outcome<C> {
+    /// What the operation has seen.
+    pub const fn seen(&self) -> &Floor {
+        match self {
+            Self::Read { seen, .. } | Self::Written { seen, .. } => seen,
+        }
+    }
+}
+
+impl Outcome {
+    /// The value that a read of a store by time has found.
+    pub fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Read { cell, .. } => cell.value(),
+            Self::Written { .. } => None,
+        }
+    }
+
+    /// When that value was written, or the key deleted; of a write, when it took effect.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        match self {
+            Self::Read { cell, .. } => cell.timestamp(),
+            Self::Written { timestamp, .. } => Some(*timestamp),
+        }
+    }
+}
+
 /// Why a request failed, and whether a failed write may still take effect.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RequestError {
     /// Too few owners answered in time, or too few are up. A write may still take effect: it is held
@@ -157,10 +309,84 @@ pub enum RequestError {
         /// The drift bound, in milliseconds.
         bound_ms: u64,
     },
+    /// The session has seen events that no owner that was reached in time has. Nothing was changed.
+    #[error(
+        "the session has seen {missing} events of {partition} that the {answered} owners reached do \
+         not have yet (the first is {first})"
+    )]
+    SessionUnmet {
+        /// The partition.
+        partition: PartitionId,
+        /// How many events are missing.
+        missing: u64,
+        /// The first of them.
+        first: String,
+        /// Owners whose knowledge was joined, the coordinator included.
+        answered: usize,
+    },
+    /// A write of a store that takes the caller's timestamps came without one. Nothing was changed.
+    #[error("this store orders writes by the caller's timestamps: the write needs one")]
+    TimestampNeeded,
+    /// A write came with a timestamp to a store that gives its own. Nothing was changed.
+    #[error("this store gives its own timestamps: the write must not bring one")]
+    TimestampNotTaken,
+    /// The caller's timestamp is not above the horizon up to which tombstones may have been forgotten.
+    /// Nothing was changed.
+    #[error("timestamp {timestamp} is not above the horizon {horizon}")]
+    TimestampBelowHorizon {
+        /// The caller's timestamp.
+        timestamp: Timestamp,
+        /// The horizon.
+        horizon: Timestamp,
+    },
+    /// The level needs quorums that meet (`R + W > K` and `2W > K`). Nothing was changed.
+    #[error("level Linearizable needs R + W > K and 2W > K, here K = {k}, W = {w} and R = {r}")]
+    LevelNotOffered {
+        /// Owners of a key.
+        k: u32,
+        /// Owners that hold a write.
+        w: u32,
+        /// Owners that a read joins.
+        r: u32,
+    },
+    /// A store that gossips counts no owners. Nothing was changed.
+    #[error("a store that gossips answers at level One only, not at {level:?}")]
+    GossipsOnly {
+        /// The level asked for.
+        level: Level,
+    },
+    /// The key belongs to a partition that the node asked does not own, and no owner could be asked.
+    /// Nothing was changed, unless it was a write that `may_take_effect`.
+    #[error(
+        "no owner of {partition} answered{}",
+        if *.may_take_effect { "; the write may still take effect" } else { "" }
+    )]
+    Unreachable {
+        /// The partition.
+        partition: PartitionId,
+        /// Whether the request was a write that some owner may hold.
+        may_take_effect: bool,
+    },
     /// A timestamp could not be given because the clock has reached its end. A write in flight may
     /// still take effect.
     #[error("the node's clock cannot advance any further; a write in flight may still take effect")]
     ClockExhausted,
+}
+
+impl RequestError {
+    /// Whether a write that failed like this may still take effect.
+    pub const fn may_take_effect(&self) -> bool {
+        match self {
+            Self::NoMajority {
+                may_take_effect, ..
+            }
+            | Self::Unreachable {
+                may_take_effect, ..
+            } => *may_take_effect,
+            Self::StorageFailed { .. } | Self::TimestampAhead { .. } | Self::ClockExhausted => true,
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for RequestId {

@@ -21,4 +21,5 @@ mod simulation;
 pub use campaign::{Campaign, Report, run_seed};
 pub use history::{Action, History, Operation};
 pub use network::Network;
-pub use simulation::{SimConfig, Simulation, Ticket};
+pub use oracle::{CausalOracle, LwwOracle, Oracle, Simulated};
+pub use simulation::{Disk, SimConfig, Simulation, Ticket};

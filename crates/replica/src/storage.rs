@@ -95,3 +95,9 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 }
+
+impl From<crate::ConfigError> for StorageError {
+    fn from(error: crate::ConfigError) -> Self {
+        Self::new("configuration", error)
+    }
+}

@@ -59,11 +59,8 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
 fn after_accepted_loss_the_nodes_agree_and_go_on() {
     for seed in 0..20 {
         let node = Config::new(NodeId(1), 3);
-        let mut simulation = Simulation::new(SimConfig { node, seed });
-        let put = |value: &'static str| Command::Put {
-            key: "k".into(),
-            value: value.into(),
-        };
+        let mut simulation = Simulation::new(SimConfig::new(node, seed));
+        let put = |value: &'static str| Command::put("k".into(), value.into());
         let ticket = simulation.request(NodeId(1 + (seed % 3) as u32), put("first"));
         assert!(simulation.wait(ticket).is_ok());
         for node in [NodeId(2), NodeId(3)] {

@@ -1,7 +1,8 @@
 //! A node in memory, for tests: answers at once unless told to hold its answers back.
 
 use bytes::Bytes;
-use replica::{Command, NodeId, Outcome, RequestError};
+use crdt::{Dot, LwwCell, ReplicaId, Timestamp};
+use replica::{Command, Floor, NodeId, Outcome, RequestError};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard};
@@ -107,21 +108,28 @@ impl State {
         }
         match command {
             Command::Get { key } => {
+                let entry = |value: &Bytes| {
+                    let dot = Dot::new(ReplicaId(1), 1);
+                    LwwCell::entry(dot, Timestamp::default(), Some(value.clone()))
+                };
                 return Ok(Outcome::Read {
-                    value: self.values.get(&key).cloned(),
-                    timestamp: None,
+                    cell: self.values.get(&key).map(entry).unwrap_or_default(),
+                    seen: Floor::default(),
+                    owners: 2,
                 });
             }
-            Command::Put { key, value } => {
-                self.values.insert(key, value);
+            Command::Write { key, write, .. } => {
+                match write.value {
+                    Some(value) => self.values.insert(key, value),
+                    None => self.values.remove(&key),
+                };
             }
-            Command::Delete { key } => {
-                self.values.remove(&key);
-            }
-            _ => unreachable!("there are three commands"),
+            _ => unreachable!("there are two commands"),
         }
         Ok(Outcome::Written {
             timestamp: Default::default(),
+            seen: Floor::default(),
+            took_effect: true,
             acknowledged: 2,
         })
     }

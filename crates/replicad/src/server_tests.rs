@@ -137,17 +137,14 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
         [text("OK"), text("1"), Value::Integer(1), text("OK")]
     );
     let key = || Bytes::from("a");
-    let put = |value| Command::Put {
-        key: key(),
-        value: Bytes::from_static(value),
-    };
+    let put = |value| Command::put(key(), Bytes::from_static(value));
     assert_eq!(
         served.fake.state().submitted,
         [
             put(b"1"),
-            Command::Get { key: key() },
-            Command::Get { key: key() },
-            Command::Delete { key: key() },
+            Command::get(key()),
+            Command::get(key()),
+            Command::delete(key()),
             put(b"2")
         ]
     );

@@ -2,7 +2,7 @@
 
 use replica::sim::{SimConfig, Simulation};
 use replica::{
-    Cluster, Command, Config, Counters, Level, NodeHandle, NodeId, Outcome, Partition,
+    Cluster, Command, Config, Counters, Level, NodeHandle, NodeId, Outcome, Partition, Request,
     RequestError, State, StoredCell,
 };
 use std::collections::BTreeSet;
@@ -59,7 +59,7 @@ impl Driver for Threaded {
         let barrier = Barrier::new(requests.len());
         let ask = |node: NodeHandle, command| {
             barrier.wait();
-            node.execute(command, Level::Quorum)
+            node.execute(Request::new(command, Level::Quorum))
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = requests
@@ -103,8 +103,8 @@ impl Driver for Threaded {
     }
 
     fn holds(&mut self, node: NodeId, key: &str) -> Option<Held> {
-        let map = self.cluster.node(node).snapshot().ok()?;
-        Some(held(map.get(key.as_bytes())))
+        let cell = self.cluster.node(node).cell_local(key.as_bytes()).ok()?;
+        Some(held(cell.as_ref()))
     }
 
     fn checksum(&mut self, node: NodeId) -> Option<u128> {
@@ -144,7 +144,7 @@ impl Simulated {
     pub fn new(config: &Config, seed: u64) -> Self {
         let node = config.clone();
         Self {
-            simulation: Simulation::new(SimConfig { node, seed }),
+            simulation: Simulation::new(SimConfig::new(node, seed)),
             down: BTreeSet::new(),
             parted: BTreeSet::new(),
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use replica::sim::{Action, History, Operation};
-use replica::{Cluster, Command, Level, NodeHandle, NodeId, Outcome, RequestError, State};
+use replica::{Cluster, Command, Level, NodeHandle, NodeId, Outcome, Request, RequestError, State};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -27,13 +27,15 @@ impl Load {
         for attempt in turn.. {
             let node = self.cluster.node(NodeId((attempt % 3) as u32 + 1));
             let invoked = self.moment.fetch_add(1, Ordering::SeqCst);
-            let result = node.execute(command.clone(), Level::Quorum);
+            let result = node.execute(Request::new(command.clone(), Level::Quorum));
             let done = self.moment.fetch_add(1, Ordering::SeqCst);
             let mut note = |completed, read| {
                 record.push(operation(&node, command, invoked, completed, read));
             };
             match result {
-                Ok(Outcome::Read { value, .. }) => return note(Some(done), value),
+                Ok(read @ Outcome::Read { .. }) => {
+                    return note(Some(done), read.value().cloned());
+                }
                 Ok(_) => return note(Some(done), None),
                 // The node has failed under the request: what became of it is not known.
                 Err(RequestError::NoMajority {
@@ -53,11 +55,11 @@ impl Load {
         let mut record = Vec::new();
         for i in 0..KEYS_PER_THREAD {
             let (key, value) = (own_key(thread, i), own_value(thread, i));
-            self.run(thread + i, &Command::Put { key, value }, &mut record);
+            self.run(thread + i, &Command::put(key, value), &mut record);
             self.written.fetch_add(1, Ordering::Relaxed);
             if i % 10 == 0 {
                 let key = own_key(thread, i);
-                self.run(thread + i + 1, &Command::Get { key }, &mut record);
+                self.run(thread + i + 1, &Command::get(key), &mut record);
             }
             if i % 8 == 0 {
                 self.run(thread + i, &shared(thread, i), &mut record);
@@ -94,8 +96,7 @@ fn operation(
     read: Option<Bytes>,
 ) -> Operation {
     let action = match command {
-        Command::Put { value, .. } => Action::Write(Some(value.clone())),
-        Command::Delete { .. } => Action::Write(None),
+        Command::Write { write, .. } => Action::Write(write.value.clone()),
         _ => Action::Read(read),
     };
     Operation {
@@ -120,12 +121,9 @@ fn shared(thread: usize, i: usize) -> Command {
     let step = i / 8;
     let key: Bytes = format!("shared {}", (step * 7 + thread) % SHARED_KEYS).into();
     match (step + thread) % 5 {
-        0 | 1 => Command::Put {
-            key,
-            value: own_value(thread, i),
-        },
-        2 => Command::Delete { key },
-        _ => Command::Get { key },
+        0 | 1 => Command::put(key, own_value(thread, i)),
+        2 => Command::delete(key),
+        _ => Command::get(key),
     }
 }
 
@@ -157,7 +155,7 @@ fn a7_many_threads_and_keys_while_nodes_fail_and_recover() {
     let mut last = Vec::new();
     for key in (0..SHARED_KEYS).map(|k| Bytes::from(format!("shared {k}"))) {
         for turn in 0..3 {
-            load.run(turn, &Command::Get { key: key.clone() }, &mut last);
+            load.run(turn, &Command::get(key.clone()), &mut last);
         }
     }
     last.into_iter().for_each(|op| history.push(op));
@@ -168,7 +166,8 @@ fn a7_many_threads_and_keys_while_nodes_fail_and_recover() {
 /// Every node holds every key that was written, and all show the same.
 fn check_copies(cluster: &Cluster) {
     for node in cluster.nodes() {
-        let map = node.snapshot().expect("all nodes are up");
+        let maps = node.snapshot().expect("all nodes are up");
+        let map = &maps[0];
         for thread in 0..THREADS {
             for i in 0..KEYS_PER_THREAD {
                 let held = map

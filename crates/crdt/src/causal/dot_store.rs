@@ -70,7 +70,7 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
 ///
 /// Two different sets of dots that replicas mint have the same sum with a probability of about 2^-128.
 /// The sum is not a defence against forged states; a peer that forges one only hides its own news.
-pub(crate) fn live_digest(store: &impl DotStore) -> u128 {
+pub fn live_digest(store: &impl DotStore) -> u128 {
     store.live_digest().unwrap_or_else(|| {
         let digests = store.dot_ranges().map(digest_of_range);
         digests.fold(0, u128::wrapping_add)

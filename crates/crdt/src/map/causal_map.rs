@@ -252,6 +252,16 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         self.knowledge.insert(dot);
     }
 
+    /// Changes the cell of `key`; the events that did it are made [known](Self::know) afterwards.
+    pub(crate) fn change<T>(&mut self, key: &K, change: impl FnOnce(&mut C) -> T) -> T {
+        Self::alter(&mut self.entries, key, change)
+    }
+
+    /// Adds an event of this replica to what is known of all keys.
+    pub(crate) fn know(&mut self, dot: Dot) {
+        self.knowledge.insert(dot);
+    }
+
     /// Forgets a tombstone. Its dot stays known, so a copy of what it deleted stays obsolete (I2).
     pub(crate) fn forget(&mut self, key: &K) {
         self.entries.remove(key);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use crate::causal::{Edit, Events};
 use crate::map::causal_map::CausalMap;
 use crate::map::change::Joined;
 use crate::map::cut::{Cut, Interval};
@@ -209,6 +210,44 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         }
     }
 
+    /// Lets `change` mutate the cell of `key` as the types of the kernel do, with as many events as it
+    /// mints. `seen` is what the author had read: only events in it become obsolete; `None` stands for
+    /// all that is here. A change that says it did nothing, by returning false, leaves everything as it
+    /// was; one that only removes gets an event of its own, so that others can tell that they lack it.
+    ///
+    /// # Panics
+    /// If this identity has minted `u64::MAX` events.
+    pub fn edit(
+        &mut self,
+        key: K,
+        seen: Option<CausalContext>,
+        change: impl FnOnce(&mut Edit<'_, C>) -> bool,
+    ) -> Option<Written<K, C>> {
+        let before = self.map.get(&key).and_then(Cell::tombstone);
+        let first = self.own_counter();
+        let mut events = Events::new(self.id, first, seen);
+        let mut delta = C::default();
+        let changed = self.map.change(&key, |cell| {
+            change(&mut Edit::new(cell, &mut delta, &mut events))
+        });
+        if !changed {
+            return None;
+        }
+        if events.last() == first {
+            let _bare = events.mint();
+        }
+        let (id, last) = (self.id, events.last());
+        let dots = (first + 1..=last).map(|counter| Dot::new(id, counter));
+        for dot in dots.clone() {
+            self.map.know(dot);
+            self.log.note(dot, key.clone());
+        }
+        self.index_tombstone(&key, before);
+        let dot = Dot::new(id, last);
+        let listing = self.listing(key, dots, |known| Arc::new(known.to_context()));
+        Some(Written { dot, listing })
+    }
+
     /// Joins a listing that another replica made.
     pub fn join(&mut self, listing: &Listing<K, C>) -> Joined<K> {
         let before: SmallVec<[(K, Option<Timestamp>); 1]> = match listing {
@@ -238,6 +277,15 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     /// The listing of one key as it stands, for read repair and write-back.
     pub fn list_key(&self, key: K) -> Listing<K, C> {
         self.listing(key, [], |known| Arc::new(known.to_context()))
+    }
+
+    /// The listing of one key with all that is known of it, even where the cell would speak for itself:
+    /// what a reader needs that asks what this replica has seen, not only what it shows.
+    pub fn list_known(&self, key: K) -> Listing<K, C> {
+        let cell = self.map.get(&key).cloned().unwrap_or_default();
+        let claim = Claim::Context(Arc::new(self.knowledge().of_key(&key).to_context()));
+        let listing = KeyListing::new(key, cell, claim, []);
+        Listing::Key(listing.expect("a listing of a valid map is valid"))
     }
 
     /// The listing of one key as it stands, which also tells of an event of that key known here: for a

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::builder::ClusterError;
 use super::cell::{Delivery, lock};
 use super::engine::{Engine, Work};
+use crate::Policy;
 
 /// Messages that may wait for the thread. More are lost, as on a network, and sent again.
 const MAX_QUEUE: usize = 1 << 16;
@@ -20,31 +21,44 @@ const TICK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What the background thread is given to do.
-#[derive(Debug, Default)]
-pub(super) struct Background {
-    queue: Mutex<Queue>,
+#[derive(Debug)]
+pub(super) struct Background<C> {
+    queue: Mutex<Queue<C>>,
     /// There is something to do.
     work: Condvar,
     /// Something was done.
     progress: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    deliveries: VecDeque<Delivery>,
+#[derive(Debug)]
+struct Queue<C> {
+    deliveries: VecDeque<Delivery<C>>,
     stops: bool,
 }
 
 /// What the thread does next.
-enum Next {
-    Deliver(Delivery),
+enum Next<C> {
+    Deliver(Delivery<C>),
     Tick,
     Stop,
 }
 
-impl Background {
+impl<C> Default for Background<C> {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                deliveries: VecDeque::new(),
+                stops: false,
+            }),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+        }
+    }
+}
+
+impl<C> Background<C> {
     /// Gives the thread a message to deliver.
-    pub(super) fn push(&self, delivery: Delivery) {
+    pub(super) fn push(&self, delivery: Delivery<C>) {
         let mut queue = lock(&self.queue);
         if queue.deliveries.len() < MAX_QUEUE {
             queue.deliveries.push_back(delivery);
@@ -64,7 +78,7 @@ impl Background {
         let _woken = self.progress.wait_timeout(queue, limit.min(LOOK_AGAIN));
     }
 
-    fn next(&self, tick_at: Instant) -> Next {
+    fn next(&self, tick_at: Instant) -> Next<C> {
         let mut queue = lock(&self.queue);
         loop {
             if queue.stops {
@@ -85,7 +99,7 @@ impl Background {
 }
 
 /// Starts the thread; it ends on [`Background::stop`].
-pub(super) fn spawn(engine: &Arc<Engine>) -> Result<JoinHandle<()>, ClusterError> {
+pub(super) fn spawn<P: Policy>(engine: &Arc<Engine<P>>) -> Result<JoinHandle<()>, ClusterError> {
     let engine = Arc::clone(engine);
     std::thread::Builder::new()
         .name("replica-background".into())
@@ -93,7 +107,7 @@ pub(super) fn spawn(engine: &Arc<Engine>) -> Result<JoinHandle<()>, ClusterError
         .map_err(|e| ClusterError::Thread(e.to_string()))
 }
 
-fn work(engine: &Engine) {
+fn work<P: Policy>(engine: &Engine<P>) {
     let every = tick_length(engine);
     let mut tick_at = Instant::now() + every;
     loop {
@@ -122,7 +136,7 @@ fn guard(work: impl FnOnce()) {
 }
 
 /// Several times within the shortest interval that anyone waits for.
-fn tick_length(engine: &Engine) -> Duration {
+fn tick_length<P: Policy>(engine: &Engine<P>) -> Duration {
     let intervals = engine.cells().iter().map(|cell| {
         let config = &cell.config;
         let interval = config.resend_ms.min(config.sync_interval_ms);

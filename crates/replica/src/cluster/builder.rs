@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use super::Cluster;
-use crate::{Config, ConfigError, NodeId};
+use crate::{Config, ConfigError, Lww, NodeId, Policy};
 
 /// A cluster to be configured and started.
 #[derive(Debug, Clone)]
@@ -54,20 +54,21 @@ impl ClusterBuilder {
     /// # Errors
     /// If the configuration cannot work, or no thread can be started.
     pub fn build(self) -> Result<Cluster, ClusterError> {
+        self.build_for::<Lww>()
+    }
+
+    /// The same with another conflict policy.
+    ///
+    /// # Errors
+    /// If the configuration cannot work, or no thread can be started.
+    pub fn build_for<P: Policy>(self) -> Result<Cluster<P>, ClusterError> {
         if self.config.durable {
             return Err(ClusterError::Durable);
         }
-        // Also bounds the number of nodes before anything is allocated for each of them.
-        let first = Config {
-            node: NodeId(1),
-            ..self.config
-        };
-        first.validate()?;
-        let configs = (1..=first.nodes).map(|node| Config {
-            node: NodeId(node),
-            ..first.clone()
-        });
-        Cluster::start(configs.collect(), self.seed.unwrap_or_else(random_seed))
+        // Also bounds the numbers of nodes and partitions before anything is allocated for each of them.
+        self.config.validate()?;
+        let seed = self.seed.unwrap_or_else(random_seed);
+        Cluster::start(&self.config, seed)
     }
 }
 

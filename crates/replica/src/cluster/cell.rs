@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use std::sync::{TryLockError, TryLockResult};
 
 use super::waiting::Waiting;
-use crate::{Config, Envelope, NodeId, Partition};
+use crate::{Config, Envelope, NodeId, Partition, PartitionId, Policy};
 
 /// How often a busy lock is tried again before its node is left a message: about as long as joining a
 /// write takes.
@@ -15,10 +15,11 @@ const MAX_INBOX: usize = 1 << 16;
 
 /// A message on its way.
 #[derive(Debug)]
-pub(super) struct Delivery {
+pub(super) struct Delivery<C> {
     pub(super) from: NodeId,
     pub(super) to: NodeId,
-    pub(super) envelope: Envelope,
+    pub(super) partition: PartitionId,
+    pub(super) envelope: Envelope<C>,
 }
 
 /// A node.
@@ -27,37 +28,40 @@ pub(super) struct Delivery {
 /// afterwards looks into the inbox: so a message left in front of a busy node is always seen by one of
 /// the two.
 #[derive(Debug)]
-pub(super) struct NodeCell {
+pub(super) struct NodeCell<P: Policy> {
     pub(super) node: NodeId,
     pub(super) config: Config,
+    /// The other owners of its partition.
+    pub(super) peers: Vec<NodeId>,
     /// Held for the time of some inputs, never while another node's is waited for.
-    state: RwLock<NodeState>,
-    inbox: Mutex<Vec<Delivery>>,
-    pub(super) waiting: Waiting,
+    state: RwLock<NodeState<P>>,
+    inbox: Mutex<Vec<Delivery<P::Cell>>>,
+    pub(super) waiting: Waiting<P::Cell>,
 }
 
 /// What a node's lock guards.
 #[derive(Debug)]
-pub(super) struct NodeState {
+pub(super) struct NodeState<P: Policy> {
     /// `None` while the node has failed.
-    pub(super) partition: Option<Partition>,
+    pub(super) partition: Option<Partition<P>>,
     pub(super) last_request: u64,
     /// How often the state machine has panicked. Requests of an earlier life are never answered.
     pub(super) panics: u64,
 }
 
 /// A lock that was asked for without waiting.
-pub(super) enum Entered<'a> {
+pub(super) enum Entered<'a, P: Policy> {
     /// It is held.
-    Guard(RwLockWriteGuard<'a, NodeState>),
+    Guard(RwLockWriteGuard<'a, NodeState<P>>),
     /// Someone else holds it and will look into the inbox.
     Busy,
 }
 
-impl NodeCell {
-    pub(super) fn new(config: Config, partition: Partition) -> Self {
+impl<P: Policy> NodeCell<P> {
+    pub(super) fn new(config: Config, partition: Partition<P>) -> Self {
         Self {
             node: config.node,
+            peers: config.peers().collect(),
             config,
             state: RwLock::new(NodeState {
                 partition: Some(partition),
@@ -70,14 +74,14 @@ impl NodeCell {
     }
 
     /// Takes the lock, however long it takes.
-    pub(super) fn enter(&self) -> RwLockWriteGuard<'_, NodeState> {
+    pub(super) fn enter(&self) -> RwLockWriteGuard<'_, NodeState<P>> {
         self.state
             .write()
             .unwrap_or_else(|poisoned| self.bury(poisoned))
     }
 
     /// Takes the lock unless another writer holds it for longer than a moment.
-    pub(super) fn try_enter(&self) -> Entered<'_> {
+    pub(super) fn try_enter(&self) -> Entered<'_, P> {
         for _ in 0..SPINS {
             if let Some(guard) = self.unpoisoned(self.state.try_write()) {
                 return Entered::Guard(guard);
@@ -96,7 +100,7 @@ impl NodeCell {
     }
 
     /// Takes the lock for reading: for a moment only.
-    pub(super) fn look(&self) -> RwLockReadGuard<'_, NodeState> {
+    pub(super) fn look(&self) -> RwLockReadGuard<'_, NodeState<P>> {
         loop {
             match self.state.read() {
                 Ok(guard) => return guard,
@@ -109,7 +113,7 @@ impl NodeCell {
     }
 
     /// Takes the lock for reading, unless a writer holds it.
-    pub(super) fn peek(&self) -> Option<RwLockReadGuard<'_, NodeState>> {
+    pub(super) fn peek(&self) -> Option<RwLockReadGuard<'_, NodeState<P>>> {
         match self.state.try_read() {
             Ok(guard) => Some(guard),
             Err(TryLockError::WouldBlock) => None,
@@ -121,7 +125,7 @@ impl NodeCell {
     }
 
     /// Leaves a message in front of a busy node. If it is not busy any more, returns all that was left.
-    pub(super) fn leave(&self, delivery: Delivery) -> Vec<Delivery> {
+    pub(super) fn leave(&self, delivery: Delivery<P::Cell>) -> Vec<Delivery<P::Cell>> {
         let mut inbox = lock(&self.inbox);
         if inbox.len() < MAX_INBOX {
             inbox.push(delivery);
@@ -137,14 +141,14 @@ impl NodeCell {
     }
 
     /// What was left in front of the node while it was busy.
-    pub(super) fn take_left(&self) -> Vec<Delivery> {
+    pub(super) fn take_left(&self) -> Vec<Delivery<P::Cell>> {
         std::mem::take(&mut *lock(&self.inbox))
     }
 
     fn unpoisoned<'a>(
         &self,
-        tried: TryLockResult<RwLockWriteGuard<'a, NodeState>>,
-    ) -> Option<RwLockWriteGuard<'a, NodeState>> {
+        tried: TryLockResult<RwLockWriteGuard<'a, NodeState<P>>>,
+    ) -> Option<RwLockWriteGuard<'a, NodeState<P>>> {
         match tried {
             Ok(guard) => Some(guard),
             Err(TryLockError::Poisoned(poisoned)) => Some(self.bury(poisoned)),
@@ -156,8 +160,8 @@ impl NodeCell {
     /// in, so the node has failed. The others go on.
     fn bury<'a>(
         &self,
-        poisoned: PoisonError<RwLockWriteGuard<'a, NodeState>>,
-    ) -> RwLockWriteGuard<'a, NodeState> {
+        poisoned: PoisonError<RwLockWriteGuard<'a, NodeState<P>>>,
+    ) -> RwLockWriteGuard<'a, NodeState<P>> {
         let mut guard = poisoned.into_inner();
         self.state.clear_poison();
         guard.partition = None;
@@ -168,10 +172,10 @@ impl NodeCell {
     }
 
     /// What is said of a request whose node has taken the answer with it.
-    pub(super) fn no_answer(&self) -> super::waiting::Answer {
+    pub(super) fn no_answer(&self) -> super::waiting::Answer<P::Cell> {
         Err(crate::RequestError::NoMajority {
             acknowledged: 0,
-            needed: self.config.quorum(),
+            needed: self.config.write_quorum as usize,
             may_take_effect: true,
         })
     }

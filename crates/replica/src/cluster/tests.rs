@@ -3,14 +3,11 @@
 use super::engine::Work;
 use super::waiting::{Place, Waiting};
 use super::*;
-use crate::RequestId;
+use crate::{Command, Level, PartitionId, RequestId};
 
 fn put(key: &'static str, value: &'static str) -> Command {
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
-    Command::Put {
-        key: bytes(key),
-        value: bytes(value),
-    }
+    Command::put(bytes(key), bytes(value))
 }
 
 fn cluster(nodes: u32) -> Cluster {
@@ -22,12 +19,12 @@ fn cluster(nodes: u32) -> Cluster {
 fn a_busy_node_is_not_waited_for_and_gets_its_messages_later() {
     let cluster = cluster(3);
     let engine = &cluster.inner.engine;
-    let busy = engine.cell(NodeId(3));
+    let busy = engine.cell(NodeId(3), PartitionId(0)).expect("an owner");
     let guard = busy.enter();
     for (node, key) in [(1, "a"), (2, "b"), (1, "c")] {
         let done = cluster
             .node(NodeId(node))
-            .execute(put(key, "x"), Level::Quorum);
+            .execute(Request::new(put(key, "x"), Level::Quorum));
         let acknowledged = |o: &Outcome| {
             matches!(
                 o,
@@ -38,8 +35,13 @@ fn a_busy_node_is_not_waited_for_and_gets_its_messages_later() {
             )
         };
         assert!(done.as_ref().is_ok_and(acknowledged), "{done:?}");
-        let get = Command::Get { key: key.into() };
-        assert!(cluster.node(NodeId(2)).execute(get, Level::Quorum).is_ok());
+        let get = Command::get(key.into());
+        assert!(
+            cluster
+                .node(NodeId(2))
+                .execute(Request::new(get, Level::Quorum))
+                .is_ok()
+        );
     }
     assert!(
         guard
@@ -60,17 +62,28 @@ fn a_busy_node_is_not_waited_for_and_gets_its_messages_later() {
 fn a_panic_fails_the_node_it_happened_in_and_no_other() {
     let cluster = cluster(3);
     let (one, three) = (cluster.node(NodeId(1)), cluster.node(NodeId(3)));
-    assert!(three.execute(put("a", "x"), Level::Quorum).is_ok());
+    assert!(
+        three
+            .execute(Request::new(put("a", "x"), Level::Quorum))
+            .is_ok()
+    );
     std::thread::scope(|scope| {
         let panics = scope.spawn(|| {
-            let _guard = cluster.inner.engine.cell(NodeId(3)).enter();
+            let cell = cluster.inner.engine.cell(NodeId(3), PartitionId(0));
+            let _guard = cell.expect("an owner").enter();
             std::panic::resume_unwind(Box::new("a planted panic"));
         });
         assert!(panics.join().is_err());
     });
     let failed = Err(RequestError::NodeFailed(NodeId(3)));
-    assert_eq!(three.execute(put("b", "x"), Level::Quorum), failed);
-    assert!(one.execute(put("b", "y"), Level::Quorum).is_ok());
+    assert_eq!(
+        three.execute(Request::new(put("b", "x"), Level::Quorum)),
+        failed
+    );
+    assert!(
+        one.execute(Request::new(put("b", "y"), Level::Quorum))
+            .is_ok()
+    );
     assert_eq!(cluster.recover(NodeId(3)), Ok(()));
     let up = cluster.wait_until_up(NodeId(3), Duration::from_secs(20));
     assert_eq!(up, Ok(()));
@@ -79,7 +92,7 @@ fn a_panic_fails_the_node_it_happened_in_and_no_other() {
 
 #[test]
 fn an_answer_and_its_waiter_may_come_in_either_order() {
-    let waiting = Waiting::default();
+    let waiting = Waiting::<crate::StoredCell>::default();
     let answer = || Err(RequestError::NodeFailed(NodeId(1)));
     waiting.answer(RequestId(1), answer());
     assert!(matches!(
@@ -98,7 +111,7 @@ fn an_answer_and_its_waiter_may_come_in_either_order() {
 
 #[test]
 fn the_answer_to_a_waiter_that_has_given_up_is_dropped() {
-    let waiting = Waiting::default();
+    let waiting = Waiting::<crate::StoredCell>::default();
     let Place::Waits(place) = waiting.register(RequestId(1)) else {
         panic!("there is no answer yet");
     };
@@ -120,5 +133,8 @@ fn what_cannot_be_started_is_an_error() {
 #[test]
 fn handles_outlive_the_cluster_they_came_from() {
     let node = cluster(3).node(NodeId(2));
-    assert!(node.execute(put("a", "x"), Level::Quorum).is_ok());
+    assert!(
+        node.execute(Request::new(put("a", "x"), Level::Quorum))
+            .is_ok()
+    );
 }

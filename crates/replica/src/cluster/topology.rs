@@ -3,24 +3,27 @@
 use super::RecoverError;
 use super::cell::{NodeCell, lock};
 use super::engine::{Engine, Work};
-use crate::{NodeId, Output, Partition, State};
+use crate::{NodeId, Output, Partition, Policy, State};
 
-impl Engine {
+impl<P: Policy> Engine<P> {
     pub(super) fn fail(&self, node: NodeId) {
-        let cell = self.cell(node);
+        let cells = self.cells_of(node);
         let mut announced = lock(&self.announced);
-        self.take_down(cell);
+        announced[node.0 as usize - 1] = false;
+        for cell in cells {
+            self.take_down(cell);
+        }
         self.announce(&mut announced);
     }
 
     /// Drops a node's state machine, after it has answered what it still can.
-    fn take_down(&self, cell: &NodeCell) {
+    fn take_down(&self, cell: &NodeCell<P>) {
         let mut state = cell.enter();
         let now = self.now();
         let mut work = Work::default();
         if let Some(mut partition) = state.partition.take() {
             // Without anyone to reach, it answers every pending request, and says how far it got.
-            for peer in cell.config.peers() {
+            for peer in cell.peers.iter().copied() {
                 partition.handle_reachable(peer, false, now);
             }
             for output in partition.take_ready().outputs {
@@ -34,27 +37,41 @@ impl Engine {
     }
 
     pub(super) fn recover(&self, node: NodeId, accepts_loss: bool) -> Result<(), RecoverError> {
-        let cell = self.cell(node);
+        let cells = self.cells_of(node);
         let mut announced = lock(&self.announced);
-        match self.look(cell, Partition::state) {
-            None => {
-                self.check_sources(cell, accepts_loss)?;
-                self.bring_back(cell);
-            }
-            Some(State::Recovering) if accepts_loss => {}
-            Some(State::Recovering) => return Err(RecoverError::Recovering(node)),
-            Some(_) => return Err(RecoverError::NotFailed(node)),
+        let is_known_up = announced[node.0 as usize - 1];
+        let mut states = cells.iter().map(|cell| self.look(cell, Partition::state));
+        let has_failed = !is_known_up || states.clone().any(|state| state.is_none());
+        let is_recovering = !has_failed && states.any(|s| s == Some(State::Recovering));
+        match (has_failed, is_recovering) {
+            (false, false) => return Err(RecoverError::NotFailed(node)),
+            (false, true) if !accepts_loss => return Err(RecoverError::Recovering(node)),
+            _ => {}
         }
+        let is_gone = |cell: &&NodeCell<P>| self.look(cell, Partition::state).is_none();
+        for cell in cells.iter().filter(is_gone) {
+            self.check_sources(cell, accepts_loss)?;
+        }
+        for cell in cells.iter().filter(is_gone) {
+            self.bring_back(cell);
+        }
+        announced[node.0 as usize - 1] = true;
         self.announce(&mut announced);
         if accepts_loss {
-            self.input(cell, |partition, now| partition.handle_accept_loss(now));
+            for cell in cells {
+                self.input(cell, |partition, now| partition.handle_accept_loss(now));
+            }
         }
         Ok(())
     }
 
-    fn check_sources(&self, cell: &NodeCell, accepts_loss: bool) -> Result<(), RecoverError> {
-        let is_up = |other: &&NodeCell| self.look(other, Partition::state) == Some(State::Up);
-        let reconciled = self.cells().iter().filter(is_up).count();
+    /// Refuses a recovery that could not end now, because too few owners are left that count.
+    fn check_sources(&self, cell: &NodeCell<P>, accepts_loss: bool) -> Result<(), RecoverError> {
+        let owners = cell.peers.iter();
+        let owners = owners.filter_map(|peer| self.cell(*peer, cell.config.partition));
+        let reconciled = owners
+            .filter(|other| self.look(other, Partition::state) == Some(State::Up))
+            .count();
         let needed = cell.config.sources_needed();
         if reconciled < needed && !accepts_loss {
             return Err(RecoverError::TooFewSources {
@@ -66,7 +83,7 @@ impl Engine {
         Ok(())
     }
 
-    fn bring_back(&self, cell: &NodeCell) {
+    fn bring_back(&self, cell: &NodeCell<P>) {
         let mut state = cell.enter();
         let recovered = Partition::recover(cell.config.clone(), self.random(), self.now());
         state.partition = Some(recovered.expect("the configuration was valid at the start"));
@@ -79,14 +96,14 @@ impl Engine {
         let mut announced = lock(&self.announced);
         for a in one {
             for b in other.iter().filter(|b| *b != a) {
-                self.links.partition(self.cell(*a).node, self.cell(*b).node);
+                self.links.partition(self.known(*a), self.known(*b));
             }
         }
         self.announce(&mut announced);
     }
 
     pub(super) fn cut(&self, from: NodeId, to: NodeId) {
-        self.links.cut(self.cell(from).node, self.cell(to).node);
+        self.links.cut(self.known(from), self.known(to));
     }
 
     pub(super) fn heal(&self) {
@@ -100,9 +117,10 @@ impl Engine {
         let Ok(mut announced) = self.announced.try_lock() else {
             return;
         };
-        let is_news = self.cells().iter().zip(&*announced).any(|(cell, known)| {
-            let state = cell.peek();
-            state.is_some_and(|state| state.partition.is_some() != *known)
+        // A node that has failed by request is known to be down.
+        let is_news = self.cells().iter().any(|cell| {
+            let was_up = announced[cell.node.0 as usize - 1];
+            was_up && cell.peek().is_some_and(|state| state.partition.is_none())
         });
         if is_news {
             self.announce(&mut announced);
@@ -110,44 +128,50 @@ impl Engine {
     }
 
     /// Tells every node whom it can reach.
-    fn announce(&self, announced: &mut Vec<bool>) {
-        let up = self.up();
+    fn announce(&self, announced: &mut [bool]) {
+        for node in self.nodes() {
+            let mut cells = self.cells_of(node).iter();
+            announced[node.0 as usize - 1] &= cells.all(|cell| cell.look().partition.is_some());
+        }
         for cell in self.cells() {
-            for (other, is_up) in self.cells().iter().zip(&up) {
-                if other.node != cell.node {
-                    let reachable = *is_up && !self.links.is_partitioned(cell.node, other.node);
-                    self.input(cell, |partition, now| {
-                        partition.handle_reachable(other.node, reachable, now);
-                    });
-                }
+            for peer in &cell.peers {
+                let is_up = announced[peer.0 as usize - 1];
+                let reachable = is_up && !self.links.is_partitioned(cell.node, *peer);
+                self.input(cell, |partition, now| {
+                    partition.handle_reachable(*peer, reachable, now);
+                });
             }
         }
-        *announced = up;
-    }
-
-    /// For each node whether it has not failed.
-    fn up(&self) -> Vec<bool> {
-        let cells = self.cells().iter();
-        cells.map(|cell| cell.look().partition.is_some()).collect()
     }
 
     /// Whether all nodes that have not failed serve and know the same of every key. Exceptions may
     /// remain: of an event that only a lost incarnation held, others may know that it is obsolete for
     /// some keys, and nobody can tell them of the rest.
     pub(super) fn is_settled(&self) -> bool {
-        let mut all = self.cells().iter().filter_map(|cell| {
-            self.look(cell, |partition| {
-                let knowledge = partition.replica().knowledge().clone();
-                (partition.state(), knowledge)
-            })
-        });
-        let Some((State::Up, first)) = all.next() else {
-            return false;
-        };
-        all.all(|(state, knowledge)| state == State::Up && knowledge == first)
+        self.placement().partitions().all(|partition| {
+            let owners = self.placement().owners(partition).into_iter();
+            let mut all = owners.filter_map(|owner| {
+                self.look(self.cell(owner, partition)?, |partition| {
+                    let knowledge = partition.replica().knowledge().clone();
+                    (partition.state(), knowledge)
+                })
+            });
+            let Some((State::Up, first)) = all.next() else {
+                return false;
+            };
+            all.all(|(state, knowledge)| state == State::Up && knowledge == first)
+        })
     }
 
-    fn input(&self, cell: &NodeCell, feed: impl FnOnce(&mut Partition, crate::Now)) {
+    pub(super) fn raise_horizon(&self, horizon: crdt::Timestamp) {
+        for cell in self.cells() {
+            self.input(cell, |partition, now| {
+                partition.handle_horizon(horizon, now)
+            });
+        }
+    }
+
+    fn input(&self, cell: &NodeCell<P>, feed: impl FnOnce(&mut Partition<P>, crate::Now)) {
         let mut state = cell.enter();
         let now = self.now();
         if let Some(partition) = &mut state.partition {

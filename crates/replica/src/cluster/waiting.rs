@@ -8,7 +8,7 @@ use super::cell::lock;
 use crate::{Outcome, RequestError, RequestId};
 
 /// The answer to a request.
-pub(super) type Answer = Result<Outcome, RequestError>;
+pub(super) type Answer<C> = Result<Outcome<C>, RequestError>;
 
 /// How often a waiting thread gives way before it sleeps: whoever holds the answer's message is at work
 /// on another core most of the time.
@@ -18,58 +18,75 @@ const YIELDS: usize = 32;
 ///
 /// Most requests are answered on the thread that made them and never come here. Of the two threads that
 /// meet over the others either may come first.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    entries: Mutex<BTreeMap<RequestId, Entry>>,
+#[derive(Debug)]
+pub(super) struct Waiting<C> {
+    entries: Mutex<BTreeMap<RequestId, Entry<C>>>,
 }
 
 #[derive(Debug)]
-enum Entry {
+enum Entry<C> {
     /// A thread waits for the answer.
-    Asked(Arc<Slot>),
+    Asked(Arc<Slot<C>>),
     /// The answer came first.
-    Answered(Answer),
+    Answered(Answer<C>),
     /// The thread has given up; the answer will be dropped.
     Abandoned,
 }
 
 /// Where an answer is put.
-#[derive(Debug, Default)]
-struct Slot {
-    answer: Mutex<Option<Answer>>,
+#[derive(Debug)]
+struct Slot<C> {
+    answer: Mutex<Option<Answer<C>>>,
     filled: Condvar,
 }
 
 /// A thread's place among those that wait.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(super) enum Place<C> {
     /// The answer is there.
-    Answered(Answer),
+    Answered(Answer<C>),
     /// It has to be waited for.
-    Waits(WaitingPlace),
+    Waits(WaitingPlace<C>),
 }
 
 /// A place where an answer is waited for.
 #[derive(Debug)]
-pub(super) struct WaitingPlace {
+pub(super) struct WaitingPlace<C> {
     request: RequestId,
-    slot: Arc<Slot>,
+    slot: Arc<Slot<C>>,
 }
 
-impl Waiting {
+impl<C> Default for Waiting<C> {
+    fn default() -> Self {
+        Self {
+            entries: Mutex::default(),
+        }
+    }
+}
+
+impl<C> Default for Slot<C> {
+    fn default() -> Self {
+        Self {
+            answer: Mutex::default(),
+            filled: Condvar::new(),
+        }
+    }
+}
+
+impl<C: Clone> Waiting<C> {
     /// Registers the asking thread.
-    pub(super) fn register(&self, request: RequestId) -> Place {
+    pub(super) fn register(&self, request: RequestId) -> Place<C> {
         let mut entries = lock(&self.entries);
         if let Some(Entry::Answered(answer)) = entries.remove(&request) {
             return Place::Answered(answer);
         }
-        let slot = Arc::<Slot>::default();
+        let slot = Arc::new(Slot::default());
         entries.insert(request, Entry::Asked(Arc::clone(&slot)));
         Place::Waits(WaitingPlace { request, slot })
     }
 
     /// Waits for the answer; `None` if it has not come within `timeout`.
-    pub(super) fn wait(&self, place: &WaitingPlace, timeout: Duration) -> Option<Answer> {
+    pub(super) fn wait(&self, place: &WaitingPlace<C>, timeout: Duration) -> Option<Answer<C>> {
         for _ in 0..YIELDS {
             std::thread::yield_now();
             if let Some(answer) = lock(&place.slot.answer).take() {
@@ -91,7 +108,7 @@ impl Waiting {
     }
 
     /// Gives an answer to the thread that waits for it, or will.
-    pub(super) fn answer(&self, request: RequestId, answer: Answer) {
+    pub(super) fn answer(&self, request: RequestId, answer: Answer<C>) {
         let mut entries = lock(&self.entries);
         match entries.remove(&request) {
             Some(Entry::Asked(slot)) => {
@@ -109,7 +126,7 @@ impl Waiting {
     }
 
     /// Answers every thread that waits: the node behind them is gone.
-    pub(super) fn answer_all(&self, answer: &Answer) {
+    pub(super) fn answer_all(&self, answer: &Answer<C>) {
         let asked: Vec<RequestId> = {
             let entries = lock(&self.entries);
             let asked = entries.iter();
@@ -122,7 +139,7 @@ impl Waiting {
     }
 
     /// Gives up; returns the answer after all if it came in this moment.
-    fn abandon(&self, place: &WaitingPlace) -> Option<Answer> {
+    fn abandon(&self, place: &WaitingPlace<C>) -> Option<Answer<C>> {
         let mut entries = lock(&self.entries);
         if matches!(entries.get(&place.request), Some(Entry::Asked(_))) {
             entries.insert(place.request, Entry::Abandoned);

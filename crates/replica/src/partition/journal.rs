@@ -9,14 +9,14 @@ use std::sync::Arc;
 use super::recovery::Recovery;
 use super::{Partition, Phase};
 use crate::clock::Clock;
-use crate::message::StoredCell;
 use crate::storage::{Storage, StorageError, Table, WriteBatch};
+use crate::{PartitionId, Policy};
 
 /// The name in [`Table::Meta`] under which all but cells and log is stored.
 const STATE: &[u8] = b"state";
 
 /// Version of the stored form; another one is refused.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Changes that are not durable yet.
 #[derive(Debug)]
@@ -76,6 +76,8 @@ struct Stored {
     format: u32,
     node: u32,
     nodes: u32,
+    replication_factor: u32,
+    partition: PartitionId,
     id: ReplicaId,
     reconciled: bool,
     knowledge: Knowledge<Bytes>,
@@ -84,7 +86,7 @@ struct Stored {
     promises: Promises,
 }
 
-impl Partition {
+impl<P: Policy> Partition<P> {
     /// The changes since the last batch as one batch.
     pub(super) fn take_batch(&mut self) -> Option<WriteBatch> {
         if self.journal.is_empty() {
@@ -105,6 +107,8 @@ impl Partition {
                 format: FORMAT,
                 node: self.config.node.0,
                 nodes: self.config.nodes,
+                replication_factor: self.config.replication_factor,
+                partition: self.config.partition,
                 id: self.replica.id(),
                 reconciled: self.is_ready(),
                 knowledge: self.replica.knowledge().clone(),
@@ -136,7 +140,7 @@ impl Partition {
         storage.scan(Table::Cells, &mut |key, bytes| {
             entries.push((
                 Bytes::copy_from_slice(key),
-                decode::<StoredCell>("cell", bytes)?,
+                decode::<P::Cell>("cell", bytes)?,
             ));
             Ok(())
         })?;
@@ -167,15 +171,28 @@ impl Partition {
         if stored.format != FORMAT {
             return refuse("format of the store", stored.format, FORMAT);
         }
-        if stored.node != self.config.node.0 {
-            return refuse("node of the store", stored.node, self.config.node.0);
-        }
-        if stored.nodes != self.config.nodes {
-            return refuse(
+        let checked = [
+            ("node of the store", stored.node, self.config.node.0),
+            (
                 "number of nodes of the store",
                 stored.nodes,
                 self.config.nodes,
-            );
+            ),
+            (
+                "owners of each key of the store",
+                stored.replication_factor,
+                self.config.replication_factor,
+            ),
+            (
+                "partition of the store",
+                stored.partition.0,
+                self.config.partition.0,
+            ),
+        ];
+        for (what, is, expected) in checked {
+            if is != expected {
+                return refuse(what, is, expected);
+            }
         }
         if std::mem::discriminant(&stored.clock) != std::mem::discriminant(&self.clock) {
             return Err(StorageError::new(

@@ -1,37 +1,71 @@
 //! Coordinating reads, answering those of others, and repairing what diverges.
+//!
+//! A read asks the owners what they hold and joins it into this node's own map. That may be all, or the
+//! first step of something else: a linearizable read is written back, and a write whose author has seen
+//! more than this node starts once the node has caught up ([`Purpose`]).
 
 use bytes::Bytes;
-use crdt::Dot;
+use crdt::Timestamp;
 use std::collections::BTreeMap;
 
 use super::Partition;
-use super::writes::Due;
+use super::writes::{Due, Start};
 use crate::message::{Message, StoreListing};
-use crate::{Level, NodeId, Outcome, RequestError, RequestId};
+use crate::{Floor, Level, NodeId, Outcome, Policy, RequestError, RequestId};
 
 /// The reads that this node coordinates. One stays here after it was answered until every owner that
 /// can be reached has said what it holds or the deadline has passed, so that the late ones are repaired
 /// too. No more of these stay than requests may be pending: owners may be silent for long.
 #[derive(Debug)]
-pub(super) struct PendingReads {
-    reads: BTreeMap<u64, PendingRead>,
+pub(super) struct PendingReads<W> {
+    reads: BTreeMap<u64, PendingRead<W>>,
     unanswered: usize,
     next: u64,
+    /// No read is due before this time; it may be earlier than the first one is.
+    due_ms: Option<u64>,
 }
 
 #[derive(Debug)]
-struct PendingRead {
+struct PendingRead<W> {
     /// `None` once it was answered.
-    request: Option<RequestId>,
+    purpose: Option<Purpose<W>>,
     key: Bytes,
-    /// The event that was live here when the owners were asked.
-    asked_with: Option<Dot>,
-    /// What is live at each owner that has answered.
-    answers: BTreeMap<NodeId, Option<Dot>>,
+    /// Owners that must be joined, this node included.
+    needed: usize,
+    /// What the session must find here before it is answered.
+    floor: Floor,
+    /// The digest of what was live here when the owners were asked.
+    asked_with: u128,
+    /// The digest of what is live at each owner that has answered.
+    answers: BTreeMap<NodeId, u128>,
     due: Due,
 }
 
-impl PendingReads {
+/// What a read is for.
+#[derive(Debug)]
+enum Purpose<W> {
+    /// To be answered.
+    Answer(RequestId),
+    /// To be written back, and then answered.
+    WriteBack(RequestId),
+    /// Written back; answered once as many owners hold it as are needed.
+    WrittenBack(RequestId, std::collections::BTreeSet<NodeId>),
+    /// To be followed by a write.
+    Write(Box<Start<W>>),
+}
+
+impl<W> Purpose<W> {
+    const fn request(&self) -> RequestId {
+        match self {
+            Self::Answer(request) | Self::WriteBack(request) | Self::WrittenBack(request, _) => {
+                *request
+            }
+            Self::Write(start) => start.request,
+        }
+    }
+}
+
+impl<W> PendingReads<W> {
     /// Numbers start at random: an answer meant for a node's former life must not be taken for one to a
     /// read of this life.
     pub(super) const fn new(random: u64) -> Self {
@@ -39,6 +73,7 @@ impl PendingReads {
             reads: BTreeMap::new(),
             unanswered: 0,
             next: random,
+            due_ms: None,
         }
     }
 
@@ -46,74 +81,151 @@ impl PendingReads {
         self.unanswered
     }
 
-    pub(super) fn next_due(&self) -> Option<u64> {
-        self.reads.values().map(|r| r.due.next()).min()
+    /// No read is due before this.
+    pub(super) const fn next_due(&self) -> Option<u64> {
+        self.due_ms
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<> {
+    /// Takes all reads off the list.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<W> {
         self.unanswered = 0;
         std::mem::take(&mut self.reads)
             .into_values()
-            .filter_map(|r| r.request)
+            .filter_map(|r| Some(r.purpose?.request()))
     }
 }
 
-impl Partition {
-    pub(super) fn start_read(&mut self, request: RequestId, key: Bytes, level: Level) {
-        if level == Level::One {
-            let outcome = self.outcome_of(&key);
+impl<P: Policy> Partition<P> {
+    /// Answers a read, from this node's own map alone if that is enough.
+    pub(super) fn start_read(
+        &mut self,
+        request: RequestId,
+        key: Bytes,
+        level: Level,
+        floor: Floor,
+        due: Due,
+    ) {
+        let needed = self.owners_needed(level, self.config.read_quorum);
+        if needed == 1 && level != Level::Linearizable && self.covers(&key, &floor) {
+            let outcome = self.outcome_of(&key, 1);
             return self.reply(request, Ok(outcome));
         }
-        let (needed, reachable) = (self.config.quorum(), self.peers.reachable_count() + 1);
-        if reachable < needed {
-            let error = RequestError::NoMajority {
-                acknowledged: reachable,
-                needed,
-                may_take_effect: false,
-            };
-            return self.reply(request, Err(error));
+        let purpose = match level {
+            Level::Linearizable => Purpose::WriteBack(request),
+            _ => Purpose::Answer(request),
+        };
+        self.ask_owners(purpose, key, needed, floor, due);
+    }
+
+    /// Answers a read at level `One` without changing anything, if this node has seen what the session
+    /// has; `None` if it has not and others must be asked.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn read_one(
+        &self,
+        key: &Bytes,
+        floor: &Floor,
+    ) -> Result<Option<Outcome<P::Cell>>, RequestError> {
+        self.check_serves()?;
+        Ok(self.covers(key, floor).then(|| self.outcome_of(key, 1)))
+    }
+
+    /// Starts a write, after a round of questions where it needs to know more than is known here: at
+    /// level `Linearizable`, and where a session has seen what this node has not and would otherwise
+    /// be left beside what it has read.
+    pub(super) fn prepare_write(&mut self, start: Start<P::Write>, floor: Floor) {
+        let asks = start.level == Level::Linearizable;
+        if !asks && (P::BY_TIME || self.covers(&start.key, &floor)) {
+            return self.start_write(start);
+        }
+        let needed = if asks {
+            self.config.read_quorum as usize
+        } else {
+            1
+        };
+        let (key, due) = (start.key.clone(), start.due);
+        self.ask_owners(Purpose::Write(Box::new(start)), key, needed, floor, due);
+    }
+
+    /// Whether what is known here of the key includes all that the session has seen.
+    fn covers(&self, key: &Bytes, floor: &Floor) -> bool {
+        self.replica
+            .knowledge()
+            .of_key(key)
+            .includes(&floor.context)
+    }
+
+    fn ask_owners(
+        &mut self,
+        purpose: Purpose<P::Write>,
+        key: Bytes,
+        needed: usize,
+        floor: Floor,
+        due: Due,
+    ) {
+        if let Err(error) = self.check_reachable(needed) {
+            return self.reply(purpose.request(), Err(error));
         }
         let read = self.reads.next;
         self.reads.next = self.reads.next.wrapping_add(1);
         self.reads.unanswered += 1;
-        let held = self.live_dot(&key);
-        for peer in self.peers.all() {
-            self.send(
-                peer,
-                Message::Read {
-                    read,
-                    key: key.clone(),
-                    held,
-                },
-            );
-        }
-        let due = Due::new(self.now.elapsed_ms, &self.config);
-        let answers = BTreeMap::new();
+        let due_ms = due.next();
+        self.reads.due_ms = Some(self.reads.due_ms.map_or(due_ms, |held| held.min(due_ms)));
         let pending = PendingRead {
-            request: Some(request),
+            purpose: Some(purpose),
+            asked_with: self.live_digest(&key),
             key,
-            asked_with: held,
-            answers,
+            needed,
+            floor,
+            answers: BTreeMap::new(),
             due,
         };
+        let question = pending.question(read);
         self.reads.reads.insert(read, pending);
+        for peer in self.peers.all() {
+            self.send(peer, question.clone());
+        }
+        self.finish_read(read);
     }
 
-    fn outcome_of(&self, key: &[u8]) -> Outcome {
-        let live = self.replica.map().get(key).and_then(|cell| cell.live());
-        Outcome::Read {
-            value: live.and_then(|entry| entry.value.clone()),
-            timestamp: live.map(|entry| entry.timestamp),
+    fn outcome_of(&self, key: &Bytes, owners: usize) -> Outcome<P::Cell> {
+        let cell = self.replica.map().get(key).cloned().unwrap_or_default();
+        let seen = self.seen(key, Timestamp::default());
+        Outcome::Read { cell, seen, owners }
+    }
+
+    /// What an operation on the key has seen.
+    pub(super) fn seen(&self, key: &Bytes, timestamp: Timestamp) -> Floor {
+        let held = self.replica.map().get(key).and_then(P::time_of);
+        Floor {
+            context: self.replica.knowledge().of_key(key).to_context(),
+            time: held.unwrap_or_default().max(timestamp),
         }
+    }
+
+    /// A digest of the live events of a key, tombstones included.
+    fn live_digest(&self, key: &Bytes) -> u128 {
+        self.replica.map().get(key).map_or(0, crdt::live_digest)
     }
 
     /// What this node holds of a key, in a few bytes if the reader holds the same.
-    pub(super) fn answer_read(&mut self, from: NodeId, read: u64, key: Bytes, held: Option<Dot>) {
+    pub(super) fn answer_read(
+        &mut self,
+        from: NodeId,
+        read: u64,
+        key: Bytes,
+        held: u128,
+        with_knowledge: bool,
+    ) {
         if !self.is_ready() {
             return;
         }
-        let same = self.live_dot(&key) == held;
-        let listing = (!same).then(|| self.replica.list_key(key));
+        let listing = match with_knowledge {
+            true => Some(self.replica.list_known(key)),
+            false if self.live_digest(&key) == held => None,
+            false => Some(self.replica.list_key(key)),
+        };
         self.send(from, Message::ReadAnswer { read, listing });
     }
 
@@ -121,15 +233,13 @@ impl Partition {
         &mut self,
         from: NodeId,
         read: u64,
-        listing: Option<StoreListing>,
+        listing: Option<StoreListing<P::Cell>>,
     ) {
         let Some(pending) = self.reads.reads.get_mut(&read) else {
             return;
         };
         let live = match &listing {
-            Some(crdt::Listing::Key(l)) if *l.key() == pending.key => {
-                l.cell().live().map(|e| e.dot)
-            }
+            Some(crdt::Listing::Key(l)) if *l.key() == pending.key => crdt::live_digest(l.cell()),
             Some(_) => return,
             None => pending.asked_with,
         };
@@ -140,16 +250,20 @@ impl Partition {
         self.finish_read(read);
     }
 
-    /// Answers a read that a quorum has answered; forgets it once all owners have.
+    /// Goes on with a read that enough owners have answered; forgets it once all have.
     fn finish_read(&mut self, read: u64) {
-        let Some(pending) = self.reads.reads.get_mut(&read) else {
+        let Some(pending) = self.reads.reads.get(&read) else {
             return;
         };
-        if pending.answers.len() + 1 < self.config.quorum() {
+        let owners = pending.answers.len() + 1;
+        if owners < pending.needed {
             return;
         }
-        let (key, request) = (pending.key.clone(), pending.request.take());
-        let live = self.live_dot(&key);
+        let key = pending.key.clone();
+        if pending.purpose.is_some() && !self.covers(&key, &pending.floor) {
+            return;
+        }
+        let live = self.live_digest(&key);
         let Some(pending) = self.reads.reads.get_mut(&read) else {
             return;
         };
@@ -164,56 +278,162 @@ impl Partition {
                 *node
             })
             .collect();
-        let is_silent = |peer| !pending.answers.contains_key(&peer);
-        let waits = self.peers.reachable().any(is_silent);
-        let kept = self.reads.reads.len() - self.reads.unanswered;
-        if !waits || kept > self.config.max_pending {
-            self.reads.reads.remove(&read);
-        }
+        let purpose = match pending.purpose.take() {
+            Some(Purpose::WriteBack(request)) => {
+                pending.purpose = Some(Purpose::WrittenBack(request, [].into()));
+                return self.write_back(read);
+            }
+            Some(back @ Purpose::WrittenBack(..)) => {
+                pending.purpose = Some(back);
+                return;
+            }
+            purpose => purpose,
+        };
         for node in diverged {
             self.counters.read_repairs += 1;
             let listing = self.replica.list_key(key.clone());
             self.send(node, Message::Repair { listing });
         }
-        if let Some(request) = request {
-            self.reads.unanswered -= 1;
-            let outcome = self.outcome_of(&key);
-            self.reply(request, Ok(outcome));
+        self.forget_answered(read);
+        match purpose {
+            Some(Purpose::Answer(request)) => {
+                self.reads.unanswered -= 1;
+                let outcome = self.outcome_of(&key, owners);
+                self.reply(request, Ok(outcome));
+            }
+            Some(Purpose::Write(start)) => {
+                self.reads.unanswered -= 1;
+                self.start_write(*start);
+            }
+            _ => {}
         }
+    }
+
+    /// Forgets a read that was answered, unless owners that can be reached have still to say what they
+    /// hold.
+    fn forget_answered(&mut self, read: u64) {
+        let Some(pending) = self.reads.reads.get(&read) else {
+            return;
+        };
+        let is_silent = |peer| !pending.answers.contains_key(&peer);
+        let waits = self.peers.reachable().any(is_silent);
+        let kept = self.reads.reads.len() - self.reads.unanswered;
+        if pending.purpose.is_none() && (!waits || kept > self.config.max_pending) {
+            self.reads.reads.remove(&read);
+        }
+    }
+
+    /// Sends what a linearizable read is about to return, absent included, to the owners that have not
+    /// confirmed that they hold it.
+    fn write_back(&mut self, read: u64) {
+        let Some(pending) = self.reads.reads.get(&read) else {
+            return;
+        };
+        let Some(Purpose::WrittenBack(_, confirmed)) = &pending.purpose else {
+            return;
+        };
+        let silent: Vec<NodeId> = self
+            .peers
+            .all()
+            .filter(|p| !confirmed.contains(p))
+            .collect();
+        let listing = self.replica.list_known(pending.key.clone());
+        for peer in silent {
+            let listing = listing.clone();
+            self.send(peer, Message::WriteBack { read, listing });
+        }
+        self.finish_write_back(read);
+    }
+
+    /// Joins what a linearizable read is about to return.
+    pub(super) fn join_write_back(
+        &mut self,
+        from: NodeId,
+        read: u64,
+        listing: &StoreListing<P::Cell>,
+    ) {
+        self.join_listing(listing);
+        if self.is_ready() {
+            self.send(from, Message::WrittenBack { read });
+        }
+    }
+
+    pub(super) fn note_written_back(&mut self, from: NodeId, read: u64) {
+        let pending = self.reads.reads.get_mut(&read);
+        if let Some(Purpose::WrittenBack(_, held)) = pending.and_then(|p| p.purpose.as_mut()) {
+            held.insert(from);
+            self.finish_write_back(read);
+        }
+    }
+
+    fn finish_write_back(&mut self, read: u64) {
+        let Some(pending) = self.reads.reads.get(&read) else {
+            return;
+        };
+        let Some(Purpose::WrittenBack(request, held)) = &pending.purpose else {
+            return;
+        };
+        if held.len() + 1 < self.config.write_quorum as usize {
+            return;
+        }
+        let (request, key, owners) = (*request, pending.key.clone(), pending.answers.len() + 1);
+        self.reads.reads.remove(&read);
+        self.reads.unanswered -= 1;
+        self.counters.write_backs += 1;
+        let outcome = self.outcome_of(&key, owners);
+        self.reply(request, Ok(outcome));
     }
 
     /// Gives up reads past their deadline and asks again for others.
     pub(super) fn expire_reads(&mut self) {
         let now_ms = self.now.elapsed_ms;
-        let (mut expired, mut resend) = (Vec::new(), Vec::new());
+        if self.reads.due_ms.is_none_or(|due| due > now_ms) {
+            return;
+        }
+        let (mut expired, mut resend, mut back) = (Vec::new(), Vec::new(), Vec::new());
+        let mut next = None::<u64>;
         for (read, pending) in &mut self.reads.reads {
             if now_ms >= pending.due.deadline_ms {
                 expired.push(*read);
-            } else if pending.due.take_resend(now_ms) && pending.request.is_some() {
-                let silent = self
-                    .peers
-                    .all()
-                    .filter(|p| !pending.answers.contains_key(p));
-                let message = Message::Read {
-                    read: *read,
-                    key: pending.key.clone(),
-                    held: pending.asked_with,
-                };
-                resend.extend(silent.map(|peer| (peer, message.clone())));
+                continue;
+            }
+            let asks_again = pending.due.take_resend(now_ms);
+            let due = pending.due.next();
+            next = Some(next.map_or(due, |held| held.min(due)));
+            match &pending.purpose {
+                Some(Purpose::WrittenBack(..)) if asks_again => back.push(*read),
+                Some(_) if asks_again => {
+                    // Whoever has answered may know more by now, and a session may wait for that.
+                    let again = !pending.floor.is_bottom();
+                    let is_asked = |p: &NodeId| again || !pending.answers.contains_key(p);
+                    let message = pending.question(*read);
+                    let asked = self.peers.all().filter(is_asked);
+                    resend.extend(asked.map(|peer| (peer, message.clone())));
+                }
+                _ => {}
             }
         }
+        self.reads.due_ms = next;
         self.give_up_reads(&expired);
         for (peer, message) in resend {
             self.send(peer, message);
+        }
+        for read in back {
+            self.write_back(read);
         }
     }
 
     /// Answers the requests that too few reachable nodes are left for.
     pub(super) fn fail_hopeless(&mut self) {
         self.fail_hopeless_writes();
-        if self.peers.reachable_count() + 1 < self.config.quorum() {
-            self.abandon_reads();
-        }
+        let reachable = self.peers.reachable_count() + 1;
+        let hopeless = self
+            .reads
+            .reads
+            .iter()
+            .filter(|(_, r)| r.needed > reachable);
+        let hopeless: Vec<u64> = hopeless.map(|(read, _)| *read).collect();
+        self.give_up_reads(&hopeless);
     }
 
     /// Answers all pending reads: this node no longer coordinates.
@@ -227,16 +447,41 @@ impl Partition {
             let Some(pending) = self.reads.reads.remove(read) else {
                 continue;
             };
-            let Some(request) = pending.request else {
+            let Some(purpose) = pending.purpose else {
                 continue;
             };
             self.reads.unanswered -= 1;
-            let error = RequestError::NoMajority {
-                acknowledged: pending.answers.len() + 1,
-                needed: self.config.quorum(),
-                may_take_effect: false,
+            let answered = pending.answers.len() + 1;
+            let known = self.replica.knowledge().of_key(&pending.key).to_context();
+            let missing = pending.floor.context.difference(&known);
+            let first = missing.ranges().next();
+            let error = match first {
+                Some(first) if answered >= pending.needed => RequestError::SessionUnmet {
+                    partition: self.config.partition,
+                    missing: missing.event_count(),
+                    first: crdt::Dot::new(first.replica, first.first).to_string(),
+                    answered,
+                },
+                _ => RequestError::NoMajority {
+                    acknowledged: answered,
+                    needed: pending.needed,
+                    may_take_effect: false,
+                },
             };
-            self.reply(request, Err(error));
+            self.reply(purpose.request(), Err(error));
+        }
+    }
+}
+
+impl<W> PendingRead<W> {
+    /// What is asked of the owners.
+    fn question<C>(&self, read: u64) -> Message<C> {
+        Message::Read {
+            read,
+            key: self.key.clone(),
+            held: self.asked_with,
+            with_knowledge: !self.floor.is_bottom()
+                || !matches!(self.purpose, Some(Purpose::Answer(_))),
         }
     }
 }
@@ -244,7 +489,7 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Command, Config, Now, Output};
+    use crate::{Command, Config, Now, Output, Request};
 
     /// Hands over everything that is under way between the two nodes until nothing is.
     fn exchange(nodes: &mut [Partition; 2]) -> usize {
@@ -282,10 +527,8 @@ mod tests {
         };
         let mut nodes = [start(1), start(2)];
         let read = |nodes: &mut [Partition; 2], number| {
-            let get = Command::Get {
-                key: Bytes::from_static(b"k"),
-            };
-            nodes[0].handle_request(RequestId(number), get, Level::Quorum, Now::default());
+            let get = Request::new(Command::get(Bytes::from_static(b"k")), Level::Quorum);
+            nodes[0].handle_request(RequestId(number), get, Now::default());
             assert_eq!(exchange(nodes), 1);
         };
         // Nobody knows that the third node is silent.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Partition, Phase};
-use crate::NodeId;
 use crate::message::{Extent, Message, SyncAnswer};
+use crate::{NodeId, Policy};
 
 /// A node that has lost its data, on its way back.
 ///
@@ -66,7 +66,7 @@ impl Recovery {
     }
 }
 
-impl Partition {
+impl<P: Policy> Partition<P> {
     /// Sources that this recovery needs; `K - W + 1` unless an operator has accepted less.
     pub(super) fn sources_needed(&self) -> usize {
         let needed = self.config.sources_needed();
@@ -108,6 +108,9 @@ impl Partition {
         self.abandon_writes();
         self.abandon_reads();
         self.replica.set_id(ReplicaId(0));
+        if self.config.gossip.is_some() {
+            return self.join_gossip();
+        }
         let mut recovery = Recovery::nameless();
         if !self.replica.map().is_empty() {
             recovery.transfer = None;
@@ -228,7 +231,12 @@ impl Partition {
     /// and this node's clock goes on above its clock. The clock is taken over even from beyond the
     /// drift bound: what others have forgotten on the strength of their promises must stay below what
     /// this node writes.
-    pub(super) fn note_source(&mut self, from: NodeId, answer: &SyncAnswer, clock: Timestamp) {
+    pub(super) fn note_source(
+        &mut self,
+        from: NodeId,
+        answer: &SyncAnswer<P::Cell>,
+        clock: Timestamp,
+    ) {
         let Phase::Recovering(recovery) = &mut self.phase else {
             return;
         };

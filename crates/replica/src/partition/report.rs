@@ -4,7 +4,7 @@ use bytes::Bytes;
 use crdt::{Cell as _, Cut, Interval, ReplicaId};
 
 use super::{Partition, Phase};
-use crate::{NodeId, RequestError};
+use crate::{NodeId, Policy, RequestError};
 
 /// How often the rarer paths were taken, for metrics and so that a test can show it was not vacuous.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct Counters {
     pub incarnations: u64,
     /// Listings that left an exception behind.
     pub exceptions_left: u64,
+    /// Linearizable reads that were written back.
+    pub write_backs: u64,
+    /// Probes that found a peer with other knowledge.
+    pub probes_differed: u64,
     /// Acknowledgements dropped because their sender has lost its data since.
     pub acknowledgements_dropped: u64,
 }
@@ -49,6 +53,8 @@ impl Counters {
             tombstones_purged: self.tombstones_purged + other.tombstones_purged,
             incarnations: self.incarnations + other.incarnations,
             exceptions_left: self.exceptions_left + other.exceptions_left,
+            probes_differed: self.probes_differed + other.probes_differed,
+            write_backs: self.write_backs + other.write_backs,
             acknowledgements_dropped: self.acknowledgements_dropped
                 + other.acknowledgements_dropped,
         }
@@ -98,17 +104,24 @@ pub struct Status {
 }
 
 impl Partition {
-    /// What this node holds for a key, without asking anyone: a read at level `One`.
+    /// The value that this node holds for a key, without asking anyone: a read at level `One`.
     ///
     /// # Errors
     /// If the node does not serve.
     pub fn read_local(&self, key: &[u8]) -> Result<Option<Bytes>, RequestError> {
+        let cell = self.cell_local(key)?;
+        Ok(cell.and_then(|cell| cell.value().cloned()))
+    }
+}
+
+impl<P: Policy> Partition<P> {
+    /// What this node holds for a key, without asking anyone: a read at level `One`.
+    ///
+    /// # Errors
+    /// If the node does not serve.
+    pub fn cell_local(&self, key: &[u8]) -> Result<Option<&P::Cell>, RequestError> {
         self.check_serves()?;
-        Ok(self
-            .replica
-            .map()
-            .get(key)
-            .and_then(|cell| cell.value().cloned()))
+        Ok(self.replica.map().get(key))
     }
 
     /// Up to `limit` keys that hold a value here, ascending, strictly after `after`; fewer than `limit`

@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use super::{Partition, Phase, weight};
 use crate::NodeId;
+use crate::Policy;
 use crate::message::{Extent, Message, StoreListing, SyncAnswer};
 
-impl Partition {
+impl<P: Policy> Partition<P> {
     /// The regular duties, once in every sync interval.
     pub(super) fn tick(&mut self) {
         if !self.is_ready() {
             return self.recover_step();
+        }
+        if self.config.gossip.is_some() {
+            return self.gossip();
         }
         if let Some(peer) = self.peers.next_in_turn() {
             self.ask_unless_asked(peer);
@@ -77,13 +81,13 @@ impl Partition {
         if self.peer_knows_own_future(remote) {
             self.start_over();
         }
-        self.peers.note_shown(from, id, remote.base());
+        self.note_shown(from, id, remote.base());
         if self.incarnation().is_none() {
             return;
         }
         let (listings, extent) = match want_entries {
             false => (Vec::new(), Extent::KnowledgeOnly),
-            true => match self.replica.delta_since(remote, self.budget(), weight) {
+            true => match self.replica.delta_since(remote, self.budget(), weight::<P>) {
                 Ok(delta) if delta.complete => (delta.listings, Extent::Complete),
                 Ok(delta) => {
                     self.counters.cut_answers += 1;
@@ -95,11 +99,13 @@ impl Partition {
                 }
             },
         };
-        let promises = (extent == Extent::Complete && self.is_ready()).then(|| self.promise());
+        let promises =
+            (extent == Extent::Complete && self.is_ready() && self.config.gossip.is_none())
+                .then(|| self.promise());
         let answer = SyncAnswer {
             to: id,
             reconciled: self.is_ready(),
-            knowledge: Arc::new(self.replica.knowledge().clone()),
+            knowledge: self.knowledge_to_show(),
             listings,
             extent,
             promises,
@@ -126,7 +132,7 @@ impl Partition {
         &mut self,
         from: NodeId,
         id: ReplicaId,
-        answer: &SyncAnswer,
+        answer: &SyncAnswer<P::Cell>,
         clock: Timestamp,
     ) {
         if answer.to != self.replica.id() {
@@ -135,7 +141,7 @@ impl Partition {
         if self.peer_knows_own_future(&answer.knowledge) {
             return self.start_over();
         }
-        self.peers.note_shown(from, id, answer.knowledge.base());
+        self.note_shown(from, id, answer.knowledge.base());
         let truncated = self
             .peers
             .note_truncated(from, answer.extent == Extent::Truncated);
@@ -194,7 +200,9 @@ impl Partition {
         if self.incarnation().is_none() {
             return;
         }
-        let chunk = self.replica.transfer_chunk(&cut, self.budget(), weight);
+        let chunk = self
+            .replica
+            .transfer_chunk(&cut, self.budget(), weight::<P>);
         let message = Message::TransferAnswer {
             from: cut,
             listings: chunk.listings,
@@ -208,7 +216,7 @@ impl Partition {
         &mut self,
         from: NodeId,
         cut: &Cut<Bytes>,
-        listings: &[StoreListing],
+        listings: &[StoreListing<P::Cell>],
         next: Option<Cut<Bytes>>,
     ) {
         for listing in listings {
@@ -255,7 +263,7 @@ impl Partition {
         }
         let horizon = self.promises.horizon(
             &self.view,
-            self.config.nodes as usize,
+            self.config.replication_factor as usize,
             self.replica.id(),
             self.replica.knowledge().base(),
             self.clock.last(),

@@ -1,45 +1,80 @@
 //! Coordinating writes, and acknowledging those of others.
 
 use bytes::Bytes;
-use crdt::{Dot, LwwEntry, OwnerView, ReplicaId, Timestamp};
+use crdt::{CausalContext, Dot, OwnerView, ReplicaId, Timestamp};
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Partition, clock_error};
 use crate::message::{Message, StoreListing};
-use crate::{Config, Level, NodeId, Outcome, RequestError, RequestId};
+use crate::{Config, Level, NodeId, Outcome, Policy, RequestError, RequestId, Verdict};
 
 /// The writes that this node coordinates and that have not been answered.
 ///
-/// A write is answered when one event of its key, its own or a later one of this node, is held by a
-/// write quorum. A later event was minted knowing the earlier one, so pipelined writes of one key keep
-/// their order. Acknowledgements of different events are never added up: an owner that holds the later
-/// event says nothing about what the earlier one would have lost to there. A write that was minted again
-/// is answered by its new event only.
-#[derive(Debug, Default)]
-pub(super) struct PendingWrites {
-    /// The requests, by the counter of the event that was minted for them.
-    requests: BTreeMap<u64, Request>,
-    /// The events of each key that has requests pending, oldest first.
-    attempts: BTreeMap<Bytes, SmallVec<[Attempt; 1]>>,
-    /// The key of each of those events, by counter.
-    keys: BTreeMap<u64, Bytes>,
+/// A write is answered when one event of its key, its own or a later one of this node, is held by as many
+/// owners as its level asks for. A later event was minted knowing the earlier one, so pipelined writes of
+/// one key keep their order. Acknowledgements of different events are never added up: an owner that
+/// holds the later event says nothing about what the earlier one would have lost to there. A write that
+/// was minted again is answered by its new event only.
+#[derive(Debug)]
+pub(super) struct PendingWrites<W> {
+    by_key: BTreeMap<Bytes, KeyWrites<W>>,
+    /// The key of each event that may answer requests.
+    keys: BTreeMap<Dot, Bytes>,
+    count: usize,
+    /// No request is due before this time; it may be earlier than the first one is.
+    due_ms: Option<u64>,
 }
 
+/// The writes of one key.
 #[derive(Debug)]
-struct Request {
+struct KeyWrites<W> {
+    /// Never empty: a key without requests is forgotten.
+    requests: SmallVec<[Pending; 1]>,
+    /// The events of the key, oldest first.
+    attempts: SmallVec<[Attempt<W>; 1]>,
+}
+
+/// A write that waits for an event to be held by enough owners.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
     id: RequestId,
-    key: Bytes,
+    /// The event that was minted for it, or that has won over it.
+    dot: Dot,
+    needed: usize,
+    took_effect: bool,
     due: Due,
 }
 
 /// An event that may answer requests, and who holds it.
-#[derive(Debug)]
-struct Attempt {
+#[derive(Debug, Clone)]
+struct Attempt<W> {
     dot: Dot,
     timestamp: Timestamp,
-    value: Option<Bytes>,
+    /// What to mint again if the event loses; `None` where losing is an answer like any other.
+    again: Option<Start<W>>,
     acknowledged: SmallVec<[ReplicaId; 4]>,
+}
+
+/// An event that was made, or the one that has won over what was to be written.
+struct Minted<P: Policy> {
+    attempt: Attempt<P::Write>,
+    listing: StoreListing<P::Cell>,
+    took_effect: bool,
+    is_held: bool,
+}
+
+/// A write that is being started.
+#[derive(Debug, Clone)]
+pub(super) struct Start<W> {
+    pub(super) request: RequestId,
+    pub(super) key: Bytes,
+    pub(super) write: W,
+    pub(super) context: Option<CausalContext>,
+    pub(super) level: Level,
+    /// The time that the event must come above.
+    pub(super) above: Timestamp,
+    pub(super) due: Due,
 }
 
 /// When a request gives up, and when it asks again.
@@ -51,9 +86,10 @@ pub(super) struct Due {
 }
 
 impl Due {
-    pub(super) const fn new(now_ms: u64, config: &Config) -> Self {
+    pub(super) fn new(now_ms: u64, config: &Config, timeout_ms: Option<u64>) -> Self {
+        let limit_ms = config.request_timeout_ms;
         Self {
-            deadline_ms: now_ms + config.request_timeout_ms,
+            deadline_ms: now_ms + timeout_ms.map_or(limit_ms, |ms| ms.min(limit_ms)),
             resend_ms: now_ms + config.resend_ms,
             resend_after_ms: config.resend_ms,
         }
@@ -74,23 +110,51 @@ impl Due {
     }
 }
 
-impl PendingWrites {
-    pub(super) fn len(&self) -> usize {
-        self.requests.len()
+/// Requests that an event has answered.
+struct Answered {
+    key: Bytes,
+    requests: SmallVec<[Pending; 1]>,
+    timestamp: Timestamp,
+    acknowledged: usize,
+}
+
+/// Whether `event` answers a request that waits for `waited`: it is the same, or a later one of its
+/// writer, which was minted knowing it.
+const fn answers(event: Dot, waited: Dot) -> bool {
+    event.replica.0 == waited.replica.0 && event.counter >= waited.counter
+}
+
+impl<W> Default for PendingWrites<W> {
+    fn default() -> Self {
+        Self {
+            by_key: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            count: 0,
+            due_ms: None,
+        }
+    }
+}
+
+impl<W> PendingWrites<W> {
+    pub(super) const fn len(&self) -> usize {
+        self.count
     }
 
-    pub(super) fn next_due(&self) -> Option<u64> {
-        self.requests.values().map(|r| r.due.next()).min()
+    /// No request is due before this.
+    pub(super) const fn next_due(&self) -> Option<u64> {
+        self.due_ms
     }
 
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<> {
-        std::mem::take(self).requests.into_values().map(|r| r.id)
+    /// Takes all requests off the list.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<W> {
+        let all = std::mem::take(self).by_key.into_values();
+        all.flat_map(|writes| writes.requests).map(|r| r.id)
     }
 
     /// Drops acknowledgements of incarnations that have lost their data since; returns how many.
     pub(super) fn drop_dead(&mut self, view: &OwnerView) -> u64 {
         let mut dropped = 0;
-        for attempt in self.attempts.values_mut().flatten() {
+        for attempt in self.by_key.values_mut().flat_map(|w| &mut w.attempts) {
             let before = attempt.acknowledged.len();
             attempt
                 .acknowledged
@@ -101,209 +165,250 @@ impl PendingWrites {
     }
 
     /// Notes a new event of a key, if requests on that key are pending.
-    fn note_attempt(&mut self, key: &Bytes, attempt: Attempt) {
-        if let Some(attempts) = self.attempts.get_mut(key) {
-            self.keys.insert(attempt.dot.counter, key.clone());
-            attempts.push(attempt);
+    fn note_attempt(&mut self, key: &Bytes, attempt: Attempt<W>) {
+        if let Some(writes) = self.by_key.get_mut(key) {
+            self.keys.insert(attempt.dot, key.clone());
+            writes.attempts.push(attempt);
         }
     }
 
-    fn insert(&mut self, request: Request, counter: u64) {
-        self.attempts.entry(request.key.clone()).or_default();
-        self.requests.insert(counter, request);
-    }
-
-    /// A request's value was minted again: from now on only the new event, or a later one, answers it.
-    /// If the event that lost could still answer it, a write that starts after the answer could lose to
-    /// the new event, which is not at a quorum yet.
-    fn move_request(&mut self, lost: Dot, again: Dot) {
-        if let Some(request) = self.requests.remove(&lost.counter) {
-            self.requests.insert(again.counter, request);
+    /// Waits with a request for an event to be held.
+    fn insert(&mut self, key: &Bytes, request: Pending, attempt: Attempt<W>) {
+        let due_ms = request.due.next();
+        self.due_ms = Some(self.due_ms.map_or(due_ms, |held| held.min(due_ms)));
+        self.count += 1;
+        self.keys.insert(attempt.dot, key.clone());
+        let writes = self.by_key.entry(key.clone()).or_insert_with(|| KeyWrites {
+            requests: SmallVec::new(),
+            attempts: SmallVec::new(),
+        });
+        writes.requests.push(request);
+        if !writes.attempts.iter().any(|a| a.dot == attempt.dot) {
+            writes.attempts.push(attempt);
         }
     }
 
-    /// The newest event of the key that `dot` belongs to.
-    fn newest_beside(&self, dot: Dot) -> Option<(&Bytes, &Attempt)> {
-        let key = self.keys.get(&dot.counter)?;
-        Some((key, self.attempts.get(key)?.last()?))
+    /// A value was minted again: from now on only the new event, or a later one, answers its requests.
+    /// If the event that lost could still answer them, a write that starts after the answer could lose
+    /// to the new event, which is not at a quorum yet.
+    fn move_requests(&mut self, key: &Bytes, lost: Dot, again: Dot) {
+        let requests = self.by_key.get_mut(key).map(|w| &mut w.requests);
+        for request in requests.into_iter().flatten().filter(|r| r.dot == lost) {
+            request.dot = again;
+        }
+        self.forget_idle(key);
     }
 
-    /// Counts an acknowledgement. Once `needed` owners hold the event, returns the requests that this
-    /// answers, the event's time and the number of owners.
-    fn acknowledge(
-        &mut self,
-        from: ReplicaId,
-        dot: Dot,
-        needed: usize,
-    ) -> Option<(Vec<RequestId>, Timestamp, usize)> {
-        let key = self.keys.get(&dot.counter)?.clone();
-        let attempts = self.attempts.get_mut(&key)?;
-        let attempt = attempts.iter_mut().find(|a| a.dot == dot)?;
+    /// The event, and the newest event of its key.
+    fn beside_newest(&self, dot: Dot) -> Option<(&Bytes, &Attempt<W>, &Attempt<W>)> {
+        let key = self.keys.get(&dot)?;
+        let attempts = &self.by_key.get(key)?.attempts;
+        let attempt = attempts.iter().find(|a| a.dot == dot)?;
+        Some((key, attempt, attempts.last()?))
+    }
+
+    /// Counts an acknowledgement, and takes off the list what it answers.
+    fn acknowledge(&mut self, from: ReplicaId, dot: Dot) -> Option<Answered> {
+        let key = self.keys.get(&dot)?.clone();
+        let writes = self.by_key.get_mut(&key)?;
+        let attempt = writes.attempts.iter_mut().find(|a| a.dot == dot)?;
         if !attempt.acknowledged.contains(&from) {
             attempt.acknowledged.push(from);
         }
         let (timestamp, acknowledged) = (attempt.timestamp, attempt.acknowledged.len());
-        if acknowledged < needed {
-            return None;
-        }
-        let answered: Vec<u64> = attempts
+        let is_answered = |r: &Pending| answers(dot, r.dot) && r.needed <= acknowledged;
+        let requests: SmallVec<[Pending; 1]> = writes
+            .requests
             .iter()
-            .map(|a| a.dot.counter)
-            .filter(|c| *c <= dot.counter)
+            .filter(|r| is_answered(r))
+            .copied()
             .collect();
-        attempts.retain(|a| a.dot.counter > dot.counter);
-        for counter in &answered {
-            self.keys.remove(counter);
-        }
-        let ids = answered
-            .iter()
-            .filter_map(|c| self.requests.remove(c))
-            .map(|r| r.id)
-            .collect();
+        writes.requests.retain(|r| !is_answered(r));
+        self.count -= requests.len();
         self.forget_idle(&key);
-        Some((ids, timestamp, acknowledged))
+        Some(Answered {
+            key,
+            requests,
+            timestamp,
+            acknowledged,
+        })
     }
 
-    /// Takes a request off the list; returns it with the most owners that hold an event that would have
-    /// answered it.
-    fn remove(&mut self, counter: u64) -> Option<(Request, usize)> {
-        let request = self.requests.remove(&counter)?;
-        let held = self.best(&request.key, counter);
-        self.forget_idle(&request.key);
-        Some((request, held))
+    /// Takes the requests of a key off the list that are to be given up; returns each with the most
+    /// owners that hold one event that would have answered it.
+    fn remove(
+        &mut self,
+        key: &Bytes,
+        is_given_up: impl Fn(&Pending) -> bool,
+    ) -> Vec<(Pending, usize)> {
+        let Some(writes) = self.by_key.get_mut(key) else {
+            return Vec::new();
+        };
+        let held = |request: &Pending| {
+            let attempts = writes
+                .attempts
+                .iter()
+                .filter(|a| answers(a.dot, request.dot));
+            attempts.map(|a| a.acknowledged.len()).max().unwrap_or(0)
+        };
+        let given_up = writes.requests.iter().filter(|r| is_given_up(r));
+        let given_up: Vec<_> = given_up.map(|r| (*r, held(r))).collect();
+        writes.requests.retain(|r| !is_given_up(r));
+        self.count -= given_up.len();
+        self.forget_idle(key);
+        given_up
     }
 
-    /// The requests pending on a key.
-    fn pending_on(&self, key: &Bytes) -> Vec<u64> {
-        let attempts = self.attempts.get(key).into_iter().flatten();
-        attempts
-            .map(|a| a.dot.counter)
-            .filter(|c| self.requests.contains_key(c))
-            .collect()
-    }
-
-    /// The most owners that hold one event that would answer the request.
-    fn best(&self, key: &Bytes, counter: u64) -> usize {
-        let attempts = self.attempts.get(key).into_iter().flatten();
-        let later = attempts.filter(|a| a.dot.counter >= counter);
-        later.map(|a| a.acknowledged.len()).max().unwrap_or(0)
-    }
-
-    /// Forgets the events of a key that has no requests left.
+    /// Forgets the events of a key that answer no request any more.
     fn forget_idle(&mut self, key: &Bytes) {
-        let Some(attempts) = self.attempts.get(key) else {
+        let Some(writes) = self.by_key.get_mut(key) else {
             return;
         };
-        if attempts
-            .iter()
-            .any(|a| self.requests.contains_key(&a.dot.counter))
-        {
-            return;
-        }
-        for attempt in self.attempts.remove(key).unwrap_or_default() {
-            self.keys.remove(&attempt.dot.counter);
+        let (requests, keys) = (&writes.requests, &mut self.keys);
+        writes.attempts.retain(|attempt| {
+            let is_waited_for = requests.iter().any(|r| answers(attempt.dot, r.dot));
+            if !is_waited_for {
+                keys.remove(&attempt.dot);
+            }
+            is_waited_for
+        });
+        if writes.requests.is_empty() {
+            self.by_key.remove(key);
         }
     }
 }
 
-impl Partition {
-    pub(super) fn start_write(
-        &mut self,
-        request: RequestId,
-        key: &Bytes,
-        value: Option<Bytes>,
-        level: Level,
-    ) {
-        let needed = match level {
-            Level::One => 1,
-            Level::Quorum => self.config.quorum(),
-        };
-        let reachable = self.peers.reachable_count() + 1;
-        if reachable < needed {
-            let error = RequestError::NoMajority {
-                acknowledged: reachable,
-                needed,
-                may_take_effect: false,
-            };
-            self.reply(request, Err(error));
-            return;
+impl<P: Policy> Partition<P> {
+    /// Mints a write and sends it to the other owners.
+    pub(super) fn start_write(&mut self, start: Start<P::Write>) {
+        let id = start.request;
+        let needed = self.owners_needed(start.level, self.config.write_quorum);
+        if let Err(error) = self.check_reachable(needed) {
+            return self.reply(id, Err(error));
         }
-        if needed > 1 {
-            let due = Due::new(self.now.elapsed_ms, &self.config);
-            let next = self.replica.own_counter() + 1;
-            self.writes.insert(
-                Request {
-                    id: request,
-                    key: key.clone(),
-                    due,
-                },
-                next,
-            );
-        }
-        let (dot, timestamp, listing) = match self.mint(key, value) {
+        let is_final = start.level == Level::Linearizable;
+        let minted = match self.mint(&start, is_final) {
             Ok(minted) => minted,
-            Err(error) => {
-                self.writes.remove(self.replica.own_counter() + 1);
-                return self.reply(request, Err(error));
-            }
+            Err(error) => return self.reply(id, Err(error)),
         };
-        if needed == 1 {
-            for peer in self.peers.all() {
-                self.send(
-                    peer,
-                    Message::Repair {
-                        listing: listing.clone(),
-                    },
-                );
-            }
-            return self.reply(
-                request,
-                Ok(Outcome::Written {
-                    timestamp,
-                    acknowledged: 1,
-                }),
-            );
+        let (dot, listing) = (minted.attempt.dot, minted.listing);
+        let request = Pending {
+            id,
+            dot,
+            needed,
+            took_effect: minted.took_effect,
+            due: start.due,
+        };
+        if needed > 1 && !minted.is_held {
+            self.writes.insert(&start.key, request, minted.attempt);
+            return self.send_write(dot, &listing);
         }
-        self.send_write(dot, &listing);
+        if minted.took_effect {
+            self.spread(&listing);
+        }
+        let timestamp = minted.attempt.timestamp;
+        self.reply_written(&start.key, request, timestamp, 1);
     }
 
-    /// Makes a new event that wins over everything this node has seen of the key.
-    fn mint(
+    /// How many owners a level asks for, given the size of the quorum.
+    pub(super) const fn owners_needed(&self, level: Level, quorum: u32) -> usize {
+        match level {
+            Level::One => 1,
+            Level::Quorum | Level::Linearizable => quorum as usize,
+            Level::All => self.config.replication_factor as usize,
+        }
+    }
+
+    /// Refuses what cannot succeed because too few owners can be reached.
+    pub(super) fn check_reachable(&self, needed: usize) -> Result<(), RequestError> {
+        let reachable = self.peers.reachable_count() + 1;
+        if reachable >= needed {
+            return Ok(());
+        }
+        Err(RequestError::NoMajority {
+            acknowledged: reachable,
+            needed,
+            may_take_effect: false,
+        })
+    }
+
+    fn reply_written(
         &mut self,
         key: &Bytes,
-        value: Option<Bytes>,
-    ) -> Result<(Dot, Timestamp, StoreListing), RequestError> {
-        let held = self
-            .replica
-            .map()
-            .get(key)
-            .and_then(|cell| cell.timestamp());
-        if let Some(held) = held {
-            self.clock.observe(held, self.now).map_err(clock_error)?;
-        }
-        let timestamp = self.clock.tick(self.now).map_err(clock_error)?;
-        let written = self.replica.write(key.clone(), |cell, dot| {
-            cell.write(LwwEntry {
-                dot,
-                timestamp,
-                value: value.clone(),
+        request: Pending,
+        timestamp: Timestamp,
+        acknowledged: usize,
+    ) {
+        let seen = self.seen(key, timestamp);
+        let outcome = Outcome::Written {
+            timestamp,
+            seen,
+            took_effect: request.took_effect,
+            acknowledged,
+        };
+        self.reply(request.id, Ok(outcome));
+    }
+
+    /// Makes a new event that wins over everything this node has seen of the key. With the caller's
+    /// timestamp it may lose; then the event that has won stands for it.
+    fn mint(&mut self, start: &Start<P::Write>, is_final: bool) -> Result<Minted<P>, RequestError> {
+        let given = P::timestamp_of(&start.write);
+        let timestamp = match given {
+            Some(timestamp) => timestamp,
+            None => {
+                let held = self.replica.map().get(&start.key).and_then(P::time_of);
+                let above = held.unwrap_or_default().max(start.above);
+                if above > Timestamp::default() {
+                    self.clock.observe(above, self.now).map_err(clock_error)?;
+                }
+                self.clock.tick(self.now).map_err(clock_error)?
+            }
+        };
+        let write = |edit: &mut crdt::Edit<'_, P::Cell>| P::apply(edit, &start.write, timestamp);
+        let context = start.context.clone();
+        let first = self.replica.own_counter() + 1;
+        let acknowledged = SmallVec::from_slice(&[self.replica.id()]);
+        let Some(written) = self.replica.edit(start.key.clone(), context, write) else {
+            let live = self.replica.map().get(&start.key);
+            let held = live.into_iter().flat_map(crdt::DotStore::dots).next();
+            let timestamp = live.and_then(P::time_of).unwrap_or(timestamp);
+            return Ok(Minted {
+                // Where nothing is held there is nothing to be lost, and no owner has to be asked.
+                is_held: held.is_none(),
+                attempt: Attempt {
+                    dot: held.unwrap_or(Dot::new(self.replica.id(), first)),
+                    timestamp,
+                    again: None,
+                    acknowledged,
+                },
+                listing: self.replica.list_key(start.key.clone()),
+                took_effect: false,
             });
-        });
-        let acknowledged = SmallVec::from_slice(&[written.dot.replica]);
+        };
+        let again = (P::BY_TIME && given.is_none() && !is_final).then(|| start.clone());
         let attempt = Attempt {
             dot: written.dot,
             timestamp,
-            value,
+            again,
             acknowledged,
         };
-        self.writes.note_attempt(key, attempt);
-        self.journal.note_key(key);
-        self.journal.note_event(written.dot, key.clone());
-        Ok((written.dot, timestamp, written.listing))
+        self.writes.note_attempt(&start.key, attempt.clone());
+        self.digest = None;
+        self.journal.note_key(&start.key);
+        for counter in first..=written.dot.counter {
+            let dot = Dot::new(written.dot.replica, counter);
+            self.journal.note_event(dot, start.key.clone());
+        }
+        Ok(Minted {
+            attempt,
+            listing: written.listing,
+            took_effect: true,
+            is_held: false,
+        })
     }
 
-    /// Joins another coordinator's write and says whether it is live here.
-    pub(super) fn join_write(&mut self, from: NodeId, dot: Dot, listing: &StoreListing) {
+    /// Joins another coordinator's write and says whether it has its effect here.
+    pub(super) fn join_write(&mut self, from: NodeId, dot: Dot, listing: &StoreListing<P::Cell>) {
         self.join_listing(listing);
         if !self.is_ready() {
             return;
@@ -318,115 +423,120 @@ impl Partition {
         self.send(from, message);
     }
 
-    /// Whether an event is live here, was superseded by its own writer, or has lost to another. In the
-    /// second case the acknowledgement names the later event, the one that is held. What has lost stays
+    /// Whether an event has its effect here, or has lost to another. If a later event of its writer has
+    /// taken its place, the acknowledgement names that one, the one that is held. What has lost stays
     /// lost: it is superseded also when its conqueror has been purged meanwhile.
-    fn judge(&self, dot: Dot, key: &[u8]) -> Message {
-        let live = self.replica.map().get(key).and_then(|cell| cell.live());
-        match live {
-            Some(entry) if entry.dot.replica == dot.replica && entry.dot.counter >= dot.counter => {
-                Message::Acknowledged { dot: entry.dot }
-            }
-            live => {
-                let time = live.map_or(Timestamp(0), |entry| entry.timestamp);
-                Message::Superseded {
-                    dot,
-                    time: time.max(self.clock.last()),
-                }
-            }
+    fn judge(&self, dot: Dot, key: &[u8]) -> Message<P::Cell> {
+        match P::verdict(self.replica.map().get(key), dot) {
+            Verdict::Holds(held) => Message::Acknowledged { dot, held },
+            Verdict::Lost(winner) => Message::Superseded {
+                dot,
+                time: winner.unwrap_or_default().max(self.clock.last()),
+            },
         }
     }
 
-    pub(super) fn note_acknowledged(&mut self, from: ReplicaId, dot: Dot) {
-        if dot.replica != self.replica.id() {
-            return;
-        }
-        let needed = self.config.quorum();
-        let Some((requests, timestamp, acknowledged)) = self.writes.acknowledge(from, dot, needed)
-        else {
+    pub(super) fn note_acknowledged(&mut self, from: ReplicaId, dot: Dot, held: Dot) {
+        let is_final =
+            matches!(self.writes.beside_newest(dot), Some((_, a, _)) if a.again.is_none());
+        self.count_acknowledgement(from, if is_final { dot } else { held });
+    }
+
+    fn count_acknowledgement(&mut self, from: ReplicaId, dot: Dot) {
+        let Some(answered) = self.writes.acknowledge(from, dot) else {
             return;
         };
-        for request in requests {
-            self.reply(
-                request,
-                Ok(Outcome::Written {
-                    timestamp,
-                    acknowledged,
-                }),
-            );
+        for request in answered.requests {
+            let (time, owners) = (answered.timestamp, answered.acknowledged);
+            self.reply_written(&answered.key, request, time, owners);
         }
     }
 
-    /// An owner holds something that wins over `dot`. If `dot` is this node's last word on its key, the
-    /// clock goes above the winner and the same value is minted again; otherwise the later event gets
-    /// an answer of its own.
-    pub(super) fn note_superseded(&mut self, dot: Dot, time: Timestamp) {
-        if dot.replica != self.replica.id() {
+    /// An owner holds something that wins over `dot`. Where losing is an answer like any other, it counts
+    /// as an acknowledgement. Otherwise, if `dot` is this node's last word on its key, the clock goes
+    /// above the winner and the same value is minted again; if not, the later event gets an answer of
+    /// its own.
+    pub(super) fn note_superseded(&mut self, from: ReplicaId, dot: Dot, time: Timestamp) {
+        let Some((key, attempt, newest)) = self.writes.beside_newest(dot) else {
             return;
-        }
-        let Some((key, newest)) = self.writes.newest_beside(dot) else {
-            return;
+        };
+        let Some(again) = &attempt.again else {
+            return self.count_acknowledgement(from, dot);
         };
         if newest.dot != dot {
             return;
         }
-        let (key, value) = (key.clone(), newest.value.clone());
-        let above = self.clock.observe(time, self.now).map_err(clock_error);
-        match above.and_then(|()| self.mint(&key, value)) {
-            Ok((again, _, listing)) => {
+        let (key, mut again) = (key.clone(), again.clone());
+        again.above = again.above.max(time);
+        match self.mint(&again, false) {
+            Ok(minted) => {
                 self.counters.writes_minted_again += 1;
-                self.writes.move_request(dot, again);
-                self.send_write(again, &listing);
+                self.writes.move_requests(&key, dot, minted.attempt.dot);
+                self.send_write(minted.attempt.dot, &minted.listing);
             }
             Err(error) => {
-                for counter in self.writes.pending_on(&key) {
-                    if let Some((request, _)) = self.writes.remove(counter) {
-                        self.reply(request.id, Err(error.clone()));
-                    }
+                for (request, _) in self.writes.remove(&key, |_| true) {
+                    self.reply(request.id, Err(error.clone()));
                 }
             }
         }
     }
 
-    fn send_write(&mut self, dot: Dot, listing: &StoreListing) {
+    /// Sends a write to the others that nobody waits for.
+    fn spread(&mut self, listing: &StoreListing<P::Cell>) {
+        for peer in self.peers_to_tell() {
+            let listing = listing.clone();
+            self.send(peer, Message::Repair { listing });
+        }
+    }
+
+    fn send_write(&mut self, dot: Dot, listing: &StoreListing<P::Cell>) {
         for peer in self.peers.all() {
-            self.send(
-                peer,
-                Message::Write {
-                    dot,
-                    listing: listing.clone(),
-                },
-            );
+            let listing = listing.clone();
+            self.send(peer, Message::Write { dot, listing });
         }
     }
 
     /// Gives up writes past their deadline; of the others sends the newest event of the key again.
     pub(super) fn expire_writes(&mut self) {
         let now_ms = self.now.elapsed_ms;
-        let (mut expired, mut resend) = (Vec::new(), BTreeSet::new());
-        for (counter, request) in &mut self.writes.requests {
-            if now_ms >= request.due.deadline_ms {
-                expired.push(*counter);
-            } else if request.due.take_resend(now_ms) {
-                resend.insert(request.key.clone());
+        if self.writes.due_ms.is_none_or(|due| due > now_ms) {
+            return;
+        }
+        let (mut expired, mut resend, mut next) = (Vec::new(), Vec::new(), None::<u64>);
+        for (key, writes) in &mut self.writes.by_key {
+            let (mut is_expired, mut is_sent_again) = (false, false);
+            for request in &mut writes.requests {
+                if now_ms >= request.due.deadline_ms {
+                    is_expired = true;
+                    continue;
+                }
+                is_sent_again |= request.due.take_resend(now_ms);
+                let due = request.due.next();
+                next = Some(next.map_or(due, |held| held.min(due)));
+            }
+            if is_expired {
+                expired.push(key.clone());
+            }
+            if is_sent_again {
+                resend.push(key.clone());
             }
         }
-        self.give_up_writes(&expired);
+        self.writes.due_ms = next;
+        for key in expired {
+            self.give_up_writes(&key, |request| now_ms >= request.due.deadline_ms);
+        }
         for key in resend {
-            let Some(newest) = self.writes.attempts.get(&key).and_then(|all| all.last()) else {
+            let attempts = self.writes.by_key.get(&key).map(|w| &w.attempts);
+            let Some(newest) = attempts.and_then(|all| all.last()) else {
                 continue;
             };
             let (dot, acknowledged) = (newest.dot, newest.acknowledged.clone());
             let listing = self.replica.list_written(key, dot);
             for peer in self.peers.all() {
                 if !acknowledged.iter().any(|id| crate::node_of(*id) == peer) {
-                    self.send(
-                        peer,
-                        Message::Write {
-                            dot,
-                            listing: listing.clone(),
-                        },
-                    );
+                    let listing = listing.clone();
+                    self.send(peer, Message::Write { dot, listing });
                 }
             }
         }
@@ -434,30 +544,30 @@ impl Partition {
 
     /// Answers the writes that too few reachable nodes are left for.
     pub(super) fn fail_hopeless_writes(&mut self) {
-        let (needed, reachable) = (self.config.quorum(), self.peers.reachable_count() + 1);
-        if reachable < needed {
-            let all: Vec<u64> = self.writes.requests.keys().copied().collect();
-            self.give_up_writes(&all);
-        }
+        let reachable = self.peers.reachable_count() + 1;
+        self.give_up_all_writes(|request| request.needed > reachable);
     }
 
     /// Answers all pending writes: this node no longer coordinates.
     pub(super) fn abandon_writes(&mut self) {
-        let all: Vec<u64> = self.writes.requests.keys().copied().collect();
-        self.give_up_writes(&all);
+        self.give_up_all_writes(|_| true);
     }
 
-    fn give_up_writes(&mut self, counters: &[u64]) {
-        let needed = self.config.quorum();
-        for counter in counters {
-            if let Some((request, acknowledged)) = self.writes.remove(*counter) {
-                let error = RequestError::NoMajority {
-                    acknowledged,
-                    needed,
-                    may_take_effect: true,
-                };
-                self.reply(request.id, Err(error));
-            }
+    fn give_up_all_writes(&mut self, is_given_up: impl Fn(&Pending) -> bool + Copy) {
+        let keys: Vec<Bytes> = self.writes.by_key.keys().cloned().collect();
+        for key in keys {
+            self.give_up_writes(&key, is_given_up);
+        }
+    }
+
+    fn give_up_writes(&mut self, key: &Bytes, is_given_up: impl Fn(&Pending) -> bool) {
+        for (request, acknowledged) in self.writes.remove(key, is_given_up) {
+            let error = RequestError::NoMajority {
+                acknowledged,
+                needed: request.needed,
+                may_take_effect: true,
+            };
+            self.reply(request.id, Err(error));
         }
     }
 }

@@ -152,13 +152,11 @@ fn report(seed: u64, setting: String, simulation: &Simulation, violations: Vec<S
 
 /// Draws the cluster and the faults: swarm style, so that some runs have one fault in abundance.
 fn draw(seed: u64) -> (Simulation, Faults, String) {
-    let mut config = Config::new(NodeId(1), 3);
-    let mut simulation = Simulation::new(SimConfig {
-        node: config.clone(),
-        seed,
-    });
+    let smallest = SimConfig::new(Config::new(NodeId(1), 3), seed);
+    let mut simulation = Simulation::<crate::Lww>::new(smallest);
     let rng = simulation.rng();
-    config.nodes = *[3, 3, 3, 5, 5, 7].choose(rng).unwrap_or(&3);
+    let nodes = *[3, 3, 3, 5, 5, 7].choose(rng).unwrap_or(&3);
+    let mut config = Config::new(NodeId(1), nodes);
     config.clock = match rng.random_bool(0.5) {
         true => ClockKind::Lamport,
         false => ClockKind::Hybrid {
@@ -196,7 +194,7 @@ fn draw(seed: u64) -> (Simulation, Faults, String) {
         network.max_latency_ms,
         network.straggler,
     );
-    let mut simulation = Simulation::new(SimConfig { node: config, seed });
+    let mut simulation = Simulation::new(SimConfig::new(config, seed));
     simulation.network = network;
     (simulation, faults, setting)
 }
@@ -226,11 +224,11 @@ fn act(
             simulation.write_one(node, command);
         }
         35..44 => {
-            simulation.request(node, Command::Delete { key });
+            simulation.request(node, Command::delete(key));
         }
-        44..45 => simulation.write_one(node, Command::Delete { key }),
+        44..45 => simulation.write_one(node, Command::delete(key)),
         45..65 => {
-            simulation.request(node, Command::Get { key });
+            simulation.request(node, Command::get(key));
         }
         65..72 if faults.partitions => cut(simulation, &nodes),
         72..80 if faults.partitions => simulation.network.heal(),
@@ -261,14 +259,14 @@ fn put(simulation: &mut Simulation, key: Bytes, action: usize) -> Command {
         true => Bytes::from_static(b"same"),
         false => Bytes::from(format!("v{}", action % 7)),
     };
-    Command::Put { key, value }
+    Command::put(key, value)
 }
 
 /// All nodes write the same key before any message arrives; some of them delete it.
 fn burst(simulation: &mut Simulation, nodes: &[NodeId], key: &Bytes, action: usize) {
     for node in nodes {
         let command = match simulation.rng().random_bool(0.3) {
-            true => Command::Delete { key: key.clone() },
+            true => Command::delete(key.clone()),
             false => put(simulation, key.clone(), action),
         };
         simulation.request(*node, command);
@@ -279,8 +277,8 @@ fn burst(simulation: &mut Simulation, nodes: &[NodeId], key: &Bytes, action: usi
 fn pipeline(simulation: &mut Simulation, node: NodeId, key: &Bytes, action: usize) {
     for _ in 0..simulation.rng().random_range(2..=3) {
         let command = match simulation.rng().random_range(0..3) {
-            0 => Command::Delete { key: key.clone() },
-            1 => Command::Get { key: key.clone() },
+            0 => Command::delete(key.clone()),
+            1 => Command::get(key.clone()),
             _ => put(simulation, key.clone(), action),
         };
         simulation.request(node, command);

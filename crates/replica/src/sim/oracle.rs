@@ -1,49 +1,102 @@
 //! The oracle: every event that was ever minted, and what each node ought to show for it.
 
 use bytes::Bytes;
-use crdt::{Dot, Knows as _, LwwEntry, ReplicaId};
+use crdt::{
+    CausalContext, Cell as _, Dot, DotStore as _, Knows as _, LwwCell, LwwEntry, ReplicaId,
+};
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
-use crate::Partition;
+use crate::{CausalValue, CausalWrite, Lww, MultiValue, Partition, Policy};
 
-/// All events, by key, those that win first.
-#[derive(Debug, Default)]
-pub(super) struct Oracle {
-    by_key: BTreeMap<Bytes, Vec<LwwEntry<Bytes>>>,
-    /// How many events of each identity are recorded.
-    minted: BTreeMap<ReplicaId, u64>,
+/// A policy that can be simulated: one for which there is an oracle.
+pub trait Simulated: Policy {
+    /// What knows every event of a partition.
+    type Oracle: Oracle<Self>;
+
+    /// What a history says of a cell; `None` if it shows nothing.
+    fn shown(cell: &Self::Cell) -> Option<Bytes>;
 }
 
-impl Oracle {
-    /// Records the events that the node has minted since it was looked at last.
-    pub(super) fn note_minted(&mut self, partition: &Partition) -> Result<(), String> {
+/// Every event of one partition, and what follows from them.
+pub trait Oracle<P: Policy + ?Sized>: Default + Debug {
+    /// Records the events that the owner has minted since it was looked at last.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn note_minted(&mut self, partition: &Partition<P>) -> Result<(), String>
+    where
+        P: Sized;
+
+    /// Checks I1, I4 and I5 at one owner.
+    ///
+    /// # Errors
+    /// The invariant that does not hold.
+    fn check_node(&self, partition: &Partition<P>) -> Result<(), String>
+    where
+        P: Sized;
+}
+
+/// How many events of each identity an oracle has recorded.
+#[derive(Debug, Default)]
+struct Minted(BTreeMap<ReplicaId, u64>);
+
+impl Minted {
+    /// The events that the owner has minted since it was looked at last, with their keys.
+    fn news<P: Policy>(&mut self, partition: &Partition<P>) -> Result<Vec<(Dot, Bytes)>, String> {
         let Some(id) = partition.incarnation() else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let replica = partition.replica();
-        let recorded = self.minted.entry(id).or_insert(0);
-        while *recorded < replica.own_counter() {
-            *recorded += 1;
-            let dot = Dot::new(id, *recorded);
-            let key = replica
-                .log()
-                .key(dot)
-                .ok_or(format!("I4: {dot} was minted without a key"))?;
-            let live = replica.map().get(key).and_then(|cell| cell.live());
-            let live = live.filter(|entry| entry.dot == dot);
-            let entry = live.ok_or(format!(
-                "{dot} is not live at its writer after it was minted"
-            ))?;
-            let events = self.by_key.entry(key.clone()).or_default();
-            let at = events.partition_point(|held| held.wins_over(entry));
-            events.insert(at, entry.clone());
+        let recorded = self.0.entry(id).or_insert(0);
+        let news = *recorded + 1..=replica.own_counter();
+        *recorded = replica.own_counter().max(*recorded);
+        news.map(|counter| {
+            let dot = Dot::new(id, counter);
+            let key = replica.log().key(dot);
+            let key = key.ok_or(format!("I4: {dot} was minted without a key"))?;
+            Ok((dot, key.clone()))
+        })
+        .collect()
+    }
+}
+
+impl Simulated for Lww {
+    type Oracle = LwwOracle;
+
+    fn shown(cell: &LwwCell<Bytes>) -> Option<Bytes> {
+        cell.value().cloned()
+    }
+}
+
+/// The events of a store by time, by key, those that win first.
+#[derive(Debug, Default)]
+pub struct LwwOracle {
+    by_key: BTreeMap<Bytes, Vec<LwwEntry<Bytes>>>,
+    minted: Minted,
+}
+
+impl Oracle<Lww> for LwwOracle {
+    fn note_minted(&mut self, partition: &Partition) -> Result<(), String> {
+        for (dot, key) in self.minted.news(partition)? {
+            let live = partition.replica().map().get(&key);
+            let live = live.and_then(|cell| cell.live());
+            let entry = live
+                .filter(|entry| entry.dot == dot)
+                .ok_or(format!(
+                    "{dot} is not live at its writer after it was minted"
+                ))?
+                .clone();
+            let events = self.by_key.entry(key).or_default();
+            let at = events.partition_point(|held| held.wins_over(&entry));
+            events.insert(at, entry);
         }
         Ok(())
     }
 
-    /// Checks I1, I4 and I5 at one node: each key shows the winner of those of its events that are known
-    /// there, or, if that is a tombstone, nothing.
-    pub(super) fn check_node(&self, partition: &Partition) -> Result<(), String> {
+    /// Each key shows the winner of those of its events that are known there, or, if that is a
+    /// tombstone, nothing.
+    fn check_node(&self, partition: &Partition) -> Result<(), String> {
         let (node, replica) = (partition.config().node, partition.replica());
         replica
             .check_invariants()
@@ -65,20 +118,107 @@ impl Oracle {
         }
         Ok(())
     }
+}
 
-    /// Checks I3 between two nodes, and what I2 adds to it: equal knowledge, exceptions included, means
-    /// equal visible entries.
-    pub(super) fn check_pair(a: &Partition, b: &Partition) -> Result<(), String> {
-        let (left, right) = (a.replica().knowledge(), b.replica().knowledge());
-        if left != right {
-            return Ok(());
-        }
-        if !a.replica().map().visible().eq(b.replica().map().visible()) {
-            let (a, b) = (a.config().node, b.config().node);
-            return Err(format!(
-                "I3: {a} and {b} know the same and show different entries"
-            ));
+impl Simulated for MultiValue {
+    type Oracle = CausalOracle;
+
+    fn shown(cell: &Self::Cell) -> Option<Bytes> {
+        let mut values: Vec<&Bytes> = cell.values().collect();
+        values.sort();
+        let separator: &[u8] = b",";
+        cell.is_visible().then(|| {
+            Bytes::from(
+                values
+                    .iter()
+                    .map(|v| &v[..])
+                    .collect::<Vec<_>>()
+                    .join(separator),
+            )
+        })
+    }
+}
+
+impl<W: CausalWrite> Simulated for CausalValue<W> {
+    type Oracle = CausalOracle;
+
+    fn shown(cell: &W::Store) -> Option<Bytes> {
+        let bytes = postcard::to_stdvec(cell).expect("cells serialise into memory");
+        cell.is_visible().then(|| bytes.into())
+    }
+}
+
+/// The events of a store without an order of time, and what each has made obsolete.
+///
+/// An event is live where it is known, unless an event is known there that has made it obsolete, itself
+/// or through others.
+#[derive(Debug, Default)]
+pub struct CausalOracle {
+    by_key: BTreeMap<Bytes, BTreeMap<Dot, Minting>>,
+    minted: Minted,
+}
+
+/// An event at the moment it was minted.
+#[derive(Debug)]
+struct Minting {
+    /// Whether it left something live.
+    is_live: bool,
+    /// The events of the key that were obsolete at its writer then.
+    obsolete: CausalContext,
+}
+
+impl<P: Policy> Oracle<P> for CausalOracle {
+    fn note_minted(&mut self, partition: &Partition<P>) -> Result<(), String> {
+        for (dot, key) in self.minted.news(partition)? {
+            let cell = partition.replica().map().get(&key);
+            let events = self.by_key.entry(key.clone()).or_default();
+            let known = partition.replica().knowledge().of_key(&key);
+            let is_live = |dot: Dot| cell.is_some_and(|cell| cell.is_live(dot));
+            let before = events.keys().copied();
+            let obsolete = before.filter(|e| known.knows(*e) && !is_live(*e)).collect();
+            let is_live = is_live(dot);
+            events.insert(dot, Minting { is_live, obsolete });
         }
         Ok(())
     }
+
+    fn check_node(&self, partition: &Partition<P>) -> Result<(), String> {
+        let (node, replica) = (partition.config().node, partition.replica());
+        replica
+            .check_invariants()
+            .map_err(|violation| format!("{node}: {violation}"))?;
+        for (key, events) in &self.by_key {
+            let known = replica.knowledge().of_key(key);
+            let known: Vec<_> = events.iter().filter(|(e, _)| known.knows(**e)).collect();
+            let cell = replica.map().get(key);
+            for (dot, minting) in &known {
+                let mut others = known.iter();
+                let is_obsolete = others.any(|(_, other)| other.obsolete.knows(**dot));
+                let expected = minting.is_live && !is_obsolete;
+                let is_live = cell.is_some_and(|cell| cell.is_live(**dot));
+                if is_live != expected {
+                    return Err(format!(
+                        "I5: at {node} {dot} of {key:?} is live: {is_live}, expected: {expected}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks I3 between two owners, and what I2 adds to it: equal knowledge, exceptions included, means
+/// equal visible entries.
+pub(super) fn check_pair<P: Policy>(a: &Partition<P>, b: &Partition<P>) -> Result<(), String> {
+    let (left, right) = (a.replica().knowledge(), b.replica().knowledge());
+    if left != right {
+        return Ok(());
+    }
+    if !a.replica().map().visible().eq(b.replica().map().visible()) {
+        let (a, b) = (a.config().node, b.config().node);
+        return Err(format!(
+            "I3: {a} and {b} know the same and show different entries"
+        ));
+    }
+    Ok(())
 }

@@ -10,10 +10,10 @@ use twox_hash::XxHash3_128;
 
 use super::history::{Action, History, Operation};
 use super::network::Network;
-use super::oracle::Oracle;
+use super::oracle::{Oracle as _, Simulated, check_pair};
 use crate::{
-    Command, Config, Counters, Envelope, Level, MemoryStorage, NodeId, Now, Outcome, Output,
-    Partition, RequestError, RequestId, State, Storage as _,
+    Command, Config, Counters, Level, Lww, MemoryStorage, MessageOf, Node, NodeId, NodeOutput, Now,
+    Outcome, Partition, PartitionId, Request, RequestError, RequestId, State, Storage as _,
 };
 
 /// Where virtual time starts, as nodes see it: some moment in 2024.
@@ -26,7 +26,24 @@ pub struct SimConfig {
     pub node: Config,
     /// Seed of all that is random.
     pub seed: u64,
+    /// Whether the invariants are checked after every step, or at rest only: with hundreds of nodes the
+    /// checks would take longer than the run.
+    pub checks_every_step: bool,
 }
+
+impl SimConfig {
+    /// A simulation that checks every step.
+    pub const fn new(node: Config, seed: u64) -> Self {
+        Self {
+            node,
+            seed,
+            checks_every_step: true,
+        }
+    }
+}
+
+/// The disk of a node: the storage of each of its partitions.
+pub type Disk = BTreeMap<PartitionId, MemoryStorage>;
 
 /// A client request that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,24 +54,29 @@ pub struct Ticket(RequestId);
 /// Times are in virtual milliseconds. A violation is kept, and found with
 /// [`violations`](Self::violations); the run goes on, because what happens next helps to understand.
 #[derive(Debug)]
-pub struct Simulation {
+pub struct Simulation<P: Simulated = Lww> {
     config: SimConfig,
     /// The network; may be changed at any time.
     pub network: Network,
-    nodes: BTreeMap<NodeId, SimNode>,
+    nodes: BTreeMap<NodeId, SimNode<P>>,
+    owners: BTreeMap<PartitionId, Vec<NodeId>>,
     queue: BinaryHeap<Reverse<(u64, QueuedId)>>,
-    queued: BTreeMap<u64, Queued>,
+    queued: BTreeMap<u64, Queued<P>>,
     next_event: u64,
     now_ms: u64,
     rng: ChaCha8Rng,
-    oracle: Oracle,
+    oracles: BTreeMap<PartitionId, P::Oracle>,
     history: History,
+    /// Requests that have not been answered, and the node that was asked.
+    asked: BTreeMap<RequestId, NodeId>,
+    /// Operations of the history among them.
     pending: BTreeMap<RequestId, Operation>,
-    replies: BTreeMap<RequestId, Result<Outcome, RequestError>>,
+    replies: BTreeMap<RequestId, Result<Outcome<P::Cell>, RequestError>>,
     next_request: u64,
     violations: Vec<String>,
     trace: u128,
     messages: u64,
+    bytes: u64,
     /// Counters of partitions that have been dropped.
     past: Vec<Counters>,
 }
@@ -62,9 +84,9 @@ pub struct Simulation {
 type QueuedId = u64;
 
 #[derive(Debug)]
-struct SimNode {
-    partition: Option<Partition>,
-    storage: MemoryStorage,
+struct SimNode<P: Simulated> {
+    node: Option<Node<P>>,
+    storage: BTreeMap<PartitionId, MemoryStorage>,
     /// How far the node's physical clock is ahead of virtual time, in milliseconds.
     skew_ms: i64,
     /// When the next timeout is queued for.
@@ -72,23 +94,25 @@ struct SimNode {
 }
 
 #[derive(Debug)]
-enum Queued {
+enum Queued<P: Simulated> {
     Deliver {
         from: NodeId,
         to: NodeId,
-        envelope: Box<Envelope>,
+        message: Box<MessageOf<P>>,
     },
     Wake(NodeId),
 }
 
-impl Simulation {
+impl<P: Simulated> Simulation<P> {
     /// A brand-new cluster, every node up and empty.
     ///
     /// # Panics
     /// If the configuration is not valid.
     pub fn new(config: SimConfig) -> Self {
-        let nodes = config.node.nodes;
+        let (nodes, placement) = (config.node.nodes, config.node.placement());
+        let owners = placement.partitions().map(|p| (p, placement.owners(p)));
         let mut simulation = Self {
+            owners: owners.collect(),
             network: Network::default(),
             nodes: BTreeMap::new(),
             queue: BinaryHeap::new(),
@@ -96,27 +120,30 @@ impl Simulation {
             next_event: 0,
             now_ms: 0,
             rng: ChaCha8Rng::seed_from_u64(config.seed),
-            oracle: Oracle::default(),
+            oracles: placement
+                .partitions()
+                .map(|p| (p, P::Oracle::default()))
+                .collect(),
             history: History::default(),
+            asked: BTreeMap::new(),
             pending: BTreeMap::new(),
             replies: BTreeMap::new(),
             next_request: 0,
             violations: Vec::new(),
             trace: 0,
             messages: 0,
+            bytes: 0,
             past: Vec::new(),
             config,
         };
         for node in (1..=nodes).map(NodeId) {
             let (config, random) = (simulation.node_config(node), simulation.rng.random());
-            let partition = Partition::bootstrap(config, random, simulation.now_at(0));
-            let partition = Some(partition.expect("a valid configuration"));
-            let storage = MemoryStorage::default();
+            let started = Node::bootstrap(config, random, simulation.now_at(0));
             simulation.nodes.insert(
                 node,
                 SimNode {
-                    partition,
-                    storage,
+                    node: Some(started.expect("a valid configuration")),
+                    storage: BTreeMap::new(),
                     skew_ms: 0,
                     wakes_at: None,
                 },
@@ -127,13 +154,25 @@ impl Simulation {
     }
 
     /// All nodes.
-    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+    pub fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<P> {
         (1..=self.config.node.nodes).map(NodeId)
     }
 
     /// The node's state machine; `None` while it is down.
-    pub fn partition(&self, node: NodeId) -> Option<&Partition> {
-        self.nodes.get(&node)?.partition.as_ref()
+    pub fn node(&self, node: NodeId) -> Option<&Node<P>> {
+        self.nodes.get(&node)?.node.as_ref()
+    }
+
+    /// The node's state machine of the first partition; `None` while the node is down, or if it does not
+    /// own that.
+    pub fn partition(&self, node: NodeId) -> Option<&Partition<P>> {
+        self.node(node)?.partition(PartitionId(0))
+    }
+
+    /// The owners of a partition that are up, with what they hold of it.
+    fn up_owners(&self, partition: PartitionId) -> impl Iterator<Item = &Partition<P>> + '_ {
+        let owners = self.owners.get(&partition).into_iter().flatten();
+        owners.filter_map(move |owner| self.node(*owner)?.partition(partition))
     }
 
     /// Virtual time.
@@ -144,6 +183,11 @@ impl Simulation {
     /// Messages sent so far.
     pub const fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// Bytes of all messages sent so far, in the binary format of nodes.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The random numbers of this run.
@@ -168,72 +212,41 @@ impl Simulation {
 
     /// How often the rarer paths were taken, by all nodes together, past lives included.
     pub fn counters(&self) -> Vec<Counters> {
-        let current = self
-            .nodes
-            .values()
-            .filter_map(|n| n.partition.as_ref())
-            .map(Partition::counters);
+        let nodes = self.nodes.values().filter_map(|n| n.node.as_ref());
+        let current = nodes.flat_map(counters_of);
         self.past.iter().copied().chain(current).collect()
     }
 
-    /// Makes a request at level `Quorum`. It is recorded in the history.
-    pub fn request(&mut self, node: NodeId, command: Command) -> Ticket {
+    /// Makes a request, of which the history is not told.
+    pub fn ask(&mut self, node: NodeId, request: Request<P::Write>) -> Ticket {
         self.next_request += 1;
-        let request = RequestId(self.next_request);
-        let action = match &command {
-            Command::Get { .. } => Action::Read(None),
-            Command::Put { value, .. } => Action::Write(Some(value.clone())),
-            Command::Delete { .. } => Action::Write(None),
-        };
-        let (key, invoked) = (command.key().clone(), self.history.tick());
-        self.pending.insert(
-            request,
-            Operation {
-                node,
-                key,
-                action,
-                invoked,
-                completed: None,
-            },
-        );
-        let now = self.now_of(node);
-        match self.nodes.get_mut(&node).and_then(|n| n.partition.as_mut()) {
-            Some(partition) => {
-                partition.handle_request(request, command, Level::Quorum, now);
-                self.after_input(node);
-            }
-            None => self.note_reply(request, Err(RequestError::NodeFailed(node))),
-        }
-        Ticket(request)
+        let id = RequestId(self.next_request);
+        self.asked.insert(id, node);
+        self.start(node, id, request);
+        Ticket(id)
     }
 
-    /// Writes at level `One`, which promises no more than that the write may be seen: in the history it
-    /// may take effect at any moment.
-    pub fn write_one(&mut self, node: NodeId, command: Command) {
-        let action = match &command {
-            Command::Put { value, .. } => Action::Write(Some(value.clone())),
-            _ => Action::Write(None),
-        };
-        self.next_request += 1;
-        let (request, key) = (RequestId(self.next_request), command.key().clone());
-        let invoked = self.history.tick();
-        self.history.push(Operation {
-            node,
-            key,
-            action,
-            invoked,
-            completed: None,
-        });
-        self.input(node, |partition, now| {
-            partition.handle_request(request, command, Level::One, now);
-        });
+    fn start(&mut self, node: NodeId, id: RequestId, request: Request<P::Write>) {
+        let now = self.now_of(node);
+        match self.nodes.get_mut(&node).and_then(|n| n.node.as_mut()) {
+            Some(started) => {
+                started.handle_request(id, request, now);
+                self.after_input(node);
+            }
+            None => self.note_reply(id, Err(RequestError::NodeFailed(node))),
+        }
+    }
+
+    /// The answer to a request, if there is one yet. It can be taken once.
+    pub fn take_reply(&mut self, ticket: Ticket) -> Option<Result<Outcome<P::Cell>, RequestError>> {
+        self.replies.remove(&ticket.0)
     }
 
     /// Runs until the request is answered and returns the answer.
     ///
     /// # Panics
     /// If it is not answered within its deadline: requests are always answered.
-    pub fn wait(&mut self, ticket: Ticket) -> Result<Outcome, RequestError> {
+    pub fn wait(&mut self, ticket: Ticket) -> Result<Outcome<P::Cell>, RequestError> {
         let end_ms = self.now_ms + 2 * self.config.node.request_timeout_ms;
         loop {
             if let Some(result) = self.replies.remove(&ticket.0) {
@@ -256,15 +269,10 @@ impl Simulation {
 
     /// Takes a node down; with its disk if it has one, otherwise with all its data.
     pub fn fail(&mut self, node: NodeId) {
-        let failed = self.nodes.get_mut(&node).and_then(|n| n.partition.take());
-        self.past
-            .extend(failed.map(|partition| partition.counters()));
-        let lost: Vec<RequestId> = self
-            .pending
-            .iter()
-            .filter(|(_, op)| op.node == node)
-            .map(|(id, _)| *id)
-            .collect();
+        let failed = self.nodes.get_mut(&node).and_then(|n| n.node.take());
+        self.past.extend(failed.iter().flat_map(counters_of));
+        let lost = self.asked.iter().filter(|(_, asked)| **asked == node);
+        let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
         for request in lost {
             // Nobody knows whether a write that was pending has taken effect.
             self.note_reply(
@@ -281,10 +289,10 @@ impl Simulation {
     /// Brings a node back without its data.
     pub fn recover(&mut self, node: NodeId) {
         let (config, random, now) = (self.node_config(node), self.rng.random(), self.now_of(node));
-        let recovered = Partition::recover(config, random, now).expect("a valid configuration");
+        let recovered = Node::recover(config, random, now).expect("a valid configuration");
         if let Some(sim_node) = self.nodes.get_mut(&node) {
-            sim_node.storage = MemoryStorage::default();
-            sim_node.partition = Some(recovered);
+            sim_node.storage = BTreeMap::new();
+            sim_node.node = Some(recovered);
             sim_node.wakes_at = None;
         }
         self.after_input(node);
@@ -299,24 +307,25 @@ impl Simulation {
         let Some(sim_node) = self.nodes.get_mut(&node) else {
             return;
         };
-        let restored = Partition::restore(config, &sim_node.storage, random, now);
-        match restored.expect("a valid store") {
-            Some(restored) => {
-                sim_node.partition = Some(restored);
-                sim_node.wakes_at = None;
-                self.after_input(node);
-            }
-            None => self.recover(node),
-        }
+        let storage = &sim_node.storage;
+        let restored = Node::restore(
+            config,
+            |partition| Some(storage.get(&partition)? as &dyn crate::Storage),
+            random,
+            now,
+        );
+        sim_node.node = Some(restored.expect("a valid store"));
+        sim_node.wakes_at = None;
+        self.after_input(node);
     }
 
     /// The state of a node's disk, to be put back later with [`set_disk`](Self::set_disk).
-    pub fn disk(&self, node: NodeId) -> Option<MemoryStorage> {
+    pub fn disk(&self, node: NodeId) -> Option<Disk> {
         self.nodes.get(&node).map(|n| n.storage.clone())
     }
 
     /// Replaces a node's disk, as restoring an old image does.
-    pub fn set_disk(&mut self, node: NodeId, disk: MemoryStorage) {
+    pub fn set_disk(&mut self, node: NodeId, disk: Disk) {
         if let Some(sim_node) = self.nodes.get_mut(&node) {
             sim_node.storage = disk;
         }
@@ -331,13 +340,13 @@ impl Simulation {
 
     /// An operator's decision that a recovering node goes on with fewer sources.
     pub fn accept_loss(&mut self, node: NodeId) {
-        self.input(node, |partition, now| partition.handle_accept_loss(now));
+        self.input(node, |node, now| node.handle_accept_loss(now));
     }
 
     /// Tells a node whether it can reach another.
     pub fn hint(&mut self, node: NodeId, other: NodeId, reachable: bool) {
-        self.input(node, |partition, now| {
-            partition.handle_reachable(other, reachable, now);
+        self.input(node, |node, now| {
+            node.handle_reachable(other, reachable, now)
         });
     }
 
@@ -356,16 +365,12 @@ impl Simulation {
     }
 
     fn is_settled(&self) -> bool {
-        let mut partitions = self.nodes.values().map(|n| n.partition.as_ref());
-        let Some(Some(first)) = partitions.next() else {
-            return false;
-        };
         // What only the dead knew of the rest of the key space stays an exception until they are closed.
-        let is_of_the_dead = |p: &Partition, writer: ReplicaId| {
+        let is_of_the_dead = |p: &Partition<P>, writer: ReplicaId| {
             let node = crate::node_of(writer);
             p.view().is_fenced(node.0, writer)
         };
-        let is_quiet = |p: &Partition| {
+        let is_quiet = |p: &Partition<P>| {
             let mut exceptions = p.replica().knowledge().exceptions();
             p.state() == State::Up
                 && exceptions.all(|(_, beyond)| {
@@ -374,13 +379,27 @@ impl Simulation {
                         .all(|range| is_of_the_dead(p, range.replica))
                 })
         };
-        is_quiet(first)
-            && self.pending.is_empty()
-            && partitions.all(|other| {
-                other.is_some_and(|other| {
-                    is_quiet(other) && other.replica().knowledge() == first.replica().knowledge()
-                })
-            })
+        let is_equal = |(partition, owners): (&PartitionId, &Vec<NodeId>)| {
+            let mut up = self.up_owners(*partition);
+            let Some(first) = up.next() else {
+                return false;
+            };
+            let knowledge = first.replica().knowledge();
+            let mut others = 1;
+            let same = up.all(|other| {
+                others += 1;
+                is_quiet(other) && other.replica().knowledge() == knowledge
+            });
+            is_quiet(first) && same && others == owners.len()
+        };
+        self.asked.is_empty() && self.owners.iter().all(is_equal)
+    }
+
+    /// Checks the invariants at every node, and between all owners of each partition.
+    pub fn check_all(&mut self) {
+        for node in self.node_ids() {
+            self.check(node);
+        }
     }
 
     /// Reads every key at every node after all is quiet, then checks the whole history.
@@ -391,13 +410,19 @@ impl Simulation {
             .iter()
             .map(|op| op.key.clone())
             .collect();
-        for node in self.node_ids() {
-            for key in &keys {
-                let Some(partition) = self.partition(node) else {
+        let placement = self.config.node.placement();
+        for key in keys {
+            let partition = placement.partition_of(&key);
+            for node in self.owners.get(&partition).cloned().unwrap_or_default() {
+                let owner = self.nodes.get(&node).and_then(|n| n.node.as_ref());
+                let Some(owner) = owner.and_then(|n| n.partition(partition)) else {
                     continue;
                 };
-                match partition.read_local(key) {
-                    Ok(value) => self.history.push_final_read(node, key.clone(), value),
+                match owner.cell_local(&key) {
+                    Ok(cell) => {
+                        let value = cell.and_then(P::shown);
+                        self.history.push_final_read(node, key.clone(), value);
+                    }
                     Err(error) => self
                         .violations
                         .push(format!("{node} does not serve: {error}")),
@@ -420,20 +445,18 @@ impl Simulation {
         };
         self.now_ms = at_ms;
         match self.queued.remove(&id) {
-            Some(Queued::Deliver { from, to, envelope }) => {
-                self.input(to, |partition, now| {
-                    partition.handle_message(from, *envelope, now);
-                });
+            Some(Queued::Deliver { from, to, message }) => {
+                self.input(to, |node, now| node.handle_message(from, *message, now));
             }
             Some(Queued::Wake(node)) => {
                 let due = self.nodes.get_mut(&node).and_then(|n| {
                     let is_current = n.wakes_at == Some(at_ms);
                     n.wakes_at = n.wakes_at.filter(|_| !is_current);
-                    n.partition.as_ref().and_then(Partition::deadline)
+                    n.node.as_ref().and_then(Node::deadline)
                 });
                 match due {
                     Some(due) if due <= self.now_ms => {
-                        self.input(node, |partition, now| partition.handle_timeout(now));
+                        self.input(node, |node, now| node.handle_timeout(now));
                     }
                     _ => self.schedule_wake(node),
                 }
@@ -443,69 +466,87 @@ impl Simulation {
         true
     }
 
-    fn input(&mut self, node: NodeId, feed: impl FnOnce(&mut Partition, Now)) {
+    fn input(&mut self, node: NodeId, feed: impl FnOnce(&mut Node<P>, Now)) {
         let now = self.now_of(node);
-        if let Some(partition) = self.nodes.get_mut(&node).and_then(|n| n.partition.as_mut()) {
-            feed(partition, now);
+        if let Some(up) = self.nodes.get_mut(&node).and_then(|n| n.node.as_mut()) {
+            feed(up, now);
             self.after_input(node);
         }
     }
 
     /// Releases what an input has brought about, and checks the node.
-    fn after_input(&mut self, node: NodeId) {
-        let Some(sim_node) = self.nodes.get_mut(&node) else {
+    fn after_input(&mut self, id: NodeId) {
+        let Some(sim_node) = self.nodes.get_mut(&id) else {
             return;
         };
-        let Some(partition) = sim_node.partition.as_mut() else {
+        let Some(node) = sim_node.node.as_mut() else {
             return;
         };
-        let mut ready = partition.take_ready();
-        if let Some(batch) = &ready.persist
-            && let Err(error) = sim_node.storage.commit(batch)
-        {
-            partition.handle_storage_failure(&error, &ready.outputs);
-            ready = partition.take_ready();
-        }
-        self.check(node);
-        for output in ready.outputs {
-            match output {
-                Output::Send { to, envelope } => self.post(node, to, &envelope),
-                Output::Reply { request, result } => self.note_reply(request, result),
+        let mut ready = node.take_ready();
+        for (partition, batch) in &ready.persist {
+            let storage = sim_node.storage.entry(*partition).or_default();
+            if let Err(error) = storage.commit(batch) {
+                let dropped = std::mem::take(&mut ready.outputs);
+                node.handle_storage_failure(*partition, &error, dropped);
             }
         }
-        self.schedule_wake(node);
+        if self.config.checks_every_step {
+            self.check(id);
+        }
+        for output in ready.outputs {
+            match output {
+                NodeOutput::Send { to, message } => self.post(id, to, message),
+                NodeOutput::Reply { request, result } => self.note_reply(request, result),
+            }
+        }
+        self.schedule_wake(id);
     }
 
-    fn check(&mut self, node: NodeId) {
-        let Some(partition) = self.nodes.get(&node).and_then(|n| n.partition.as_ref()) else {
+    fn check(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(&id).and_then(|n| n.node.as_ref()) else {
             return;
         };
-        let found = self
-            .oracle
-            .note_minted(partition)
-            .and_then(|()| self.oracle.check_node(partition));
-        let others = self.nodes.iter().filter(|(other, _)| **other != node);
-        let others = others.filter_map(|(_, n)| n.partition.as_ref());
-        let pairs = others.map(|other| Oracle::check_pair(partition, other));
-        for violation in pairs.chain([found]).filter_map(Result::err) {
+        let mut found = Vec::new();
+        for (partition, state) in node.partitions() {
+            let oracle = self.oracles.entry(partition).or_default();
+            let own = oracle
+                .note_minted(state)
+                .and_then(|()| oracle.check_node(state));
+            let owners = self.owners.get(&partition).into_iter().flatten();
+            let others = owners.filter(|other| **other != id);
+            let others = others.filter_map(|other| {
+                let other = self.nodes.get(other)?.node.as_ref()?;
+                other.partition(partition)
+            });
+            let pairs = others.map(|other| check_pair(state, other));
+            found.extend(pairs.chain([own]).filter_map(Result::err));
+        }
+        for violation in found {
             self.violations
                 .push(format!("at {} ms: {violation}", self.now_ms));
         }
     }
 
-    fn post(&mut self, from: NodeId, to: NodeId, envelope: &Envelope) {
+    fn post(&mut self, from: NodeId, to: NodeId, message: MessageOf<P>) {
         self.messages += 1;
-        self.note_trace(&(self.now_ms, from, to, envelope));
-        for after_ms in self.network.arrivals(from, to, &mut self.rng) {
-            let envelope = Box::new(envelope.clone());
-            self.queue_at(
-                self.now_ms + after_ms,
-                Queued::Deliver { from, to, envelope },
-            );
+        self.bytes += self.note_trace(&(self.now_ms, from, to, &message));
+        let arrivals = self.network.arrivals(from, to, &mut self.rng);
+        let mut message = Some(Box::new(message));
+        for (i, after_ms) in arrivals.iter().enumerate() {
+            let copy = match i + 1 == arrivals.len() {
+                true => message.take(),
+                false => message.clone(),
+            };
+            if let Some(message) = copy {
+                self.queue_at(
+                    self.now_ms + after_ms,
+                    Queued::Deliver { from, to, message },
+                );
+            }
         }
     }
 
-    fn queue_at(&mut self, at_ms: u64, queued: Queued) {
+    fn queue_at(&mut self, at_ms: u64, queued: Queued<P>) {
         self.next_event += 1;
         self.queue.push(Reverse((at_ms, self.next_event)));
         self.queued.insert(self.next_event, queued);
@@ -515,7 +556,7 @@ impl Simulation {
         let Some(sim_node) = self.nodes.get_mut(&node) else {
             return;
         };
-        let Some(due) = sim_node.partition.as_ref().and_then(Partition::deadline) else {
+        let Some(due) = sim_node.node.as_ref().and_then(Node::deadline) else {
             return;
         };
         if sim_node.wakes_at.is_none_or(|at| at > due) {
@@ -525,15 +566,19 @@ impl Simulation {
         }
     }
 
-    fn note_reply(&mut self, request: RequestId, result: Result<Outcome, RequestError>) {
+    fn note_reply(&mut self, request: RequestId, result: Result<Outcome<P::Cell>, RequestError>) {
         let moment = self.history.tick();
         self.note_trace(&(request.0, format!("{result:?}")));
+        if self.asked.remove(&request).is_none() {
+            return;
+        }
         let Some(mut operation) = self.pending.remove(&request) else {
+            self.replies.insert(request, result);
             return;
         };
         match (&result, &mut operation.action) {
-            (Ok(Outcome::Read { value, .. }), Action::Read(read)) => {
-                read.clone_from(value);
+            (Ok(Outcome::Read { cell, .. }), Action::Read(read)) => {
+                *read = P::shown(cell);
                 operation.completed = Some(moment);
                 self.history.push(operation);
             }
@@ -541,7 +586,7 @@ impl Simulation {
                 operation.completed = Some(moment);
                 self.history.push(operation);
             }
-            (Err(error), Action::Write(_)) if may_take_effect(error) => {
+            (Err(error), Action::Write(_)) if error.may_take_effect() => {
                 self.history.push(operation);
             }
             (Err(_), _) => {}
@@ -549,10 +594,12 @@ impl Simulation {
         self.replies.insert(request, result);
     }
 
-    fn note_trace(&mut self, happened: &impl serde::Serialize) {
+    /// Adds what happened to the trace; returns how many bytes it takes.
+    fn note_trace(&mut self, happened: &impl serde::Serialize) -> u64 {
         let bytes = postcard::to_stdvec(happened).expect("messages serialise into memory");
         let chained = (self.trace >> 64) as u64 ^ self.trace as u64;
         self.trace = XxHash3_128::oneshot_with_seed(chained, &bytes);
+        bytes.len() as u64
     }
 
     fn node_config(&self, node: NodeId) -> Config {
@@ -574,15 +621,51 @@ impl Simulation {
     }
 }
 
-/// Whether a failed write may have had an effect.
-fn may_take_effect(error: &RequestError) -> bool {
-    match error {
-        RequestError::NoMajority {
-            may_take_effect, ..
-        } => *may_take_effect,
-        RequestError::StorageFailed { .. }
-        | RequestError::TimestampAhead { .. }
-        | RequestError::ClockExhausted => true,
-        _ => false,
+impl Simulation {
+    /// Makes a request at level `Quorum`. It is recorded in the history.
+    pub fn request(&mut self, node: NodeId, command: Command) -> Ticket {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        let (key, action) = (command.key().clone(), action_of(&command));
+        let (invoked, completed) = (self.history.tick(), None);
+        let operation = Operation {
+            node,
+            key,
+            action,
+            invoked,
+            completed,
+        };
+        self.asked.insert(request, node);
+        self.pending.insert(request, operation);
+        self.start(node, request, Request::new(command, Level::Quorum));
+        Ticket(request)
     }
+
+    /// Writes at level `One`, which promises no more than that the write may be seen: in the history it
+    /// may take effect at any moment.
+    pub fn write_one(&mut self, node: NodeId, command: Command) {
+        let (key, action) = (command.key().clone(), action_of(&command));
+        let (invoked, completed) = (self.history.tick(), None);
+        self.history.push(Operation {
+            node,
+            key,
+            action,
+            invoked,
+            completed,
+        });
+        let ticket = self.ask(node, Request::new(command, Level::One));
+        let _answered = self.take_reply(ticket);
+    }
+}
+
+/// What the history says of a command.
+fn action_of(command: &Command) -> Action {
+    match command {
+        Command::Get { .. } => Action::Read(None),
+        Command::Write { write, .. } => Action::Write(write.value.clone()),
+    }
+}
+
+fn counters_of<P: Simulated>(node: &Node<P>) -> impl Iterator<Item = Counters> + '_ {
+    node.partitions().map(|(_, partition)| partition.counters())
 }

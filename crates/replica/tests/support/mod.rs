@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crdt::{Dot, Timestamp};
 use replica::{
     Command, Config, Envelope, Level, MemoryStorage, Message, NodeId, Now, Outcome, Output,
-    Partition, RequestError, RequestId, State, Storage as _,
+    Partition, Request, RequestError, RequestId, State, Storage as _,
 };
 use std::collections::BTreeMap;
 
@@ -163,7 +163,7 @@ impl Bench {
         self.requests += 1;
         let id = self.requests;
         self.feed(node, |p, now| {
-            p.handle_request(RequestId(id), command, level, now);
+            p.handle_request(RequestId(id), Request::new(command, level), now);
         });
         id
     }
@@ -176,22 +176,20 @@ impl Bench {
     /// A delete at level `Quorum`.
     pub(crate) fn delete(&mut self, node: u32, key: &'static str) -> u64 {
         let key = Bytes::from_static(key.as_bytes());
-        self.request(node, Command::Delete { key }, Level::Quorum)
+        self.request(node, Command::delete(key), Level::Quorum)
     }
 
     /// A read at level `Quorum`.
     pub(crate) fn get(&mut self, node: u32, key: &'static str) -> u64 {
         let key = Bytes::from_static(key.as_bytes());
-        self.request(node, Command::Get { key }, Level::Quorum)
+        self.request(node, Command::get(key), Level::Quorum)
     }
 
     /// A write, or with `None` a delete, at level `One`; its messages stay in flight.
     pub(crate) fn write_one(&mut self, node: u32, key: &'static str, value: Option<&'static str>) {
         let command = match value {
             Some(value) => put(key, value),
-            None => Command::Delete {
-                key: Bytes::from_static(key.as_bytes()),
-            },
+            None => Command::delete(Bytes::from_static(key.as_bytes())),
         };
         let id = self.request(node, command, Level::One);
         assert!(self.is_written(id), "level One answers at once");
@@ -205,9 +203,7 @@ impl Bench {
             from: sender.incarnation(),
             view: sender.view().clone().into(),
             clock: Timestamp(time),
-            message: Message::Acknowledged {
-                dot: Dot::new(crdt::ReplicaId(1), 1),
-            },
+            message: Message::WrittenBack { read: 0 },
         };
         self.feed(node, |p, now| p.handle_message(NodeId(peer), envelope, now));
     }
@@ -223,8 +219,8 @@ impl Bench {
     /// What a read returned; panics if it has not.
     pub(crate) fn read(&self, request: u64) -> Option<&str> {
         match self.reply(request) {
-            Some(Ok(Outcome::Read { value, .. })) => value
-                .as_ref()
+            Some(Ok(outcome @ Outcome::Read { .. })) => outcome
+                .value()
                 .map(|v| std::str::from_utf8(v).expect("text")),
             other => panic!("the read returned {other:?}"),
         }
@@ -383,8 +379,8 @@ impl Bench {
 }
 
 fn put(key: &'static str, value: &'static str) -> Command {
-    Command::Put {
-        key: Bytes::from_static(key.as_bytes()),
-        value: Bytes::from_static(value.as_bytes()),
-    }
+    Command::put(
+        Bytes::from_static(key.as_bytes()),
+        Bytes::from_static(value.as_bytes()),
+    )
 }

@@ -58,7 +58,7 @@ pub(super) fn del(session: &mut Session, arguments: &[Bytes]) -> Started {
         };
         let deletes: Vec<_> = keys
             .into_iter()
-            .map(|key| shared.backend.submit(Command::Delete { key }))
+            .map(|key| shared.backend.submit(Command::delete(key)))
             .collect();
         Started::waiting(async move {
             let total = deletes.len();
@@ -122,7 +122,7 @@ pub(super) fn mset(session: &mut Session, arguments: &[Bytes]) -> Started {
 }
 
 fn read(session: &Session, key: &Bytes) -> PendingOutcome {
-    session.backend().submit(Command::Get { key: key.clone() })
+    session.backend().submit(Command::get(key.clone()))
 }
 
 fn write(session: &Session, key: &Bytes, value: &Bytes) -> PendingOutcome {
@@ -132,13 +132,13 @@ fn write(session: &Session, key: &Bytes, value: &Bytes) -> PendingOutcome {
     } else {
         value.clone()
     };
-    session.backend().submit(Command::Put { key, value })
+    session.backend().submit(Command::put(key, value))
 }
 
 /// Awaits a read.
 async fn value(pending: PendingOutcome) -> Result<Option<Bytes>, Reply> {
     match outcome(pending.await)? {
-        Outcome::Read { value, .. } => Ok(value),
+        outcome @ Outcome::Read { .. } => Ok(outcome.value().cloned()),
         other => Err(Reply::error(format!(
             "the node answered a read with {other:?}"
         ))),

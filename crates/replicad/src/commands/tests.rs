@@ -108,7 +108,7 @@ fn absent_keys_are_deleted_too() {
     let mut c = Connection::new();
     c.expect("DEL a", &Reply::Integer(0));
     let key = Bytes::from("a");
-    let expected = [Command::Get { key: key.clone() }, Command::Delete { key }];
+    let expected = [Command::get(key.clone()), Command::delete(key)];
     assert_eq!(c.fake.state().submitted, expected);
 }
 

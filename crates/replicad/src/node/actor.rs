@@ -4,8 +4,8 @@
 //! that is the group commit. While it commits, its inbox fills for the next round.
 
 use replica::{
-    Command, Envelope, Level, NodeId, Now, Outcome, Output, Partition, RequestError, RequestId,
-    State, Storage, StorageError,
+    Command, Envelope, Level, NodeId, Now, Outcome, Output, Partition, Request, RequestError,
+    RequestId, State, Storage, StorageError,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -258,7 +258,7 @@ impl Actor {
                 let request = RequestId(self.next_request);
                 self.replies.insert(request, reply);
                 self.partition
-                    .handle_request(request, command, Level::Quorum, now);
+                    .handle_request(request, Request::new(command, Level::Quorum), now);
             }
             Input::Message { from, envelope } => self.partition.handle_message(from, envelope, now),
             Input::Reachable { node, reachable } => {
@@ -322,9 +322,9 @@ impl Actor {
 fn size(input: &Input) -> usize {
     match input {
         Input::Request {
-            command: Command::Put { value, .. },
+            command: Command::Write { write, .. },
             ..
-        } => value.len(),
+        } => write.value.as_ref().map_or(0, bytes::Bytes::len),
         Input::Message { envelope, .. } => {
             let listings = envelope.message.listings().iter();
             listings
@@ -408,10 +408,7 @@ mod tests {
     }
 
     fn put(key: &'static str) -> Command {
-        Command::Put {
-            key: Bytes::from_static(key.as_bytes()),
-            value: Bytes::from_static(b"v"),
-        }
+        Command::put(Bytes::from_static(key.as_bytes()), Bytes::from_static(b"v"))
     }
 
     #[test]

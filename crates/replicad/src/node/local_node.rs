@@ -123,7 +123,7 @@ impl Backend for LocalNode {
     }
 
     fn info(&self) -> NodeInfo {
-        let quorum = self.shared.config(self.node).quorum();
+        let config = self.shared.config(self.node);
         NodeInfo {
             node: self.node,
             port: self.shared.port(self.node),
@@ -134,8 +134,8 @@ impl Backend for LocalNode {
                 .get(self.node)
                 .map_or(0, |mailbox| mailbox.keys()),
             nodes: self.shared.nodes as usize,
-            write_quorum: quorum,
-            read_quorum: quorum,
+            write_quorum: config.write_quorum as usize,
+            read_quorum: config.read_quorum as usize,
             uptime: self.shared.started.elapsed(),
         }
     }
@@ -147,7 +147,7 @@ impl Backend for LocalNode {
     fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let quorum = shared.config(NodeId(1)).quorum();
+            let config = shared.config(NodeId(1));
             let mut nodes = Vec::new();
             for node in shared.ids() {
                 let status = shared.node_status(node).await;
@@ -156,8 +156,8 @@ impl Backend for LocalNode {
             Ok(ClusterStatus {
                 version: env!("CARGO_PKG_VERSION").into(),
                 data_dir: shared.dir.path().display().to_string(),
-                write_quorum: quorum,
-                read_quorum: quorum,
+                write_quorum: config.write_quorum as usize,
+                read_quorum: config.read_quorum as usize,
                 nodes,
             })
         })

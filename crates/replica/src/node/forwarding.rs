@@ -1,0 +1,209 @@
+//! Requests that another node carries out, on the side that asks and on the side that is asked.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{MessageOf, NodeMessage};
+use crate::{Config, NodeId, Now, Outcome, PartitionId, Policy, Request, RequestError, RequestId};
+
+/// Answers to forwarded requests that are kept for those who ask again.
+const KEPT_ANSWERS: usize = 4096;
+
+type Answer<P> = Result<Outcome<<P as Policy>::Cell>, RequestError>;
+
+/// The requests that this node has forwarded, and those that were forwarded to it.
+pub(super) struct Forwards<P: Policy> {
+    pending: BTreeMap<u64, Pending<P>>,
+    next: u64,
+    unreachable: BTreeSet<NodeId>,
+    served: BTreeMap<(NodeId, u64), Option<Answer<P>>>,
+    /// Those of them that were answered, the oldest first.
+    answered: VecDeque<(NodeId, u64)>,
+}
+
+struct Pending<P: Policy> {
+    request: RequestId,
+    partition: PartitionId,
+    forwarded: Request<P::Write>,
+    owners: Vec<NodeId>,
+    /// Which of the owners was asked last.
+    asked: usize,
+    /// How often another owner was tried after a refusal.
+    refusals: usize,
+    deadline_ms: u64,
+    resend_ms: u64,
+    resend_after_ms: u64,
+}
+
+/// What comes next for a forwarded request.
+pub(super) enum Next<P: Policy> {
+    Send {
+        to: NodeId,
+        message: MessageOf<P>,
+    },
+    Reply {
+        request: RequestId,
+        result: Answer<P>,
+    },
+}
+
+/// Whether a forwarded request was seen before.
+pub(super) enum Served<P: Policy> {
+    New,
+    Pending,
+    Answered(Answer<P>),
+}
+
+impl<P: Policy> Forwards<P> {
+    /// Numbers start at random, so that answers to a former life of this node are not taken for answers
+    /// to this one.
+    pub(super) const fn new(random: u64) -> Self {
+        Self {
+            pending: BTreeMap::new(),
+            next: random,
+            unreachable: BTreeSet::new(),
+            served: BTreeMap::new(),
+            answered: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn set_reachable(&mut self, node: NodeId, reachable: bool) {
+        match reachable {
+            true => self.unreachable.remove(&node),
+            false => self.unreachable.insert(node),
+        };
+    }
+
+    pub(super) fn next_due(&self) -> Option<u64> {
+        let due = |p: &Pending<P>| p.deadline_ms.min(p.resend_ms);
+        self.pending.values().map(due).min()
+    }
+
+    /// Forwards a request to the preferred owner that can be reached.
+    pub(super) fn start(
+        &mut self,
+        request: RequestId,
+        partition: PartitionId,
+        owners: Vec<NodeId>,
+        forwarded: Request<P::Write>,
+        config: &Config,
+        now: Now,
+    ) -> Option<Next<P>> {
+        let limit = config.max_pending;
+        if self.pending.len() >= limit {
+            let pending = self.pending.len();
+            let result = Err(RequestError::Overloaded { pending, limit });
+            return Some(Next::Reply { request, result });
+        }
+        let limit_ms = config.request_timeout_ms;
+        let timeout_ms = forwarded.timeout_ms.map_or(limit_ms, |ms| ms.min(limit_ms));
+        let first = owners.iter().position(|o| !self.unreachable.contains(o));
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let pending = Pending {
+            request,
+            partition,
+            forwarded,
+            owners,
+            asked: first.unwrap_or(0),
+            refusals: 0,
+            deadline_ms: now.elapsed_ms + timeout_ms,
+            resend_ms: now.elapsed_ms + config.resend_ms,
+            resend_after_ms: config.resend_ms,
+        };
+        let next = pending.send(number, now);
+        self.pending.insert(number, pending);
+        Some(next)
+    }
+
+    /// An owner's answer: passed on, unless it refused and changed nothing, and others are left to ask.
+    pub(super) fn note_answer(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        result: Answer<P>,
+        now: Now,
+    ) -> Option<Next<P>> {
+        let pending = self.pending.get_mut(&number)?;
+        let is_refusal = matches!(
+            result,
+            Err(RequestError::NodeFailed(_)
+                | RequestError::Recovering { .. }
+                | RequestError::NoMajority {
+                    may_take_effect: false,
+                    ..
+                })
+        );
+        if is_refusal && pending.owners.get(pending.asked) != Some(&from) {
+            // A late refusal of one that is no longer asked.
+            return None;
+        }
+        if is_refusal && pending.refusals + 1 < pending.owners.len() {
+            pending.refusals += 1;
+            pending.asked = (pending.asked + 1) % pending.owners.len();
+            return Some(pending.send(number, now));
+        }
+        let request = self.pending.remove(&number)?.request;
+        Some(Next::Reply { request, result })
+    }
+
+    /// Gives up what is past its deadline and asks again for the rest: for a read another owner.
+    pub(super) fn expire(&mut self, now: Now) -> Vec<Next<P>> {
+        let mut next = Vec::new();
+        let now_ms = now.elapsed_ms;
+        let expired = self.pending.extract_if(.., |_, p| now_ms >= p.deadline_ms);
+        for (_, pending) in expired {
+            let result = Err(RequestError::Unreachable {
+                partition: pending.partition,
+                may_take_effect: pending.forwarded.command.is_write(),
+            });
+            let request = pending.request;
+            next.push(Next::Reply { request, result });
+        }
+        for (number, pending) in &mut self.pending {
+            if now_ms >= pending.resend_ms {
+                pending.resend_after_ms = pending.resend_after_ms.saturating_mul(2);
+                pending.resend_ms = now_ms.saturating_add(pending.resend_after_ms);
+                if !pending.forwarded.command.is_write() {
+                    pending.asked = (pending.asked + 1) % pending.owners.len();
+                }
+                next.push(pending.send(*number, now));
+            }
+        }
+        next
+    }
+
+    /// Takes note of a forwarded request.
+    pub(super) fn serve(&mut self, from: NodeId, number: u64) -> Served<P> {
+        match self.served.get(&(from, number)) {
+            Some(Some(answer)) => Served::Answered(answer.clone()),
+            Some(None) => Served::Pending,
+            None => {
+                self.served.insert((from, number), None);
+                Served::New
+            }
+        }
+    }
+
+    /// Keeps the answer to a forwarded request for those who ask again.
+    pub(super) fn note_served(&mut self, from: NodeId, number: u64, answer: Answer<P>) {
+        self.served.insert((from, number), Some(answer));
+        self.answered.push_back((from, number));
+        while self.answered.len() > KEPT_ANSWERS {
+            if let Some(oldest) = self.answered.pop_front() {
+                self.served.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl<P: Policy> Pending<P> {
+    /// The request, with the time that is left for it, to the owner whose turn it is.
+    fn send(&self, number: u64, now: Now) -> Next<P> {
+        let mut request = self.forwarded.clone();
+        request.timeout_ms = Some(self.deadline_ms.saturating_sub(now.elapsed_ms));
+        Next::Send {
+            to: self.owners[self.asked],
+            message: NodeMessage::Forward { number, request },
+        }
+    }
+}

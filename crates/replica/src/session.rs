@@ -1,0 +1,377 @@
+//! What a client has seen, and what it may ask not to fall behind.
+
+use crdt::CausalContext;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::{Command, Floor, Level, Outcome, PartitionId, Placement, Request};
+
+/// Which guarantees a session asks for. All four by default.
+///
+/// | guarantee | what it promises |
+/// |---|---|
+/// | read your writes | a read sees the session's own writes, or later ones |
+/// | monotonic reads | a read sees what the session's earlier reads saw, or later writes |
+/// | monotonic writes | a write wins over the session's earlier writes |
+/// | writes follow reads | a write wins over what the session has read |
+///
+/// Source: Terry et al., *Session Guarantees for Weakly Consistent Replicated Data*, 1994.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Guarantees {
+    /// A read sees the session's own writes, or later ones.
+    pub read_your_writes: bool,
+    /// A read sees what the session's earlier reads saw, or later writes.
+    pub monotonic_reads: bool,
+    /// A write wins over the session's earlier writes.
+    pub monotonic_writes: bool,
+    /// A write wins over what the session has read.
+    pub writes_follow_reads: bool,
+}
+
+impl Default for Guarantees {
+    fn default() -> Self {
+        Self {
+            read_your_writes: true,
+            monotonic_reads: true,
+            monotonic_writes: true,
+            writes_follow_reads: true,
+        }
+    }
+}
+
+impl Guarantees {
+    /// No guarantee at all.
+    pub const NONE: Self = Self {
+        read_your_writes: false,
+        monotonic_reads: false,
+        monotonic_writes: false,
+        writes_follow_reads: false,
+    };
+}
+
+/// The position of a session: what it has read and written, in each partition it has touched.
+///
+/// A token serialises, and may be handed to another client, which then asks for no less than the
+/// first one had seen: causality goes with it, across keys and people. Nodes only test against it.
+///
+/// **Size.** A few ranges for each partition touched: one for each incarnation of an owner, and one for
+/// each gap that was seen. [`prune`](Self::prune) drops what every owner has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Token {
+    partitions: BTreeMap<PartitionId, Position>,
+}
+
+/// What a session has seen of one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+struct Position {
+    read: Floor,
+    written: Floor,
+}
+
+/// A token that does not fit its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the session's token has {ranges} ranges, the limit is {limit}: prune it, or start a new session"
+)]
+pub struct TokenTooLarge {
+    /// Ranges of events in the token.
+    pub ranges: usize,
+    /// The limit.
+    pub limit: usize,
+}
+
+/// Bytes that are not a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidToken {
+    /// More bytes than any token of this limit takes.
+    #[error("a token of {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Size in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not the binary form of a token.
+    #[error("not a session token: {0}")]
+    Malformed(String),
+}
+
+impl Token {
+    /// The most bytes that [`from_bytes`](Self::from_bytes) reads.
+    pub const MAX_BYTES: usize = 1 << 20;
+
+    /// The binary form. Equal tokens have equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("tokens serialise into memory")
+    }
+
+    /// Reads the binary form back.
+    ///
+    /// # Errors
+    /// If it is too large, or not a token.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidToken> {
+        if bytes.len() > Self::MAX_BYTES {
+            let (bytes, limit) = (bytes.len(), Self::MAX_BYTES);
+            return Err(InvalidToken::TooLarge { bytes, limit });
+        }
+        let malformed = |error: &dyn std::fmt::Display| InvalidToken::Malformed(error.to_string());
+        match postcard::take_from_bytes(bytes) {
+            Ok((token, [])) => Ok(token),
+            Ok((_, rest)) => Err(malformed(&format!("{} bytes too many", rest.len()))),
+            Err(error) => Err(malformed(&error)),
+        }
+    }
+
+    /// Takes over what another session has seen.
+    pub fn join(&mut self, other: &Self) {
+        for (partition, theirs) in &other.partitions {
+            let mine = self.partitions.entry(*partition).or_default();
+            mine.read.join(&theirs.read);
+            mine.written.join(&theirs.written);
+        }
+    }
+
+    /// Drops the events that every owner of a partition has; times stay, since a later write must still
+    /// come above them.
+    pub fn prune(&mut self, partition: PartitionId, known_to_all: &CausalContext) {
+        if let Some(position) = self.partitions.get_mut(&partition) {
+            for floor in [&mut position.read, &mut position.written] {
+                floor.context = floor.context.difference(known_to_all);
+            }
+        }
+    }
+
+    /// Ranges of events in the token.
+    pub fn range_count(&self) -> usize {
+        let contexts = self.partitions.values().flat_map(|position| {
+            [&position.read, &position.written].map(|floor| floor.context.ranges().count())
+        });
+        contexts.sum()
+    }
+}
+
+/// A client's session with a store: it makes requests that ask for no less than it has seen, and takes
+/// note of what the answers have.
+///
+/// It is a value on the client's side and works with any driver.
+///
+/// ```
+/// use replica::{Cluster, Command, Guarantees, Level, NodeId, Session};
+///
+/// let cluster = Cluster::new(3)?;
+/// let mut session = Session::new(cluster.placement(), Guarantees::default());
+/// let put = session.request(Command::put("k".into(), "v".into()), Level::One);
+/// session.note(b"k", &cluster.node(NodeId(1)).execute(put)?)?;
+/// // Through any other node: it answers once it has seen the write.
+/// let get = session.request(Command::get("k".into()), Level::One);
+/// let read = cluster.node(NodeId(3)).execute(get)?;
+/// assert_eq!(read.value(), Some(&"v".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Session {
+    placement: Placement,
+    guarantees: Guarantees,
+    token: Token,
+    max_ranges: usize,
+}
+
+impl Session {
+    /// How many ranges of events a token may have, unless another limit is set.
+    pub const MAX_RANGES: usize = 16_384;
+
+    /// A session that has seen nothing.
+    pub fn new(placement: Placement, guarantees: Guarantees) -> Self {
+        Self::resume(placement, guarantees, Token::default())
+    }
+
+    /// A session that goes on from a token: its own, or one that another client has handed over.
+    pub const fn resume(placement: Placement, guarantees: Guarantees, token: Token) -> Self {
+        Self {
+            placement,
+            guarantees,
+            token,
+            max_ranges: Self::MAX_RANGES,
+        }
+    }
+
+    /// The same with another limit on the ranges of its token.
+    #[must_use]
+    pub const fn with_max_ranges(mut self, max_ranges: usize) -> Self {
+        self.max_ranges = max_ranges;
+        self
+    }
+
+    /// What it has seen.
+    pub const fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// What it has seen, to be changed: joined with another token, or pruned.
+    pub const fn token_mut(&mut self) -> &mut Token {
+        &mut self.token
+    }
+
+    /// A request that asks for no less than the session has seen.
+    pub fn request<W>(&self, command: Command<W>, level: Level) -> Request<W> {
+        let floor = match command.is_write() {
+            true => self.floor_of_writes(command.key()),
+            false => self.floor_of_reads(command.key()),
+        };
+        Request::new(command, level).after(floor)
+    }
+
+    fn position(&self, key: &[u8]) -> Option<&Position> {
+        let partition = self.placement.partition_of(key);
+        self.token.partitions.get(&partition)
+    }
+
+    fn floor_of_reads(&self, key: &[u8]) -> Floor {
+        let (mut floor, chosen) = (Floor::default(), self.guarantees);
+        if let Some(position) = self.position(key) {
+            let wanted = [
+                (chosen.monotonic_reads, &position.read),
+                (chosen.read_your_writes, &position.written),
+            ];
+            for (_, seen) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+                floor.join(seen);
+            }
+        }
+        floor
+    }
+
+    /// The events come from the key's partition, the time from all of them: timestamps respect causality
+    /// across partitions too.
+    fn floor_of_writes(&self, key: &[u8]) -> Floor {
+        let (mut floor, chosen) = (Floor::default(), self.guarantees);
+        let here = self.placement.partition_of(key);
+        for (partition, position) in &self.token.partitions {
+            let wanted = [
+                (chosen.writes_follow_reads, &position.read),
+                (chosen.monotonic_writes, &position.written),
+            ];
+            for (_, seen) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
+                floor.time = floor.time.max(seen.time);
+                if *partition == here {
+                    floor.join(seen);
+                }
+            }
+        }
+        floor
+    }
+
+    /// Takes note of the answer to an operation on a key.
+    ///
+    /// # Errors
+    /// If the token has outgrown its limit. The session has taken note all the same.
+    pub fn note<C>(&mut self, key: &[u8], outcome: &Outcome<C>) -> Result<(), TokenTooLarge> {
+        let partition = self.placement.partition_of(key);
+        let position = self.token.partitions.entry(partition).or_default();
+        match outcome {
+            Outcome::Read { seen, .. } => position.read.join(seen),
+            Outcome::Written { seen, .. } => position.written.join(seen),
+        };
+        let (ranges, limit) = (self.token.range_count(), self.max_ranges);
+        match ranges > limit {
+            true => Err(TokenTooLarge { ranges, limit }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use crdt::{Dot, ReplicaId, Timestamp};
+
+    fn seen(counter: u64) -> Floor {
+        Floor {
+            context: [Dot::new(ReplicaId(1), counter)].into_iter().collect(),
+            time: Timestamp(counter),
+        }
+    }
+
+    fn written(counter: u64) -> Outcome {
+        Outcome::Written {
+            timestamp: Timestamp(counter),
+            seen: seen(counter),
+            took_effect: true,
+            acknowledged: 1,
+        }
+    }
+
+    fn read(counter: u64) -> Outcome {
+        Outcome::Read {
+            cell: Default::default(),
+            seen: seen(counter),
+            owners: 1,
+        }
+    }
+
+    #[test]
+    fn each_guarantee_asks_for_its_own_part() {
+        let placement = Placement::new(3, 3, 1);
+        let floor = |guarantees: Guarantees, command: Command| {
+            let mut session = Session::new(placement, guarantees);
+            session.note(b"k", &read(1)).expect("small");
+            session.note(b"k", &written(5)).expect("small");
+            session.request(command, Level::One).floor
+        };
+        let (get, put) = (
+            || Command::get(Bytes::from_static(b"k")),
+            || Command::put(Bytes::from_static(b"k"), Bytes::new()),
+        );
+        let none = Guarantees::NONE;
+        assert!(floor(none, get()).is_bottom() && floor(none, put()).is_bottom());
+        let only = |set: fn(&mut Guarantees)| {
+            let mut guarantees = Guarantees::NONE;
+            set(&mut guarantees);
+            guarantees
+        };
+        let (ryw, mr) = (
+            only(|g| g.read_your_writes = true),
+            only(|g| g.monotonic_reads = true),
+        );
+        let (mw, wfr) = (
+            only(|g| g.monotonic_writes = true),
+            only(|g| g.writes_follow_reads = true),
+        );
+        assert_eq!((floor(ryw, get()), floor(mr, get())), (seen(5), seen(1)));
+        assert_eq!((floor(mw, put()), floor(wfr, put())), (seen(5), seen(1)));
+        assert!(floor(ryw, put()).is_bottom() && floor(mw, get()).is_bottom());
+    }
+
+    #[test]
+    fn times_carry_over_to_other_partitions_and_events_do_not() {
+        let placement = Placement::new(3, 3, 64);
+        let mut session = Session::new(placement, Guarantees::default());
+        session.note(b"a", &read(7)).expect("small");
+        assert_ne!(placement.partition_of(b"a"), placement.partition_of(b"b"));
+        let put = Command::put(Bytes::from_static(b"b"), Bytes::new());
+        let floor = session.request(put, Level::One).floor;
+        assert_eq!((floor.time, floor.context.is_empty()), (Timestamp(7), true));
+    }
+
+    #[test]
+    fn tokens_go_through_bytes_are_pruned_and_bounded() {
+        let placement = Placement::new(3, 3, 1);
+        let mut session = Session::new(placement, Guarantees::default()).with_max_ranges(2);
+        assert_eq!(session.note(b"k", &written(1)), Ok(()));
+        assert_eq!(session.note(b"k", &written(3)), Ok(()));
+        let (ranges, limit) = (3, 2);
+        let too_large = Err(TokenTooLarge { ranges, limit });
+        assert_eq!(session.note(b"k", &written(5)), too_large);
+        let bytes = session.token().to_bytes();
+        assert_eq!(Token::from_bytes(&bytes).as_ref(), Ok(session.token()));
+        assert!(Token::from_bytes(&bytes[1..]).is_err());
+        assert!(matches!(
+            Token::from_bytes(&vec![0; Token::MAX_BYTES + 1]),
+            Err(InvalidToken::TooLarge { .. })
+        ));
+        session.token_mut().prune(PartitionId(0), &seen(3).context);
+        assert_eq!(session.token().range_count(), 2);
+        let get = Command::<crate::LwwWrite>::get(Bytes::from_static(b"k"));
+        assert_eq!(session.request(get, Level::One).floor.time, Timestamp(5));
+    }
+}
