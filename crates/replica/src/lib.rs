@@ -44,6 +44,7 @@
 //! | to know what to send and what comes back | [`Command`], [`Level`], [`Outcome`], [`RequestError`] |
 //! | to carry messages | [`Envelope`], [`Message`]; both serialise |
 //! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
+//! | to write a storage of my own, and test it | [`storage`] |
 //! | to bring back a node that lost its data | [`Partition::recover`] |
 //! | to look at a node, and compare two | [`Status`], [`Counters`], [`checksum()`] |
 //! | a cluster inside my own program | [`Cluster`]; [`MajorityStore`] for strings |
@@ -61,7 +62,7 @@ mod message;
 mod partition;
 mod request;
 pub mod sim;
-mod storage;
+pub mod storage;
 
 pub use checksum::checksum;
 pub use clock::Now;
