@@ -49,9 +49,11 @@
 //! | to look at a node, and compare two | [`Status`], [`Counters`], [`checksum()`] |
 //! | a cluster inside my own program | [`Cluster`]; [`MajorityStore`] for strings |
 //! | to test under faults that replay from a seed | [`sim`] |
+//! | to judge what clients saw, of any store | [`check`] |
 //!
 //! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
 
+pub mod check;
 mod checksum;
 mod clock;
 mod cluster;
