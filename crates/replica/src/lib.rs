@@ -50,6 +50,7 @@
 //! | a cluster inside my own program | [`Cluster`]; [`MajorityStore`] for strings |
 //! | to test under faults that replay from a seed | [`sim`] |
 //! | to judge what clients saw, of any store | [`check`] |
+//! | a guess of who can be reached | [`liveness`] |
 //!
 //! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
 
@@ -59,6 +60,7 @@ mod clock;
 mod cluster;
 mod config;
 mod identity;
+pub mod liveness;
 mod majority;
 mod message;
 mod partition;
