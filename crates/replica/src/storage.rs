@@ -76,10 +76,14 @@ pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StorageError> + 'a;
 ///   one batch apply in order, so that the last one to a key counts; removing an absent key does nothing.
 /// - **S7, tables.** The same key in two tables is two entries.
 ///
-/// A node relies on S2 and S3 alone to notice that its disk was rolled back: what it had shown to others it
-/// must still have. Where a weak sync policy loses a tail of commits, the node sees at its first contact
-/// that others know more of its events than it does, and starts over. Calls come from one thread at a time
-/// and may block.
+/// Nothing in the protocol makes up for a breach. A node that has lost a tail of its commits notices it at
+/// its first contact only if others know of events of its own that it has lost; acknowledgements that it has
+/// given and forgotten show nowhere, and an acknowledged write may then be on too few nodes. Where the sync
+/// policy is weaker than S2, a node that was not closed properly has to be
+/// [recovered](crate::Partition::recover) as one that lost its data. A breach of S1 is refused by
+/// [`Partition::restore`](crate::Partition::restore) where it shows; a breach of S3 does not show.
+///
+/// Calls come from one thread at a time and may block.
 pub trait Storage: Send + fmt::Debug {
     /// Makes a batch durable, as a whole.
     ///

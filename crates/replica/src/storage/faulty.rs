@@ -151,6 +151,12 @@ impl<S: Storage> FaultyStorage<S> {
         self.scans_fail_after = after;
     }
 
+    /// From now on nothing fails by itself: the script and the seed are forgotten.
+    pub fn heal(&mut self) {
+        self.script.clear();
+        (self.chance, self.scans_fail_after) = (None, None);
+    }
+
     /// Makes all commits durable that returned `Ok`.
     ///
     /// # Errors
@@ -412,6 +418,25 @@ mod tests {
             assert_eq!(names(&storage), expected, "{fault:?}");
             assert_eq!(storage.commit(&put(&["d"])), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_healed_storage_fails_no_more() {
+        let rates = FaultRates {
+            commit_gone: 1000,
+            lose_tail: 1000,
+            ..FaultRates::default()
+        };
+        let mut storage = faulty()
+            .with_seed(1, rates)
+            .with_script([(2, CommitFault::Gone)]);
+        storage.fail_scans(Some(0));
+        storage.heal();
+        for name in ["a", "b"] {
+            assert_eq!(storage.commit(&put(&[name])), Ok(()));
+        }
+        assert_eq!(storage.crash_at_random(), Ok(CrashFault::Clean));
+        assert_eq!(names(&storage), ["a", "b"]);
     }
 
     #[test]
