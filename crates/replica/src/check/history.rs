@@ -9,6 +9,7 @@ use std::io::{self, BufRead, Write};
 
 use super::shown;
 use crate::NodeId;
+use crate::sim::Action;
 
 /// A client that calls one after another, with or without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -313,6 +314,29 @@ impl History {
             }
         }
         Ok(history)
+    }
+}
+
+impl From<&crate::sim::History> for History {
+    /// Each operation in a session of its own, and without versions, which the simulator does not record.
+    fn from(simulated: &crate::sim::History) -> Self {
+        let mut history = Self::default();
+        for (session, operation) in (0..).zip(simulated.operations()) {
+            let version = None;
+            let call = match operation.action.clone() {
+                Action::Write(value) => Call::Write { value, version },
+                Action::Read(value) => Call::Read { value, version },
+            };
+            history.push(Operation {
+                session: SessionId(session),
+                node: Some(operation.node),
+                key: operation.key.clone(),
+                invoked: operation.invoked,
+                completed: operation.completed,
+                call,
+            });
+        }
+        history
     }
 }
 
