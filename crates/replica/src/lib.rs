@@ -44,20 +44,25 @@
 //! | to know what to send and what comes back | [`Command`], [`Level`], [`Outcome`], [`RequestError`] |
 //! | to carry messages | [`Envelope`], [`Message`]; both serialise |
 //! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
+//! | to write a storage of my own, and test it | [`storage`] |
 //! | to bring back a node that lost its data | [`Partition::recover`] |
 //! | to look at a node, and compare two | [`Status`], [`Counters`], [`checksum()`] |
 //! | a cluster inside my own program | [`Cluster`]; [`MajorityStore`] for strings |
 //! | to test under faults that replay from a seed | [`sim`] |
+//! | to judge what clients saw, of any store | [`check`] |
+//! | a guess of who can be reached | [`liveness`] |
 //!
 //! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
 
 mod causal;
+pub mod check;
 mod checksum;
 mod clock;
 mod cluster;
 mod config;
 mod gossip;
 mod identity;
+pub mod liveness;
 mod majority;
 mod message;
 mod node;
@@ -68,7 +73,7 @@ mod request;
 mod session;
 pub mod siblings;
 pub mod sim;
-mod storage;
+pub mod storage;
 mod timestamped;
 
 pub use causal::{CausalSession, CausalStore, SessionError};

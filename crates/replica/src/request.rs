@@ -1,7 +1,7 @@
 //! What a client asks of a node, and what it is told.
 
 use bytes::Bytes;
-use crdt::{CausalContext, Timestamp};
+use crdt::{CausalContext, Dot, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -198,6 +198,9 @@ pub enum Outcome<C = StoredCell> {
     Written {
         /// The timestamp under which it took effect.
         timestamp: Timestamp,
+        /// The event that was minted for it, or that has won over it; `None` if there was nothing to
+        /// change. An earlier write of the same node may be answered by a later event.
+        event: Option<Dot>,
         /// What a session's later reads must have seen.
         seen: Floor,
         /// Whether it changed the key: with the caller's timestamps an older write does not.

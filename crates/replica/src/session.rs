@@ -295,6 +295,7 @@ mod tests {
     fn written(counter: u64) -> Outcome {
         Outcome::Written {
             timestamp: Timestamp(counter),
+            event: None,
             seen: seen(counter),
             took_effect: true,
             acknowledged: 1,

@@ -1,6 +1,13 @@
-//! Where a node's state survives a restart.
+//! Where a node's state survives a restart: the trait, an implementation in memory, a wrapper that
+//! breaks as disks do, and the suite that every implementation has to pass.
 
-use std::collections::BTreeMap;
+pub mod conformance;
+mod faulty;
+mod memory;
+
+pub use faulty::{CommitFault, CrashFault, FaultRates, FaultyStorage};
+pub use memory::MemoryStorage;
+
 use std::fmt;
 
 /// One of a node's tables, each a map from bytes to bytes.
@@ -52,15 +59,36 @@ pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), StorageError> + 'a;
 
 /// A durable map for each [`Table`].
 ///
-/// An implementation MUST make a batch atomic: after a crash all of its changes are there or none.
-/// When `commit` returns `Ok` the batch MUST survive a crash and loss of power, and so must every batch
-/// committed before it. When it returns an error, none of the batch may show until the storage is
-/// opened again. Calls come from one thread at a time and may block.
+/// A *crash* is the end of the process, or loss of power, at any moment; after it the storage is opened
+/// again. An implementation MUST keep these rules, and [`conformance::check`] tests them:
+///
+/// - **S1, atomic.** After a crash all changes of a batch are there, or none.
+/// - **S2, durable.** A batch whose `commit` returned `Ok` survives every later crash. It is not enough that
+///   the system has been handed the bytes.
+/// - **S3, ordered.** A batch survives only together with every batch that was committed before it.
+/// - **S4, failed commits.** When `commit` returns an error, none of the batch may show until the storage is
+///   opened again; afterwards all of it is there, or none. The caller MUST NOT commit again before that, and
+///   an implementation may refuse it: what the next batch builds on is not known.
+/// - **S5, scans.** A scan visits exactly what the batches committed so far have left, each key once,
+///   ascending in the order of byte strings (a prefix comes first). It stops at the visitor's first error
+///   and returns that error. What cannot be read is an error, never a shorter scan.
+/// - **S6, any bytes.** Keys and values are any bytes, empty ones included. Batches may be empty. Changes of
+///   one batch apply in order, so that the last one to a key counts; removing an absent key does nothing.
+/// - **S7, tables.** The same key in two tables is two entries.
+///
+/// Nothing in the protocol makes up for a breach. A node that has lost a tail of its commits notices it at
+/// its first contact only if others know of events of its own that it has lost; acknowledgements that it has
+/// given and forgotten show nowhere, and an acknowledged write may then be on too few nodes. Where the sync
+/// policy is weaker than S2, a node that was not closed properly has to be
+/// [recovered](crate::Partition::recover) as one that lost its data. A breach of S1 is refused by
+/// [`Partition::restore`](crate::Partition::restore) where it shows; a breach of S3 does not show.
+///
+/// Calls come from one thread at a time and may block.
 pub trait Storage: Send + fmt::Debug {
-    /// Makes a batch durable.
+    /// Makes a batch durable, as a whole.
     ///
     /// # Errors
-    /// If the batch is not durable.
+    /// If the batch is not durable, or not surely so.
     fn commit(&mut self, batch: &WriteBatch) -> Result<(), StorageError>;
 
     /// Visits all entries of a table, ascending by key; stops at the first error and returns it.
@@ -68,32 +96,6 @@ pub trait Storage: Send + fmt::Debug {
     /// # Errors
     /// If the storage or the visitor fails.
     fn scan(&self, table: Table, visit: &mut Visitor<'_>) -> Result<(), StorageError>;
-}
-
-/// Storage in memory, for tests and simulations. What was committed survives as long as the value.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryStorage {
-    entries: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
-}
-
-impl Storage for MemoryStorage {
-    fn commit(&mut self, batch: &WriteBatch) -> Result<(), StorageError> {
-        for (table, key, value) in &batch.changes {
-            match value {
-                Some(value) => self.entries.insert((*table, key.clone()), value.clone()),
-                None => self.entries.remove(&(*table, key.clone())),
-            };
-        }
-        Ok(())
-    }
-
-    fn scan(&self, table: Table, visit: &mut Visitor<'_>) -> Result<(), StorageError> {
-        let entries = self.entries.range((table, Vec::new())..);
-        for ((_, key), value) in entries.take_while(|((t, _), _)| *t == table) {
-            visit(key, value)?;
-        }
-        Ok(())
-    }
 }
 
 impl From<crate::ConfigError> for StorageError {

@@ -128,6 +128,7 @@ impl State {
         }
         Ok(Outcome::Written {
             timestamp: Default::default(),
+            event: None,
             seen: Floor::default(),
             took_effect: true,
             acknowledged: 2,

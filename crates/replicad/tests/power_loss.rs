@@ -4,8 +4,10 @@
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
+use replica::storage::conformance;
 use replica::{Storage, Table, WriteBatch};
 use replicad::node::RedbStorage;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -22,15 +24,23 @@ struct State {
     volatile: Vec<u8>,
     /// What is left after the power was cut.
     synced: Vec<u8>,
+    /// Whether the medium refuses to sync.
+    fails: bool,
 }
 
 impl Medium {
+    /// Makes every sync fail from now on.
+    fn fail(&self) {
+        self.state.lock().expect("not poisoned").fails = true;
+    }
+
     /// The medium as it is after the power was cut now.
     fn after_power_loss(&self) -> Self {
         let synced = self.state.lock().expect("not poisoned").synced.clone();
         let state = State {
             volatile: synced.clone(),
             synced,
+            fails: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -67,6 +77,9 @@ impl StorageBackend for Medium {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock().expect("not poisoned");
+        if state.fails {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         state.synced = state.volatile.clone();
         Ok(())
     }
@@ -122,6 +135,25 @@ fn a_committed_batch_survives_loss_of_power_whole_and_an_uncommitted_one_leaves_
         let survived = open(medium.after_power_loss());
         assert_eq!(contents(&survived), expected, "after batch {round}");
     }
+}
+
+#[test]
+fn the_store_keeps_the_rules_of_storage_over_loss_of_power_and_a_full_disk() {
+    let current = RefCell::new(Medium::default());
+    let make = || {
+        *current.borrow_mut() = Medium::default();
+        open(current.borrow().clone())
+    };
+    let reopen = |storage: RedbStorage| {
+        // The power is cut while the store is open: closing it must not be what saves it.
+        let survived = current.borrow().after_power_loss();
+        drop(storage);
+        *current.borrow_mut() = survived;
+        open(current.borrow().clone())
+    };
+    assert_eq!(conformance::check(make, reopen), Ok(()));
+    let fail = |_: &mut RedbStorage| current.borrow().fail();
+    assert_eq!(conformance::check_failed_commit(make, fail, reopen), Ok(()));
 }
 
 #[test]

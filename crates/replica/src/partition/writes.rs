@@ -342,6 +342,7 @@ impl<P: Policy> Partition<P> {
         let seen = self.seen(key, timestamp);
         let outcome = Outcome::Written {
             timestamp,
+            event: (request.dot.counter > 0).then_some(request.dot),
             seen,
             took_effect: request.took_effect,
             acknowledged,
