@@ -198,8 +198,8 @@ pub enum Outcome<C = StoredCell> {
     Written {
         /// The timestamp under which it took effect.
         timestamp: Timestamp,
-        /// The event that was minted for it, or that has won over it; `None` if there was nothing to
-        /// change. An earlier write of the same node may be answered by a later event.
+        /// The event with that timestamp: the one minted for the write, a later one of the same node that
+        /// answered for it too, or the one that has won over it. `None` if there was nothing to change.
         event: Option<Dot>,
         /// What a session's later reads must have seen.
         seen: Floor,

@@ -307,7 +307,7 @@ impl<P: Policy> Partition<P> {
             self.spread(&listing);
         }
         let timestamp = minted.attempt.timestamp;
-        self.reply_written(&start.key, request, timestamp, 1);
+        self.reply_written(&start.key, request, (dot, timestamp), 1);
     }
 
     /// How many owners a level asks for, given the size of the quorum.
@@ -336,13 +336,13 @@ impl<P: Policy> Partition<P> {
         &mut self,
         key: &Bytes,
         request: Pending,
-        timestamp: Timestamp,
+        (dot, timestamp): (Dot, Timestamp),
         acknowledged: usize,
     ) {
         let seen = self.seen(key, timestamp);
         let outcome = Outcome::Written {
             timestamp,
-            event: (request.dot.counter > 0).then_some(request.dot),
+            event: (dot.counter > 0).then_some(dot),
             seen,
             took_effect: request.took_effect,
             acknowledged,
@@ -448,8 +448,8 @@ impl<P: Policy> Partition<P> {
             return;
         };
         for request in answered.requests {
-            let (time, owners) = (answered.timestamp, answered.acknowledged);
-            self.reply_written(&answered.key, request, time, owners);
+            let (event, owners) = ((dot, answered.timestamp), answered.acknowledged);
+            self.reply_written(&answered.key, request, event, owners);
         }
     }
 

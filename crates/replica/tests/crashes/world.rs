@@ -5,7 +5,7 @@ use replica::sim::{Action, History, Operation};
 use replica::storage::{CommitFault, CrashFault, FaultyStorage};
 use replica::{
     Command, Config, Envelope, Level, MemoryStorage, NodeId, Now, Outcome, Output, Partition,
-    RequestId, State, Storage as _, StorageError,
+    Request, RequestId, State, Storage as _, StorageError,
 };
 use std::collections::BTreeMap;
 
@@ -150,7 +150,8 @@ impl World {
 
     fn record(&mut self, mut operation: Operation, outcome: Option<Outcome>) {
         match outcome {
-            Some(Outcome::Read { value, .. }) => {
+            Some(read @ Outcome::Read { .. }) => {
+                let value = read.value().cloned();
                 self.tally.values_read += u64::from(value.is_some());
                 operation.action = Action::Read(value);
                 operation.completed = Some(self.history.tick());
@@ -171,11 +172,8 @@ impl World {
         let key = Bytes::from_static(key.as_bytes());
         let value = value.map(Bytes::from);
         let command = match value.clone() {
-            Some(value) => Command::Put {
-                key: key.clone(),
-                value,
-            },
-            None => Command::Delete { key: key.clone() },
+            Some(value) => Command::put(key.clone(), value),
+            None => Command::delete(key.clone()),
         };
         self.request(node, key, Action::Write(value), command);
     }
