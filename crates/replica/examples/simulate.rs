@@ -1,8 +1,8 @@
-//! Runs simulator seeds for the majority store (system A) and reports every violation with the command
-//! that replays it.
+//! Runs simulator seeds of a system and reports every violation with the command that replays it.
 //!
 //! ```text
-//! cargo run --release -p replica --example simulate -- --seeds 0..1000
+//! cargo run --release -p replica --example simulate -- --system A --seeds 0..1000
+//! cargo run --release -p replica --example simulate -- --system E --nodes 1000 --fanout 5 --loss 0.1
 //! ```
 
 #![expect(clippy::disallowed_macros, reason = "a command-line front prints")]
@@ -11,54 +11,188 @@
     reason = "a command-line front sets its exit status"
 )]
 
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use replica::Counters;
-use replica::sim::{Campaign, run_seed};
+use replica::sim::{Campaign, Report, System, run_seed};
+use std::path::PathBuf;
+
+#[path = "simulate/plot.rs"]
+mod plot;
+
+/// Runs simulator seeds of a system under random faults and checks every promise it makes.
+#[derive(Debug, Parser)]
+struct Options {
+    /// The system: A majority, B timestamped, C causal, D siblings, E gossip, L linearizable.
+    #[arg(long, default_value = "A", value_parser = parse_system)]
+    system: System,
+    /// The seeds, as FROM..TO.
+    #[arg(long, default_value = "0..100", value_parser = parse_range)]
+    seeds: std::ops::Range<u64>,
+    /// Random actions in each run.
+    #[arg(long, default_value_t = Campaign::default().actions)]
+    actions: usize,
+    /// Number of nodes; drawn from each seed if it is not given.
+    #[arg(long)]
+    nodes: Option<u32>,
+    /// Peers that a node gossips with in a round.
+    #[arg(long, default_value_t = Campaign::default().fanout)]
+    fanout: u32,
+    /// Probability that a message is lost; drawn from each seed if it is not given.
+    #[arg(long, value_parser = parse_probability)]
+    loss: Option<f64>,
+    /// Print one JSON object for each seed and one for all of them.
+    #[arg(long)]
+    json: bool,
+    /// Write a plot of convergence and of bytes per round to this file.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+}
 
 fn main() {
-    let mut campaign = Campaign::default();
-    let mut seeds = 0..100_u64;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let value = arguments.next().unwrap_or_default();
-        let understood = match argument.as_str() {
-            "--seeds" => parse_range(&value).map(|range| seeds = range),
-            "--actions" => value.parse().ok().map(|actions| campaign.actions = actions),
-            _ => None,
-        };
-        if understood.is_none() {
-            eprintln!(
-                "usage: simulate [--seeds FROM..TO] [--actions N]; not understood: {argument} {value}"
-            );
-            std::process::exit(2);
-        }
+    let options = Options::parse();
+    let campaign = Campaign {
+        system: options.system,
+        actions: options.actions,
+        nodes: options.nodes,
+        fanout: options.fanout,
+        loss: options.loss,
+        ..Campaign::default()
+    };
+    let bar = ProgressBar::new(options.seeds.end.saturating_sub(options.seeds.start));
+    bar.set_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left, {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    if options.json {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let (mut bad, mut counters, mut messages) = (0, Counters::default(), 0);
-    for seed in seeds.clone() {
-        let report = run_seed(seed, &campaign);
-        counters = counters.plus(report.counters);
-        messages += report.messages;
-        if run_seed_differs(seed, &campaign, report.trace_hash) {
-            println!("seed {seed} does not replay: two runs differ");
-            bad += 1;
+    let mut reports: Vec<Report> = Vec::new();
+    let mut violations = 0;
+    for seed in options.seeds.clone() {
+        let mut report = run_seed(seed, &campaign);
+        // Every tenth seed runs twice.
+        if seed.is_multiple_of(10) && run_seed(seed, &campaign).trace_hash != report.trace_hash {
+            report
+                .violations
+                .push("the seed does not replay: two runs differ".into());
         }
-        if !report.violations.is_empty() {
-            println!("{report}");
-            bad += 1;
+        violations += report.violations.len();
+        if options.json {
+            println!("{}", json_of(&report));
+        } else if !report.violations.is_empty() {
+            bar.suspend(|| println!("{report}"));
         }
+        bar.set_message(format!("{violations} violations"));
+        bar.inc(1);
+        reports.push(report);
     }
+    bar.finish_and_clear();
+    match options.json {
+        true => println!("{}", summary(&reports, violations)),
+        false => print_table(&options, &reports, violations),
+    }
+    if let Some(path) = options.svg
+        && let Err(error) = std::fs::write(&path, plot::svg(&reports))
+    {
+        eprintln!("{}: {error}", path.display());
+        std::process::exit(2);
+    }
+    std::process::exit(i32::from(violations > 0));
+}
+
+fn parse_system(text: &str) -> Result<System, String> {
+    let mut letters = text.chars();
+    let system = letters.next().and_then(System::of_letter);
+    let system = system.filter(|_| letters.next().is_none());
+    system.ok_or_else(|| format!("{text:?} is none of A, B, C, D, E, L"))
+}
+
+fn parse_range(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let (start, end) = text.split_once("..").ok_or("expected FROM..TO")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|e| format!("{text:?}: {e}"));
+    Ok(number(start)?..number(end)?)
+}
+
+fn parse_probability(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|e| format!("{text:?}: {e}"))?;
+    match (0.0..=1.0).contains(&value) {
+        true => Ok(value),
+        false => Err(format!("{value} is not between 0 and 1")),
+    }
+}
+
+fn bytes_per_node(report: &Report) -> u64 {
+    report.bytes / u64::from(report.nodes.max(1))
+}
+
+fn json_of(report: &Report) -> serde_json::Value {
+    serde_json::json!({
+        "system": report.system.letter().to_string(),
+        "seed": report.seed,
+        "nodes": report.nodes,
+        "converged": report.converged,
+        "rounds": report.rounds.len(),
+        "messages": report.messages,
+        "bytes_per_node": bytes_per_node(report),
+        "violations": report.violations,
+    })
+}
+
+/// The value below which a share of the sorted values lies.
+fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(0)
+}
+
+fn sorted(reports: &[Report], value: impl Fn(&Report) -> u64) -> Vec<u64> {
+    let mut values: Vec<u64> = reports.iter().map(value).collect();
+    values.sort_unstable();
+    values
+}
+
+fn summary(reports: &[Report], violations: usize) -> serde_json::Value {
+    let rounds = sorted(reports, |r| r.rounds.len() as u64);
+    serde_json::json!({
+        "seeds": reports.len(),
+        "violations": violations,
+        "rounds_p50": percentile(&rounds, 50),
+        "rounds_p99": percentile(&rounds, 99),
+    })
+}
+
+fn print_table(options: &Options, reports: &[Report], violations: usize) {
+    let figures: [(&str, Vec<u64>); 5] = [
+        (
+            "rounds to converge",
+            sorted(reports, |r| r.rounds.len() as u64),
+        ),
+        ("messages", sorted(reports, |r| r.messages)),
+        ("bytes per node", sorted(reports, bytes_per_node)),
+        (
+            "requests answered",
+            sorted(reports, |r| r.succeeded.0 as u64),
+        ),
+        ("requests refused", sorted(reports, |r| r.refused as u64)),
+    ];
     println!(
-        "seeds {}..{}: {bad} bad, {messages} messages, {counters:#?}",
+        "{:<22} {:>12} {:>12} {:>12}",
+        "per seed", "median", "99 %", "most"
+    );
+    for (name, values) in figures {
+        let (half, most) = (percentile(&values, 50), percentile(&values, 100));
+        println!(
+            "{name:<22} {half:>12} {:>12} {most:>12}",
+            percentile(&values, 99)
+        );
+    }
+    let counters = reports
+        .iter()
+        .fold(Counters::default(), |sum, r| sum.plus(r.counters));
+    println!("{counters:#?}");
+    let (system, seeds) = (options.system.letter(), &options.seeds);
+    println!(
+        "system {system}, seeds {}..{}: {violations} violations",
         seeds.start, seeds.end
     );
-    std::process::exit(i32::from(bad > 0));
-}
-
-/// Every tenth seed runs twice.
-fn run_seed_differs(seed: u64, campaign: &Campaign, hash: u128) -> bool {
-    seed.is_multiple_of(10) && run_seed(seed, campaign).trace_hash != hash
-}
-
-fn parse_range(text: &str) -> Option<std::ops::Range<u64>> {
-    let (start, end) = text.split_once("..")?;
-    Some(start.parse().ok()?..end.parse().ok()?)
 }

@@ -198,8 +198,8 @@ pub enum Outcome<C = StoredCell> {
     Written {
         /// The timestamp under which it took effect.
         timestamp: Timestamp,
-        /// The event with that timestamp: the one minted for the write, a later one of the same node that
-        /// answered for it too, or the one that has won over it. `None` if there was nothing to change.
+        /// The event with that timestamp: the one minted for the write, or the one that has won over it.
+        /// `None` if there was nothing to change.
         event: Option<Dot>,
         /// What a session's later reads must have seen.
         seen: Floor,

@@ -17,9 +17,10 @@ mod history;
 mod network;
 mod oracle;
 mod simulation;
+mod workload;
 
-pub use campaign::{Campaign, Report, run_seed};
+pub use campaign::{Campaign, Report, System, run_seed};
 pub use history::{Action, History, Operation};
 pub use network::Network;
 pub use oracle::{CausalOracle, LwwOracle, Oracle, Simulated};
-pub use simulation::{Disk, SimConfig, Simulation, Ticket};
+pub use simulation::{Disk, Round, SimConfig, Simulation, Ticket};

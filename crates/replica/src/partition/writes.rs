@@ -41,6 +41,7 @@ struct Pending {
     id: RequestId,
     /// The event that was minted for it, or that has won over it.
     dot: Dot,
+    timestamp: Timestamp,
     needed: usize,
     took_effect: bool,
     due: Due,
@@ -114,7 +115,6 @@ impl Due {
 struct Answered {
     key: Bytes,
     requests: SmallVec<[Pending; 1]>,
-    timestamp: Timestamp,
     acknowledged: usize,
 }
 
@@ -191,10 +191,10 @@ impl<W> PendingWrites<W> {
     /// A value was minted again: from now on only the new event, or a later one, answers its requests.
     /// If the event that lost could still answer them, a write that starts after the answer could lose
     /// to the new event, which is not at a quorum yet.
-    fn move_requests(&mut self, key: &Bytes, lost: Dot, again: Dot) {
+    fn move_requests(&mut self, key: &Bytes, lost: Dot, again: Dot, timestamp: Timestamp) {
         let requests = self.by_key.get_mut(key).map(|w| &mut w.requests);
         for request in requests.into_iter().flatten().filter(|r| r.dot == lost) {
-            request.dot = again;
+            (request.dot, request.timestamp) = (again, timestamp);
         }
         self.forget_idle(key);
     }
@@ -215,7 +215,7 @@ impl<W> PendingWrites<W> {
         if !attempt.acknowledged.contains(&from) {
             attempt.acknowledged.push(from);
         }
-        let (timestamp, acknowledged) = (attempt.timestamp, attempt.acknowledged.len());
+        let acknowledged = attempt.acknowledged.len();
         let is_answered = |r: &Pending| answers(dot, r.dot) && r.needed <= acknowledged;
         let requests: SmallVec<[Pending; 1]> = writes
             .requests
@@ -229,7 +229,6 @@ impl<W> PendingWrites<W> {
         Some(Answered {
             key,
             requests,
-            timestamp,
             acknowledged,
         })
     }
@@ -295,6 +294,7 @@ impl<P: Policy> Partition<P> {
         let request = Pending {
             id,
             dot,
+            timestamp: minted.attempt.timestamp,
             needed,
             took_effect: minted.took_effect,
             due: start.due,
@@ -306,8 +306,7 @@ impl<P: Policy> Partition<P> {
         if minted.took_effect {
             self.spread(&listing);
         }
-        let timestamp = minted.attempt.timestamp;
-        self.reply_written(&start.key, request, (dot, timestamp), 1);
+        self.reply_written(&start.key, request, 1);
     }
 
     /// How many owners a level asks for, given the size of the quorum.
@@ -332,13 +331,8 @@ impl<P: Policy> Partition<P> {
         })
     }
 
-    fn reply_written(
-        &mut self,
-        key: &Bytes,
-        request: Pending,
-        (dot, timestamp): (Dot, Timestamp),
-        acknowledged: usize,
-    ) {
+    fn reply_written(&mut self, key: &Bytes, request: Pending, acknowledged: usize) {
+        let (dot, timestamp) = (request.dot, request.timestamp);
         let seen = self.seen(key, timestamp);
         let outcome = Outcome::Written {
             timestamp,
@@ -448,8 +442,7 @@ impl<P: Policy> Partition<P> {
             return;
         };
         for request in answered.requests {
-            let (event, owners) = ((dot, answered.timestamp), answered.acknowledged);
-            self.reply_written(&answered.key, request, event, owners);
+            self.reply_written(&answered.key, request, answered.acknowledged);
         }
     }
 
@@ -472,8 +465,13 @@ impl<P: Policy> Partition<P> {
         match self.mint(&again, false) {
             Ok(minted) => {
                 self.counters.writes_minted_again += 1;
-                self.writes.move_requests(&key, dot, minted.attempt.dot);
-                self.send_write(minted.attempt.dot, &minted.listing);
+                let Attempt {
+                    dot: again,
+                    timestamp,
+                    ..
+                } = minted.attempt;
+                self.writes.move_requests(&key, dot, again, timestamp);
+                self.send_write(again, &minted.listing);
             }
             Err(error) => {
                 for (request, _) in self.writes.remove(&key, |_| true) {

@@ -1,7 +1,7 @@
 //! The simulation itself: nodes, a queue of events in virtual time, and the checks after every step.
 
 use bytes::Bytes;
-use crdt::ReplicaId;
+use crdt::{CausalContext, Lattice as _, ReplicaId};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::cmp::Reverse;
@@ -44,6 +44,17 @@ impl SimConfig {
 
 /// The disk of a node: the storage of each of its partitions.
 pub type Disk = BTreeMap<PartitionId, MemoryStorage>;
+
+/// What happened in one sync interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// Owners that lacked something at its end.
+    pub behind: usize,
+    /// Bytes of all messages sent in it.
+    pub bytes: u64,
+    /// Messages sent in it.
+    pub messages: u64,
+}
 
 /// A client request that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -173,6 +184,11 @@ impl<P: Simulated> Simulation<P> {
     fn up_owners(&self, partition: PartitionId) -> impl Iterator<Item = &Partition<P>> + '_ {
         let owners = self.owners.get(&partition).into_iter().flatten();
         owners.filter_map(move |owner| self.node(*owner)?.partition(partition))
+    }
+
+    /// The configuration that all nodes share.
+    pub const fn config(&self) -> &Config {
+        &self.config.node
     }
 
     /// Virtual time.
@@ -354,14 +370,41 @@ impl<P: Simulated> Simulation<P> {
     /// show the same; false if that takes more than `limit_ms`.
     pub fn settle(&mut self, limit_ms: u64) -> bool {
         self.network = Network::default();
-        let end_ms = self.now_ms + limit_ms;
-        while self.now_ms < end_ms {
-            if self.is_settled() {
-                return true;
+        self.run_rounds(limit_ms).1
+    }
+
+    /// Runs a sync interval at a time until all nodes are ready and know the same, or `limit_ms` have
+    /// passed; returns what happened in each, and whether they do. The network stays as it is.
+    pub fn run_rounds(&mut self, limit_ms: u64) -> (Vec<Round>, bool) {
+        let (end_ms, mut rounds) = (self.now_ms + limit_ms, Vec::new());
+        loop {
+            let settled = self.is_settled();
+            if settled || self.now_ms >= end_ms {
+                return (rounds, settled);
             }
+            let (bytes, messages) = (self.bytes, self.messages);
             self.run_for(self.config.node.sync_interval_ms);
+            rounds.push(Round {
+                behind: self.owners_behind(),
+                bytes: self.bytes - bytes,
+                messages: self.messages - messages,
+            });
         }
-        self.is_settled()
+    }
+
+    /// How many owners lack something that another owner of the partition knows of all keys.
+    fn owners_behind(&self) -> usize {
+        let behind = self.owners.keys().map(|partition| {
+            let mut all = CausalContext::default();
+            for owner in self.up_owners(*partition) {
+                all.join(owner.replica().knowledge().base());
+            }
+            let owners = self.up_owners(*partition);
+            owners
+                .filter(|owner| *owner.replica().knowledge().base() != all)
+                .count()
+        });
+        behind.sum()
     }
 
     fn is_settled(&self) -> bool {
@@ -432,6 +475,17 @@ impl<P: Simulated> Simulation<P> {
         if let Err(found) = self.history.check() {
             self.violations.extend(found);
         }
+    }
+
+    /// What each owner of a key holds of it.
+    pub fn held(&self, key: &Bytes) -> Vec<(NodeId, P::Cell)> {
+        let partition = self.config.node.placement().partition_of(key);
+        let up = self.up_owners(partition);
+        up.map(|owner| {
+            let cell = owner.replica().map().get(key).cloned();
+            (owner.config().node, cell.unwrap_or_default())
+        })
+        .collect()
     }
 
     /// Handles the next event that is due before `end_ms`; false if there is none.
