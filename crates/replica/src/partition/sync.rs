@@ -22,7 +22,7 @@ impl<P: Policy> Partition<P> {
             self.ask_unless_asked(peer);
         }
         if self.replica.knowledge().exception_count() > self.config.max_exceptions
-            && let Some(peer) = self.peers.next_in_turn()
+            && let Some(peer) = self.transfer_source()
         {
             self.start_transfer(peer);
         }
@@ -178,6 +178,20 @@ impl<P: Policy> Partition<P> {
     fn peer_knows_own_future(&self, remote: &Knowledge<Bytes>) -> bool {
         let own = self.replica.id();
         own != ReplicaId(0) && remote.base().last_counter(own) > self.replica.own_counter()
+    }
+
+    /// Whom to ask for a transfer: a peer that has shown most of what is missing here. In turn, if none
+    /// has, but then nobody can help yet.
+    fn transfer_source(&mut self) -> Option<NodeId> {
+        let lacking = self.peers.lacking(self.replica.knowledge().base());
+        let reachable: Vec<NodeId> = self.peers.reachable().collect();
+        let ahead = lacking
+            .into_iter()
+            .filter(|(node, events)| *events > 0 && reachable.contains(node));
+        let most = ahead
+            .max_by_key(|(_, events)| *events)
+            .map(|(node, _)| node);
+        most.or_else(|| self.peers.next_in_turn())
     }
 
     /// Starts a full transfer of a serving node, unless one is under way.
