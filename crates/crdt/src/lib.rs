@@ -127,9 +127,9 @@ pub use lattice::{Difference, Lattice};
 pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
 pub use lww_map::{Behind, LwwMap};
 pub use map::{
-    Budget, CausalMap, Change, Claim, Cut, Delta, EventLog, Horizon, Interval, IntervalListing,
-    Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise, Promises,
-    TransferChunk, Truncated, Written,
+    Budget, CausalMap, Change, Claim, Cut, Delta, EventLog, HeldBack, Horizon, Interval,
+    IntervalListing, Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise,
+    Promises, TransferChunk, Truncated, Written,
 };
 pub use memory_use::MemoryUse;
 pub use register::{LwwRegister, MvRegister, PutError, Siblings, TooManySiblings, Version};

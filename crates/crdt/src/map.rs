@@ -19,4 +19,4 @@ pub use event_log::EventLog;
 pub use knowledge::{Knowledge, Known};
 pub use listing::{Claim, IntervalListing, KeyListing, Listing};
 pub use map_replica::{Budget, Delta, MapReplica, TransferChunk, Truncated, Written};
-pub use stability::{Horizon, OwnerView, Promise, Promises};
+pub use stability::{HeldBack, Horizon, OwnerView, Promise, Promises};

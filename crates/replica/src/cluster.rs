@@ -48,8 +48,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Config, Lww, NodeId, Outcome, Partition, Placement, Policy, Request, RequestError, State,
-    Status,
+    Config, Explanation, Lww, NodeId, Outcome, Partition, Placement, Policy, Request, RequestError,
+    State, Status,
 };
 use engine::Engine;
 
@@ -328,6 +328,14 @@ impl<P: Policy> NodeHandle<P> {
         };
         let read = engine.look(cell, |p| Ok(p.cell_local(key)?.cloned()));
         read.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+    }
+
+    /// Why this node shows what it shows for a key, and what keeps its tombstone; `None` if the node has
+    /// failed, or does not own the key.
+    pub fn explain(&self, key: &Bytes) -> Option<Explanation<P::Cell>> {
+        let engine = &self.inner.engine;
+        let cell = engine.cell(self.node, engine.placement().partition_of(key))?;
+        engine.look(cell, |p| p.explain(key))
     }
 
     /// A snapshot of what this node holds, a map for each partition, for scans. Constant time for each;

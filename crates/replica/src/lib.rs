@@ -86,7 +86,9 @@ pub use identity::{NodeId, incarnation, incarnation_number, node_of};
 pub use majority::{MajorityError, MajorityNode, MajorityStore};
 pub use message::{Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer};
 pub use node::{MessageOf, Node, NodeMessage, NodeOutput, NodeReady};
-pub use partition::{Counters, Output, Partition, Ready, State, Status};
+pub use partition::{
+    Counters, Explanation, Output, Partition, Ready, State, Status, TombstoneReport,
+};
 pub use placement::{PartitionId, Placement};
 pub use policy::{
     CausalValue, CausalWrite, Lww, LwwWrite, MultiValue, Policy, SiblingWrite, Verdict,

@@ -24,7 +24,8 @@ use forwarding::{Forwards, Served};
 /// **Forwarding.** A request for a key that the node does not own goes to an owner, the preferred one
 /// that can be reached first. A read that is not answered goes to the next. A write stays with the owner
 /// it was sent to: it is sent again under the same number, which the owner carries out once and answers
-/// as often as it is asked; if no answer comes, its outcome is unknown, and the error says so.
+/// as often as it is asked. If no answer comes, or the owner was restarted meanwhile and has forgotten
+/// what it did, the outcome is unknown, and the error says so.
 ///
 /// Inputs, outputs and the rules for drivers are those of [`Partition`].
 pub struct Node<P: Policy = Lww> {
@@ -64,8 +65,18 @@ pub enum NodeMessage<C, W> {
     Forward {
         /// The sender's number for it.
         number: u64,
+        /// The life of the receiver that is to carry it out, if the sender knows it.
+        life: Option<u64>,
         /// The request, with the time that is left for it.
         request: Request<W>,
+    },
+    /// A forwarded write was not carried out, because it was meant for another life of the sender, which
+    /// cannot tell what became of it then.
+    Life {
+        /// The asker's number for the request.
+        number: u64,
+        /// The life that the sender is in.
+        life: u64,
     },
     /// The answer to [`NodeMessage::Forward`].
     Answer {
@@ -265,7 +276,15 @@ impl<P: Policy> Node<P> {
                     partition.handle_message(from, envelope, now);
                 }
             }
-            NodeMessage::Forward { number, request } => self.serve(from, number, request, now),
+            NodeMessage::Forward {
+                number,
+                life,
+                request,
+            } => self.serve(from, number, life, request, now),
+            NodeMessage::Life { number, life } => {
+                let next = self.forwards.note_life(from, number, life, now);
+                self.send_forward(next);
+            }
             NodeMessage::Answer { number, result } => {
                 let next = self.forwards.note_answer(from, number, result, now);
                 self.send_forward(next);
@@ -346,10 +365,24 @@ impl<P: Policy> Node<P> {
         }
     }
 
-    /// Carries out what a peer has forwarded; once, however often it comes.
-    fn serve(&mut self, from: NodeId, number: u64, request: Request<P::Write>, now: Now) {
+    /// Carries out what a peer has forwarded; once, however often it comes, and a write only in the life
+    /// that it is meant for: what an earlier life has carried out is not remembered.
+    fn serve(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        meant_for: Option<u64>,
+        request: Request<P::Write>,
+        now: Now,
+    ) {
         let partition = self.placement.partition_of(request.command.key());
         if !self.partitions.contains_key(&partition) {
+            return;
+        }
+        let life = self.forwards.life();
+        if request.command.is_write() && meant_for != Some(life) {
+            let message = NodeMessage::Life { number, life };
+            self.outputs.push(NodeOutput::Send { to: from, message });
             return;
         }
         match self.forwards.serve(from, number) {

@@ -4,6 +4,7 @@
 //! with the current time, then takes what is [`Ready`]: first the changes to make durable, then the
 //! outputs to release.
 
+mod explain;
 mod gossip;
 mod journal;
 mod peers;
@@ -15,6 +16,7 @@ mod writes;
 
 use bytes::Bytes;
 use crdt::{Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -26,6 +28,7 @@ use crate::{
     RequestId,
 };
 
+pub use explain::{Explanation, TombstoneReport};
 use journal::Journal;
 use peers::Peers;
 use reads::PendingReads;
@@ -51,6 +54,8 @@ pub struct Partition<P: Policy = Lww> {
     clock: Clock,
     view: Arc<OwnerView>,
     promises: Promises,
+    /// Dead incarnations from which nothing new can come.
+    retired: BTreeSet<ReplicaId>,
     phase: Phase,
     peers: Peers,
     writes: PendingWrites<P::Write>,
@@ -166,6 +171,7 @@ impl<P: Policy> Partition<P> {
             replica: MapReplica::new(ReplicaId(0)),
             view: Arc::default(),
             promises: Promises::default(),
+            retired: BTreeSet::new(),
             phase: Phase::Recovering(Recovery::nameless()),
             peers: Peers::new(&config),
             writes: PendingWrites::default(),
@@ -338,7 +344,7 @@ impl<P: Policy> Partition<P> {
                 self.answer_sync(from, id, &knowledge, want_entries);
             }
             (Message::SyncAnswer(answer), Some(id)) => {
-                self.note_sync_answer(from, id, &answer, envelope.clock);
+                self.note_sync_answer(from, id, &answer, envelope.clock, &envelope.view);
             }
             (Message::TransferRequest { from: cut }, Some(_)) => self.answer_transfer(from, cut),
             (

@@ -274,6 +274,49 @@ fn the_promise_of_the_dead() {
     bench.settle();
 }
 
+/// A dead incarnation is retired only after a complete answer of every owner, given once that owner
+/// refuses the dead: until then one of them may still take over an event of the dead that is older than a
+/// tombstone.
+#[test]
+fn an_event_of_the_dead_that_one_owner_still_takes() {
+    let (dead, x) = (D, E);
+    let others = [A, B, C];
+    let mut bench = Bench::new(5, |_| ());
+    // An event of D at a low time is under way to E alone.
+    bench.write_one(dead, "k", Some("low"));
+    let late = bench.take(|f| f.goes(dead, x));
+    bench.lose_all();
+    bench.nudge(A, 49);
+    bench.write_one(A, "k", None);
+    bench.run(|f| f.among(&others));
+    bench.lose_all();
+    for node in [B, C, x] {
+        bench.nudge(node, 100);
+    }
+    bench.collect_promises_of(A, &[B, C, x]);
+    bench.lose_data(dead);
+    bench.talk(&[A, B, C, dead]);
+    assert!(bench.is_up(dead), "A, B and C suffice");
+    bench.nudge(dead, 100);
+    // E has not heard of the new D: it takes the old one's event.
+    late.into_iter().for_each(|f| bench.arrive(f));
+    assert_eq!(bench.shows(x, "k"), Some("low"));
+    for _ in 0..3 {
+        bench.collect_promises_of(A, &[B, C, dead]);
+    }
+    assert_eq!(bench.node(A).counters().incarnations_retired, 0);
+    assert!(bench.live(A, "k").is_some(), "the tombstone stays");
+    bench.lose_all();
+    // Everybody talks: E refuses the dead, says what it has of it, and only then the tombstone goes.
+    for _ in 0..4 {
+        bench.settle();
+    }
+    assert!(bench.node(A).counters().incarnations_retired > 0);
+    for node in [A, B, C, dead, x] {
+        assert_eq!(bench.shows(node, "k"), None, "at {node}");
+    }
+}
+
 #[test]
 fn acknowledged_then_overwritten_through_a_lagging_node() {
     let mut bench = Bench::new(3, |_| ());

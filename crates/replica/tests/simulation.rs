@@ -93,6 +93,7 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
         ("transfer chunks", counters.transfer_chunks),
         ("tombstones purged", counters.tombstones_purged),
         ("incarnations", counters.incarnations),
+        ("incarnations retired", counters.incarnations_retired),
         ("exceptions left", counters.exceptions_left),
         (
             "acknowledgements dropped",

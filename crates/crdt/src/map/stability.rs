@@ -62,6 +62,27 @@ impl OwnerView {
     }
 }
 
+impl OwnerView {
+    /// The incarnations that a later one of their position has replaced.
+    pub fn dead(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        let all = self.incarnations();
+        all.filter(|(position, replica)| self.is_fenced(*position, *replica))
+            .map(|(_, replica)| replica)
+    }
+
+    /// The view without incarnations that can no longer bring anything new: whoever has retired them
+    /// may leave them out of a [horizon](Promises::horizon). It must not be passed on.
+    #[must_use = "the view itself stays as it is"]
+    pub fn without(&self, retired: &BTreeSet<ReplicaId>) -> Self {
+        let mut view = self.clone();
+        for replicas in view.positions.values_mut() {
+            replicas.retain(|replica| !retired.contains(replica));
+        }
+        view.positions.retain(|_, replicas| !replicas.is_empty());
+        view
+    }
+}
+
 impl Lattice for OwnerView {
     fn join(&mut self, other: &Self) -> bool {
         other
@@ -162,6 +183,53 @@ impl Promises {
         }
         Some(Horizon { time })
     }
+
+    /// Which incarnations hold back the tombstones of `time`, and why; empty if they may go.
+    pub fn held_back_by(
+        &self,
+        view: &OwnerView,
+        own: ReplicaId,
+        base: &CausalContext,
+        time: Timestamp,
+    ) -> Vec<(ReplicaId, HeldBack)> {
+        let others = view.incarnations().filter(|(_, r)| *r != own);
+        let reason = |replica| match self.of(replica) {
+            None => Some(HeldBack::NoPromise),
+            Some(promise) if !base.includes_prefix(replica, promise.counter) => {
+                Some(HeldBack::EventsMissing {
+                    promised: promise.counter,
+                })
+            }
+            Some(promise) if promise.time < time => Some(HeldBack::PromisedBelow {
+                promised: promise.time,
+            }),
+            Some(_) => None,
+        };
+        others
+            .filter_map(|(_, replica)| Some((replica, reason(replica)?)))
+            .collect()
+    }
+}
+
+/// Why an incarnation holds a tombstone back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum HeldBack {
+    /// Nothing is known of its later writes.
+    #[error("it has promised nothing about its later writes")]
+    NoPromise,
+    /// It has promised something, but events from before its promise have not arrived.
+    #[error("not all of its {promised} events from before its promise have arrived")]
+    EventsMissing {
+        /// How many events it had minted when it promised.
+        promised: u64,
+    },
+    /// It may still write at or below the tombstone's time.
+    #[error("it has promised to write above {promised} only")]
+    PromisedBelow {
+        /// The time above which its later writes are.
+        promised: Timestamp,
+    },
 }
 
 impl Lattice for Promises {
@@ -296,6 +364,30 @@ mod tests {
             None,
             "an owner is unheard of"
         );
+    }
+
+    #[test]
+    fn who_holds_a_tombstone_back_is_named() {
+        let (mut promises, view) = (Promises::default(), view());
+        let mut base = CausalContext::default();
+        let held = |promises: &Promises, base: &CausalContext| {
+            promises.held_back_by(&view, A, base, Timestamp(30))
+        };
+        assert_eq!(held(&promises, &base), [(B, HeldBack::NoPromise)]);
+        promises.record(B, promise(1, 20));
+        let (promised, time) = (1, Timestamp(20));
+        assert_eq!(
+            held(&promises, &base),
+            [(B, HeldBack::EventsMissing { promised })]
+        );
+        base.insert(Dot::new(B, 1));
+        let promised = time;
+        assert_eq!(
+            held(&promises, &base),
+            [(B, HeldBack::PromisedBelow { promised })]
+        );
+        promises.record(B, promise(1, 30));
+        assert_eq!(held(&promises, &base), []);
     }
 
     #[test]

@@ -14,6 +14,10 @@ type Answer<P> = Result<Outcome<<P as Policy>::Cell>, RequestError>;
 pub(super) struct Forwards<P: Policy> {
     pending: BTreeMap<u64, Pending<P>>,
     next: u64,
+    /// A random number that stands for this life of the node.
+    life: u64,
+    /// The lives of the owners that have told theirs.
+    lives: BTreeMap<NodeId, u64>,
     unreachable: BTreeSet<NodeId>,
     served: BTreeMap<(NodeId, u64), Option<Answer<P>>>,
     /// Those of them that were answered, the oldest first.
@@ -27,6 +31,8 @@ struct Pending<P: Policy> {
     owners: Vec<NodeId>,
     /// Which of the owners was asked last.
     asked: usize,
+    /// The life of that owner that it was sent to; a write is carried out in no other.
+    life: Option<u64>,
     /// How often another owner was tried after a refusal.
     refusals: usize,
     deadline_ms: u64,
@@ -60,10 +66,16 @@ impl<P: Policy> Forwards<P> {
         Self {
             pending: BTreeMap::new(),
             next: random,
+            life: random.rotate_left(32) ^ 0x5851_f42d_4c95_7f2d,
+            lives: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             served: BTreeMap::new(),
             answered: VecDeque::new(),
         }
+    }
+
+    pub(super) const fn life(&self) -> u64 {
+        self.life
     }
 
     pub(super) fn set_reachable(&mut self, node: NodeId, reachable: bool) {
@@ -99,8 +111,10 @@ impl<P: Policy> Forwards<P> {
         let first = owners.iter().position(|o| !self.unreachable.contains(o));
         let number = self.next;
         self.next = self.next.wrapping_add(1);
+        let life = self.lives.get(&owners[first.unwrap_or(0)]).copied();
         let pending = Pending {
             request,
+            life,
             partition,
             forwarded,
             owners,
@@ -139,10 +153,38 @@ impl<P: Policy> Forwards<P> {
         }
         if is_refusal && pending.refusals + 1 < pending.owners.len() {
             pending.refusals += 1;
-            pending.asked = (pending.asked + 1) % pending.owners.len();
+            pending.ask_next(&self.lives);
             return Some(pending.send(number, now));
         }
         let request = self.pending.remove(&number)?.request;
+        Some(Next::Reply { request, result })
+    }
+
+    /// An owner has not carried out a write that was meant for another life of it. If it was never told
+    /// which, it is now; otherwise that other life may have carried it out.
+    pub(super) fn note_life(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        life: u64,
+        now: Now,
+    ) -> Option<Next<P>> {
+        self.lives.insert(from, life);
+        let pending = self.pending.get_mut(&number)?;
+        if pending.owners.get(pending.asked) != Some(&from) || pending.life == Some(life) {
+            return None;
+        }
+        if pending.life.is_none() {
+            pending.life = Some(life);
+            return Some(pending.send(number, now));
+        }
+        let pending = self.pending.remove(&number)?;
+        let (request, partition) = (pending.request, pending.partition);
+        let may_take_effect = true;
+        let result = Err(RequestError::Unreachable {
+            partition,
+            may_take_effect,
+        });
         Some(Next::Reply { request, result })
     }
 
@@ -164,7 +206,7 @@ impl<P: Policy> Forwards<P> {
                 pending.resend_after_ms = pending.resend_after_ms.saturating_mul(2);
                 pending.resend_ms = now_ms.saturating_add(pending.resend_after_ms);
                 if !pending.forwarded.command.is_write() {
-                    pending.asked = (pending.asked + 1) % pending.owners.len();
+                    pending.ask_next(&self.lives);
                 }
                 next.push(pending.send(*number, now));
             }
@@ -197,13 +239,23 @@ impl<P: Policy> Forwards<P> {
 }
 
 impl<P: Policy> Pending<P> {
+    /// Turns to the next owner.
+    fn ask_next(&mut self, lives: &BTreeMap<NodeId, u64>) {
+        self.asked = (self.asked + 1) % self.owners.len();
+        self.life = lives.get(&self.owners[self.asked]).copied();
+    }
+
     /// The request, with the time that is left for it, to the owner whose turn it is.
     fn send(&self, number: u64, now: Now) -> Next<P> {
         let mut request = self.forwarded.clone();
         request.timeout_ms = Some(self.deadline_ms.saturating_sub(now.elapsed_ms));
         Next::Send {
             to: self.owners[self.asked],
-            message: NodeMessage::Forward { number, request },
+            message: NodeMessage::Forward {
+                number,
+                life: self.life,
+                request,
+            },
         }
     }
 }

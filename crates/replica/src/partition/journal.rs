@@ -84,6 +84,7 @@ struct Stored {
     clock: Clock,
     view: OwnerView,
     promises: Promises,
+    retired: BTreeSet<ReplicaId>,
 }
 
 impl<P: Policy> Partition<P> {
@@ -115,6 +116,7 @@ impl<P: Policy> Partition<P> {
                 clock: self.clock.clone(),
                 view: OwnerView::clone(&self.view),
                 promises: self.promises.clone(),
+                retired: self.retired.clone(),
             };
             batch
                 .changes
@@ -154,6 +156,7 @@ impl<P: Policy> Partition<P> {
         self.clock.resume(stored.clock.last());
         self.view = Arc::new(stored.view);
         self.promises = stored.promises;
+        self.retired = stored.retired;
         self.phase = match stored.reconciled {
             true => Phase::Ready,
             false => Phase::Recovering(Recovery::nameless()),

@@ -2,6 +2,7 @@
 
 use crdt::{CausalContext, OwnerView, ReplicaId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::{Config, NodeId};
 
@@ -20,6 +21,8 @@ struct Peer {
     shown: Option<(ReplicaId, CausalContext)>,
     /// When it was last asked for entries.
     asked_ms: Option<u64>,
+    /// The incarnation that last gave a complete answer, with its view then.
+    complete: Option<(ReplicaId, Arc<OwnerView>)>,
     /// How often in a row its log could not name what this node lacks.
     truncated: u32,
 }
@@ -30,6 +33,7 @@ impl Peers {
             reachable: true,
             shown: None,
             asked_ms: None,
+            complete: None,
             truncated: 0,
         };
         Self {
@@ -105,6 +109,26 @@ impl Peers {
         }
     }
 
+    /// Takes note of a complete answer, and of the view that came with it.
+    pub(super) fn note_complete(&mut self, node: NodeId, id: ReplicaId, view: &Arc<OwnerView>) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.complete = Some((id, Arc::clone(view)));
+        }
+    }
+
+    /// Forgets all complete answers: they were given to an incarnation that has lost events since.
+    pub(super) fn forget_complete(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.complete = None;
+        }
+    }
+
+    /// Whether every peer has given a complete answer when its view included `view`.
+    pub(super) fn all_complete_since(&self, view: &OwnerView) -> bool {
+        let mut complete = self.peers.values().map(|peer| &peer.complete);
+        complete.all(|given| given.as_ref().is_some_and(|(_, then)| **then >= *view))
+    }
+
     /// Takes note whether a peer's log could name what this node lacks; returns how often in a row it
     /// could not.
     pub(super) fn note_truncated(&mut self, node: NodeId, truncated: bool) -> u32 {
@@ -128,6 +152,13 @@ impl Peers {
                 .is_some_and(|(id, _)| view.is_fenced(node.0, *id))
             {
                 peer.shown = None;
+            }
+            if peer
+                .complete
+                .as_ref()
+                .is_some_and(|(id, _)| view.is_fenced(node.0, *id))
+            {
+                peer.complete = None;
             }
         }
     }

@@ -108,6 +108,9 @@ impl<P: Policy> Partition<P> {
         self.abandon_writes();
         self.abandon_reads();
         self.replica.set_id(ReplicaId(0));
+        // What was concluded from complete answers does not hold for what is left of the state.
+        self.retired.clear();
+        self.peers.forget_complete();
         if self.config.gossip.is_some() {
             return self.join_gossip();
         }

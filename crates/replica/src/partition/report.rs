@@ -34,6 +34,8 @@ pub struct Counters {
     pub write_backs: u64,
     /// Probes that found a peer with other knowledge.
     pub probes_differed: u64,
+    /// Dead incarnations that were retired.
+    pub incarnations_retired: u64,
     /// Acknowledgements dropped because their sender has lost its data since.
     pub acknowledgements_dropped: u64,
 }
@@ -53,6 +55,7 @@ impl Counters {
             tombstones_purged: self.tombstones_purged + other.tombstones_purged,
             incarnations: self.incarnations + other.incarnations,
             exceptions_left: self.exceptions_left + other.exceptions_left,
+            incarnations_retired: self.incarnations_retired + other.incarnations_retired,
             probes_differed: self.probes_differed + other.probes_differed,
             write_backs: self.write_backs + other.write_backs,
             acknowledgements_dropped: self.acknowledgements_dropped

@@ -1,7 +1,9 @@
 //! Anti-entropy: comparing knowledge with peers, exchanging what is missing, forgetting tombstones.
 
 use bytes::Bytes;
-use crdt::{Budget, Cut, Knowledge, Lattice as _, Promise, Promises, ReplicaId, Timestamp};
+use crdt::{
+    Budget, Cut, Knowledge, Lattice as _, OwnerView, Promise, Promises, ReplicaId, Timestamp,
+};
 use std::sync::Arc;
 
 use super::{Partition, Phase, weight};
@@ -27,6 +29,7 @@ impl<P: Policy> Partition<P> {
             self.start_transfer(peer);
         }
         self.trim_log();
+        self.retire_the_dead();
         self.purge();
     }
 
@@ -134,6 +137,7 @@ impl<P: Policy> Partition<P> {
         id: ReplicaId,
         answer: &SyncAnswer<P::Cell>,
         clock: Timestamp,
+        view: &Arc<OwnerView>,
     ) {
         if answer.to != self.replica.id() {
             return;
@@ -160,6 +164,9 @@ impl<P: Policy> Partition<P> {
             && self.promises.join(promises)
         {
             self.journal.note_meta();
+        }
+        if answer.extent == Extent::Complete {
+            self.peers.note_complete(from, id, view);
         }
         if answer.reconciled {
             self.note_source(from, answer, clock);
@@ -270,13 +277,31 @@ impl<P: Policy> Partition<P> {
         self.journal.note_trimmed(trimmed);
     }
 
+    /// Retires dead incarnations, so that they no longer hold tombstones back.
+    ///
+    /// An owner refuses what a dead incarnation has sent, from the moment its view names the one that
+    /// followed. So an event of the dead that is still to come can only come from an owner that had it by
+    /// then. Once every owner has given a complete answer while its view named all the dead that this
+    /// node knows of, all those events are known here; and no owner can learn of another, since it would
+    /// have to hear it from one of the dead.
+    fn retire_the_dead(&mut self) {
+        let is_retired = |dead: ReplicaId| self.retired.contains(&dead);
+        if self.view.dead().all(is_retired) || !self.peers.all_complete_since(&self.view) {
+            return;
+        }
+        let before = self.retired.len();
+        self.retired.extend(self.view.dead());
+        self.counters.incarnations_retired += (self.retired.len() - before) as u64;
+        self.journal.note_meta();
+    }
+
     /// Forgets the tombstones that no unseen write can be older than.
     fn purge(&mut self) {
         if self.replica.tombstone_count() == 0 {
             return;
         }
         let horizon = self.promises.horizon(
-            &self.view,
+            &self.view.without(&self.retired),
             self.config.replication_factor as usize,
             self.replica.id(),
             self.replica.knowledge().base(),
