@@ -16,7 +16,7 @@ mod writes;
 
 use bytes::Bytes;
 use crdt::{Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -54,8 +54,8 @@ pub struct Partition<P: Policy = Lww> {
     clock: Clock,
     view: Arc<OwnerView>,
     promises: Promises,
-    /// Dead incarnations from which nothing new can come.
-    retired: BTreeSet<ReplicaId>,
+    /// For each owner, the incarnation whose predecessors are retired: nothing new can come from them.
+    retired: BTreeMap<u32, ReplicaId>,
     phase: Phase,
     peers: Peers,
     writes: PendingWrites<P::Write>,
@@ -171,7 +171,7 @@ impl<P: Policy> Partition<P> {
             replica: MapReplica::new(ReplicaId(0)),
             view: Arc::default(),
             promises: Promises::default(),
-            retired: BTreeSet::new(),
+            retired: BTreeMap::new(),
             phase: Phase::Recovering(Recovery::nameless()),
             peers: Peers::new(&config),
             writes: PendingWrites::default(),

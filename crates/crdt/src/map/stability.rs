@@ -63,20 +63,16 @@ impl OwnerView {
 }
 
 impl OwnerView {
-    /// The incarnations that a later one of their position has replaced.
-    pub fn dead(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        let all = self.incarnations();
-        all.filter(|(position, replica)| self.is_fenced(*position, *replica))
-            .map(|(_, replica)| replica)
-    }
-
-    /// The view without incarnations that can no longer bring anything new: whoever has retired them
-    /// may leave them out of a [horizon](Promises::horizon). It must not be passed on.
+    /// The view without the incarnations before those that are named: whoever has retired them, because
+    /// nothing new can come from them, may leave them out of a [horizon](Promises::horizon). It must not
+    /// be passed on.
     #[must_use = "the view itself stays as it is"]
-    pub fn without(&self, retired: &BTreeSet<ReplicaId>) -> Self {
+    pub fn without_those_before(&self, retired: &BTreeMap<u32, ReplicaId>) -> Self {
         let mut view = self.clone();
-        for replicas in view.positions.values_mut() {
-            replicas.retain(|replica| !retired.contains(replica));
+        for (position, replicas) in &mut view.positions {
+            if let Some(first) = retired.get(position) {
+                replicas.retain(|replica| replica >= first);
+            }
         }
         view.positions.retain(|_, replicas| !replicas.is_empty());
         view

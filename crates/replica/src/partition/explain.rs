@@ -41,7 +41,7 @@ pub struct TombstoneReport {
     pub time: Timestamp,
     /// The incarnations that may still write below it, or have written what has not arrived.
     pub held_back_by: Vec<(ReplicaId, HeldBack)>,
-    /// Owners of which no incarnation is known.
+    /// Owners of which some incarnation is not known: of a new cluster, or one that has died.
     pub unheard_of: Vec<NodeId>,
     /// This node's own clock, if it has not passed the time yet.
     pub own_clock: Option<Timestamp>,
@@ -86,7 +86,7 @@ impl<P: Policy> Partition<P> {
         TombstoneReport {
             time,
             held_back_by: self.promises.held_back_by(
-                &self.view.without(&self.retired),
+                &self.view.without_those_before(&self.retired),
                 own,
                 base,
                 time,
@@ -146,7 +146,7 @@ impl fmt::Display for TombstoneReport {
         for node in &self.unheard_of {
             writeln!(
                 f,
-                "  held back by {node}: no incarnation of it is known here"
+                "  held back by {node}: not all of its incarnations are known here"
             )?;
         }
         if let Some(clock) = self.own_clock {

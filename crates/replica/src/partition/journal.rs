@@ -84,7 +84,7 @@ struct Stored {
     clock: Clock,
     view: OwnerView,
     promises: Promises,
-    retired: BTreeSet<ReplicaId>,
+    retired: BTreeMap<u32, ReplicaId>,
 }
 
 impl<P: Policy> Partition<P> {

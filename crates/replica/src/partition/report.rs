@@ -34,7 +34,7 @@ pub struct Counters {
     pub write_backs: u64,
     /// Probes that found a peer with other knowledge.
     pub probes_differed: u64,
-    /// Dead incarnations that were retired.
+    /// Times that dead incarnations were retired.
     pub incarnations_retired: u64,
     /// Acknowledgements dropped because their sender has lost its data since.
     pub acknowledgements_dropped: u64,

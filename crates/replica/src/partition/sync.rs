@@ -4,6 +4,7 @@ use bytes::Bytes;
 use crdt::{
     Budget, Cut, Knowledge, Lattice as _, OwnerView, Promise, Promises, ReplicaId, Timestamp,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Partition, Phase, weight};
@@ -281,27 +282,45 @@ impl<P: Policy> Partition<P> {
     ///
     /// An owner refuses what a dead incarnation has sent, from the moment its view names the one that
     /// followed. So an event of the dead that is still to come can only come from an owner that had it by
-    /// then. Once every owner has given a complete answer while its view named all the dead that this
-    /// node knows of, all those events are known here; and no owner can learn of another, since it would
-    /// have to hear it from one of the dead.
+    /// then. Once every owner has given a complete answer while its view named all the current ones that
+    /// this node knows of, all those events are known here; and no owner can learn of another, since it
+    /// would have to hear it from one of the dead.
     fn retire_the_dead(&mut self) {
-        let is_retired = |dead: ReplicaId| self.retired.contains(&dead);
-        if self.view.dead().all(is_retired) || !self.peers.all_complete_since(&self.view) {
+        let successors = self.view.currents();
+        let successors = successors.filter(|(_, id)| crate::incarnation_number(*id) > 0);
+        let successors: BTreeMap<u32, ReplicaId> = successors.collect();
+        if self.retired == successors || !self.peers.all_complete_since(&self.view) {
             return;
         }
-        let before = self.retired.len();
-        self.retired.extend(self.view.dead());
-        self.counters.incarnations_retired += (self.retired.len() - before) as u64;
+        self.counters.incarnations_retired += 1;
+        self.retired = successors;
         self.journal.note_meta();
+    }
+
+    /// The owners that have lost their data at least once more often than is known here who wrote for
+    /// them: a number is one above the highest that was recorded, so there was someone before. An event of
+    /// theirs may still come, and their promises are unknown.
+    pub(super) fn unheard_of_dead(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let is_heard_of = |position, number| {
+            let mut all = self.view.incarnations();
+            all.any(|(p, id)| p == position && crate::incarnation_number(id) == number)
+        };
+        let missing = self.view.currents().filter(move |(position, current)| {
+            let retired = self.retired.get(position);
+            let first = retired.map_or(0, |id| crate::incarnation_number(*id));
+            let mut before = first..crate::incarnation_number(*current);
+            before.any(|number| !is_heard_of(*position, number))
+        });
+        missing.map(|(position, _)| NodeId(position))
     }
 
     /// Forgets the tombstones that no unseen write can be older than.
     fn purge(&mut self) {
-        if self.replica.tombstone_count() == 0 {
+        if self.replica.tombstone_count() == 0 || self.unheard_of_dead().next().is_some() {
             return;
         }
         let horizon = self.promises.horizon(
-            &self.view.without(&self.retired),
+            &self.view.without_those_before(&self.retired),
             self.config.replication_factor as usize,
             self.replica.id(),
             self.replica.knowledge().base(),
