@@ -59,7 +59,7 @@ pub struct Partition<P: Policy = Lww> {
     phase: Phase,
     peers: Peers,
     writes: PendingWrites<P::Write>,
-    reads: PendingReads<P::Write>,
+    reads: PendingReads<P>,
     journal: Journal,
     outputs: Vec<Output<P::Cell>>,
     random: u64,
@@ -329,7 +329,7 @@ impl<P: Policy> Partition<P> {
             (Message::WriteBack { read, listing }, Some(_)) => {
                 self.join_write_back(from, read, &listing);
             }
-            (Message::WrittenBack { read }, Some(_)) => self.note_written_back(from, read),
+            (Message::WrittenBack { read }, Some(id)) => self.note_written_back(id, read),
             (Message::ReadAnswer { read, listing }, Some(_)) => {
                 self.note_read_answer(from, read, listing);
             }
@@ -465,7 +465,8 @@ impl<P: Policy> Partition<P> {
     fn view_changed(&mut self) {
         self.journal.note_meta();
         self.peers.forget_dead(&self.view);
-        self.counters.acknowledgements_dropped += self.writes.drop_dead(&self.view);
+        self.counters.acknowledgements_dropped +=
+            self.writes.drop_dead(&self.view) + self.reads.drop_dead(&self.view);
         let own = self.replica.id();
         if own != ReplicaId(0) && self.view.is_fenced(self.config.node.0, own) {
             self.start_over();

@@ -5,7 +5,8 @@
 //! more than this node starts once the node has caught up ([`Purpose`]).
 
 use bytes::Bytes;
-use crdt::Timestamp;
+use crdt::{OwnerView, ReplicaId, Timestamp};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 use super::Partition;
@@ -17,8 +18,8 @@ use crate::{Floor, Level, NodeId, Outcome, Policy, RequestError, RequestId};
 /// can be reached has said what it holds or the deadline has passed, so that the late ones are repaired
 /// too. No more of these stay than requests may be pending: owners may be silent for long.
 #[derive(Debug)]
-pub(super) struct PendingReads<W> {
-    reads: BTreeMap<u64, PendingRead<W>>,
+pub(super) struct PendingReads<P: Policy> {
+    reads: BTreeMap<u64, PendingRead<P>>,
     unanswered: usize,
     next: u64,
     /// No read is due before this time; it may be earlier than the first one is.
@@ -26,9 +27,9 @@ pub(super) struct PendingReads<W> {
 }
 
 #[derive(Debug)]
-struct PendingRead<W> {
+struct PendingRead<P: Policy> {
     /// `None` once it was answered.
-    purpose: Option<Purpose<W>>,
+    purpose: Option<Purpose<P>>,
     key: Bytes,
     /// Owners that must be joined, this node included.
     needed: usize,
@@ -36,36 +37,47 @@ struct PendingRead<W> {
     floor: Floor,
     /// The digest of what was live here when the owners were asked.
     asked_with: u128,
-    /// The digest of what is live at each owner that has answered.
+    /// The digest of what is live at each owner that has answered. What an owner has said was joined, and
+    /// counts though it loses its data later.
     answers: BTreeMap<NodeId, u128>,
     due: Due,
 }
 
 /// What a read is for.
 #[derive(Debug)]
-enum Purpose<W> {
+enum Purpose<P: Policy> {
     /// To be answered.
     Answer(RequestId),
     /// To be written back, and then answered.
     WriteBack(RequestId),
     /// Written back; answered once as many owners hold it as are needed.
-    WrittenBack(RequestId, std::collections::BTreeSet<NodeId>),
+    WrittenBack(Box<WrittenBack<P::Cell>>),
     /// To be followed by a write.
-    Write(Box<Start<W>>),
+    Write(Box<Start<P::Write>>),
 }
 
-impl<W> Purpose<W> {
-    const fn request(&self) -> RequestId {
+/// What a linearizable read returns, and who holds it.
+#[derive(Debug)]
+struct WrittenBack<C> {
+    request: RequestId,
+    /// What was here when it was written back. What this node has learnt of the key since is held by
+    /// nobody it knows of: a later read could miss it.
+    outcome: Outcome<C>,
+    /// The owners that have confirmed. One that loses its data after that no longer counts.
+    held: SmallVec<[ReplicaId; 4]>,
+}
+
+impl<P: Policy> Purpose<P> {
+    fn request(&self) -> RequestId {
         match self {
-            Self::Answer(request) | Self::WriteBack(request) | Self::WrittenBack(request, _) => {
-                *request
-            }
+            Self::Answer(request) | Self::WriteBack(request) => *request,
+            Self::WrittenBack(back) => back.request,
             Self::Write(start) => start.request,
         }
     }
 }
 
-impl<W> PendingReads<W> {
+impl<P: Policy> PendingReads<P> {
     /// Numbers start at random: an answer meant for a node's former life must not be taken for one to a
     /// read of this life.
     pub(super) const fn new(random: u64) -> Self {
@@ -87,11 +99,25 @@ impl<W> PendingReads<W> {
     }
 
     /// Takes all reads off the list.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<W> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<P> {
         self.unanswered = 0;
         std::mem::take(&mut self.reads)
             .into_values()
             .filter_map(|r| Some(r.purpose?.request()))
+    }
+
+    /// Drops confirmations of incarnations that have lost their data since; returns how many.
+    pub(super) fn drop_dead(&mut self, view: &OwnerView) -> u64 {
+        let mut dropped = 0;
+        for read in self.reads.values_mut() {
+            if let Some(Purpose::WrittenBack(back)) = &mut read.purpose {
+                let before = back.held.len();
+                back.held
+                    .retain(|id| !view.is_fenced(crate::node_of(*id).0, *id));
+                dropped += (before - back.held.len()) as u64;
+            }
+        }
+        dropped
     }
 }
 
@@ -158,13 +184,17 @@ impl<P: Policy> Partition<P> {
 
     fn ask_owners(
         &mut self,
-        purpose: Purpose<P::Write>,
+        purpose: Purpose<P>,
         key: Bytes,
         needed: usize,
         floor: Floor,
         due: Due,
     ) {
-        if let Err(error) = self.check_reachable(needed) {
+        let reached = match purpose {
+            Purpose::WriteBack(_) => needed.max(self.config.write_quorum as usize),
+            _ => needed,
+        };
+        if let Err(error) = self.check_reachable(reached) {
             return self.reply(purpose.request(), Err(error));
         }
         let read = self.reads.next;
@@ -263,10 +293,16 @@ impl<P: Policy> Partition<P> {
         if pending.purpose.is_some() && !self.covers(&key, &pending.floor) {
             return;
         }
+        if let Some(Purpose::WriteBack(request)) = pending.purpose {
+            return self.start_write_back(read, request, &key, owners);
+        }
         let live = self.live_digest(&key);
         let Some(pending) = self.reads.reads.get_mut(&read) else {
             return;
         };
+        if matches!(pending.purpose, Some(Purpose::WrittenBack(_))) {
+            return;
+        }
         // An owner that has been told holds what is live here, as far as this read is concerned.
         let diverged = pending
             .answers
@@ -278,17 +314,7 @@ impl<P: Policy> Partition<P> {
                 *node
             })
             .collect();
-        let purpose = match pending.purpose.take() {
-            Some(Purpose::WriteBack(request)) => {
-                pending.purpose = Some(Purpose::WrittenBack(request, [].into()));
-                return self.write_back(read);
-            }
-            Some(back @ Purpose::WrittenBack(..)) => {
-                pending.purpose = Some(back);
-                return;
-            }
-            purpose => purpose,
-        };
+        let purpose = pending.purpose.take();
         for node in diverged {
             self.counters.read_repairs += 1;
             let listing = self.replica.list_key(key.clone());
@@ -323,20 +349,30 @@ impl<P: Policy> Partition<P> {
         }
     }
 
+    /// Settles what a linearizable read returns and writes it back.
+    fn start_write_back(&mut self, read: u64, request: RequestId, key: &Bytes, owners: usize) {
+        let back = WrittenBack {
+            request,
+            outcome: self.outcome_of(key, owners),
+            held: SmallVec::new(),
+        };
+        if let Some(pending) = self.reads.reads.get_mut(&read) {
+            pending.purpose = Some(Purpose::WrittenBack(Box::new(back)));
+        }
+        self.write_back(read);
+    }
+
     /// Sends what a linearizable read is about to return, absent included, to the owners that have not
-    /// confirmed that they hold it.
+    /// confirmed that they hold it. What is known here of the key by now includes it.
     fn write_back(&mut self, read: u64) {
         let Some(pending) = self.reads.reads.get(&read) else {
             return;
         };
-        let Some(Purpose::WrittenBack(_, confirmed)) = &pending.purpose else {
+        let Some(Purpose::WrittenBack(back)) = &pending.purpose else {
             return;
         };
-        let silent: Vec<NodeId> = self
-            .peers
-            .all()
-            .filter(|p| !confirmed.contains(p))
-            .collect();
+        let is_silent = |peer: &NodeId| !back.held.iter().any(|id| crate::node_of(*id) == *peer);
+        let silent: Vec<NodeId> = self.peers.all().filter(is_silent).collect();
         let listing = self.replica.list_known(pending.key.clone());
         for peer in silent {
             let listing = listing.clone();
@@ -358,30 +394,28 @@ impl<P: Policy> Partition<P> {
         }
     }
 
-    pub(super) fn note_written_back(&mut self, from: NodeId, read: u64) {
+    pub(super) fn note_written_back(&mut self, from: ReplicaId, read: u64) {
         let pending = self.reads.reads.get_mut(&read);
-        if let Some(Purpose::WrittenBack(_, held)) = pending.and_then(|p| p.purpose.as_mut()) {
-            held.insert(from);
+        if let Some(Purpose::WrittenBack(back)) = pending.and_then(|p| p.purpose.as_mut()) {
+            if !back.held.contains(&from) {
+                back.held.push(from);
+            }
             self.finish_write_back(read);
         }
     }
 
     fn finish_write_back(&mut self, read: u64) {
-        let Some(pending) = self.reads.reads.get(&read) else {
-            return;
-        };
-        let Some(Purpose::WrittenBack(request, held)) = &pending.purpose else {
-            return;
-        };
-        if held.len() + 1 < self.config.write_quorum as usize {
+        let needed = self.config.write_quorum as usize;
+        let is_held = |pending: &PendingRead<P>| matches!(&pending.purpose, Some(Purpose::WrittenBack(back)) if back.held.len() + 1 >= needed);
+        if !self.reads.reads.get(&read).is_some_and(is_held) {
             return;
         }
-        let (request, key, owners) = (*request, pending.key.clone(), pending.answers.len() + 1);
-        self.reads.reads.remove(&read);
-        self.reads.unanswered -= 1;
-        self.counters.write_backs += 1;
-        let outcome = self.outcome_of(&key, owners);
-        self.reply(request, Ok(outcome));
+        let pending = self.reads.reads.remove(&read);
+        if let Some(Purpose::WrittenBack(back)) = pending.and_then(|p| p.purpose) {
+            self.reads.unanswered -= 1;
+            self.counters.write_backs += 1;
+            self.reply(back.request, Ok(back.outcome));
+        }
     }
 
     /// Gives up reads past their deadline and asks again for others.
@@ -431,7 +465,7 @@ impl<P: Policy> Partition<P> {
             .reads
             .reads
             .iter()
-            .filter(|(_, r)| r.needed > reachable);
+            .filter(|(_, r)| r.progress(self.config.write_quorum).1 > reachable);
         let hopeless: Vec<u64> = hopeless.map(|(read, _)| *read).collect();
         self.give_up_reads(&hopeless);
     }
@@ -447,16 +481,16 @@ impl<P: Policy> Partition<P> {
             let Some(pending) = self.reads.reads.remove(read) else {
                 continue;
             };
-            let Some(purpose) = pending.purpose else {
+            let Some(purpose) = &pending.purpose else {
                 continue;
             };
             self.reads.unanswered -= 1;
-            let answered = pending.answers.len() + 1;
+            let (answered, needed) = pending.progress(self.config.write_quorum);
             let known = self.replica.knowledge().of_key(&pending.key).to_context();
             let missing = pending.floor.context.difference(&known);
             let first = missing.ranges().next();
             let error = match first {
-                Some(first) if answered >= pending.needed => RequestError::SessionUnmet {
+                Some(first) if answered >= needed => RequestError::SessionUnmet {
                     partition: self.config.partition,
                     missing: missing.event_count(),
                     first: crdt::Dot::new(first.replica, first.first).to_string(),
@@ -464,7 +498,7 @@ impl<P: Policy> Partition<P> {
                 },
                 _ => RequestError::NoMajority {
                     acknowledged: answered,
-                    needed: pending.needed,
+                    needed,
                     may_take_effect: false,
                 },
             };
@@ -473,7 +507,15 @@ impl<P: Policy> Partition<P> {
     }
 }
 
-impl<W> PendingRead<W> {
+impl<P: Policy> PendingRead<P> {
+    /// How many owners have said or confirmed what is waited for, and how many have to.
+    fn progress(&self, write_quorum: u32) -> (usize, usize) {
+        match &self.purpose {
+            Some(Purpose::WrittenBack(back)) => (back.held.len() + 1, write_quorum as usize),
+            _ => (self.answers.len() + 1, self.needed),
+        }
+    }
+
     /// What is asked of the owners.
     fn question<C>(&self, read: u64) -> Message<C> {
         Message::Read {

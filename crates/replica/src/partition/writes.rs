@@ -124,6 +124,20 @@ const fn answers(event: Dot, waited: Dot) -> bool {
     event.replica.0 == waited.replica.0 && event.counter >= waited.counter
 }
 
+impl<W> KeyWrites<W> {
+    /// Where timestamps come from the callers, requests may wait for events of several writers: no later
+    /// event of one answers for another's.
+    fn newest_of_each_writer(&self) -> SmallVec<[(Dot, SmallVec<[ReplicaId; 4]>); 1]> {
+        let is_newest = |attempt: &Attempt<W>| {
+            let later =
+                |other: &Attempt<W>| other.dot != attempt.dot && answers(other.dot, attempt.dot);
+            !self.attempts.iter().any(later)
+        };
+        let newest = self.attempts.iter().filter(|a| is_newest(a));
+        newest.map(|a| (a.dot, a.acknowledged.clone())).collect()
+    }
+}
+
 impl<W> Default for PendingWrites<W> {
     fn default() -> Self {
         Self {
@@ -496,7 +510,7 @@ impl<P: Policy> Partition<P> {
         }
     }
 
-    /// Gives up writes past their deadline; of the others sends the newest event of the key again.
+    /// Gives up writes past their deadline; of the others sends the newest events of the key again.
     pub(super) fn expire_writes(&mut self) {
         let now_ms = self.now.elapsed_ms;
         if self.writes.due_ms.is_none_or(|due| due > now_ms) {
@@ -526,12 +540,19 @@ impl<P: Policy> Partition<P> {
             self.give_up_writes(&key, |request| now_ms >= request.due.deadline_ms);
         }
         for key in resend {
-            let attempts = self.writes.by_key.get(&key).map(|w| &w.attempts);
-            let Some(newest) = attempts.and_then(|all| all.last()) else {
-                continue;
-            };
-            let (dot, acknowledged) = (newest.dot, newest.acknowledged.clone());
-            let listing = self.replica.list_written(key, dot);
+            self.send_again(&key);
+        }
+    }
+
+    /// Sends the newest event of each writer that requests on the key wait for to the owners that have
+    /// not acknowledged it.
+    fn send_again(&mut self, key: &Bytes) {
+        let Some(writes) = self.writes.by_key.get(key) else {
+            return;
+        };
+        let newest = writes.newest_of_each_writer();
+        for (dot, acknowledged) in newest {
+            let listing = self.replica.list_written(key.clone(), dot);
             for peer in self.peers.all() {
                 if !acknowledged.iter().any(|id| crate::node_of(*id) == peer) {
                     let listing = listing.clone();

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use crdt::{Dot, Timestamp};
 use replica::{
-    Command, Config, Envelope, Level, MemoryStorage, Message, NodeId, Now, Outcome, Output,
-    Partition, Request, RequestError, RequestId, State, Storage as _,
+    Command, Config, Envelope, Floor, Level, Lww, MemoryStorage, Message, NodeId, Now, Outcome,
+    Output, Partition, Policy, Request, RequestError, RequestId, State, Storage as _, StoredCell,
 };
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ const FLOOD: usize = 5_000;
 
 /// A message in flight.
 #[derive(Debug, Clone)]
-pub(crate) struct Flight {
+pub(crate) struct Flight<C = StoredCell> {
     pub(crate) from: u32,
     pub(crate) to: u32,
-    pub(crate) envelope: Envelope,
+    pub(crate) envelope: Envelope<C>,
 }
 
-impl Flight {
+impl<C> Flight<C> {
     /// The kind of message, as a word.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.envelope.message {
@@ -30,6 +30,8 @@ impl Flight {
             Message::Superseded { .. } => "superseded",
             Message::Read { .. } => "read",
             Message::ReadAnswer { .. } => "read answer",
+            Message::WriteBack { .. } => "write back",
+            Message::WrittenBack { .. } => "written back",
             Message::Hello => "hello",
             Message::HelloAnswer { .. } => "hello answer",
             Message::SyncRequest { .. } => "sync request",
@@ -53,20 +55,27 @@ impl Flight {
 
 /// The nodes, their disks, and the messages in flight in the order in which they were sent.
 #[derive(Debug)]
-pub(crate) struct Bench {
+pub(crate) struct Bench<P: Policy = Lww> {
     config: Config,
-    nodes: BTreeMap<u32, Partition>,
+    nodes: BTreeMap<u32, Partition<P>>,
     disks: BTreeMap<u32, MemoryStorage>,
-    pub(crate) bag: Vec<Flight>,
-    replies: BTreeMap<u64, Result<Outcome, RequestError>>,
+    pub(crate) bag: Vec<Flight<P::Cell>>,
+    replies: BTreeMap<u64, Result<Outcome<P::Cell>, RequestError>>,
     now_ms: u64,
     starts: u64,
     requests: u64,
 }
 
 impl Bench {
-    /// A new cluster. Nothing is sent again by itself: only what a schedule delivers happens.
+    /// A new cluster of a store by time.
     pub(crate) fn new(nodes: u32, change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_policy(nodes, change)
+    }
+}
+
+impl<P: Policy> Bench<P> {
+    /// A new cluster. Nothing is sent again by itself: only what a schedule delivers happens.
+    pub(crate) fn with_policy(nodes: u32, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(NodeId(1), nodes);
         (config.resend_ms, config.request_timeout_ms) = (1 << 40, 1 << 40);
         change(&mut config);
@@ -80,7 +89,7 @@ impl Bench {
             starts: 0,
             requests: 0,
         };
-        for node in 1..=nodes {
+        for NodeId(node) in bench.config.placement().owners(bench.config.partition) {
             let (config, random, now) = bench.start(node);
             let partition =
                 Partition::bootstrap(config, random, now).expect("a valid configuration");
@@ -107,12 +116,17 @@ impl Bench {
         }
     }
 
-    pub(crate) fn node(&self, node: u32) -> &Partition {
+    /// The nodes that own the partition, ascending.
+    pub(crate) fn owners(&self) -> Vec<u32> {
+        self.nodes.keys().copied().collect()
+    }
+
+    pub(crate) fn node(&self, node: u32) -> &Partition<P> {
         &self.nodes[&node]
     }
 
     /// Feeds an input, releases what it brings about, and checks.
-    fn feed(&mut self, node: u32, input: impl FnOnce(&mut Partition, Now)) {
+    fn feed(&mut self, node: u32, input: impl FnOnce(&mut Partition<P>, Now)) {
         let now = self.now();
         input(self.nodes.get_mut(&node).expect("a node"), now);
         self.release(node);
@@ -159,40 +173,20 @@ impl Bench {
         }
     }
 
-    fn request(&mut self, node: u32, command: Command, level: Level) -> u64 {
+    /// A request as a client makes it; the reply is found under the number that is returned.
+    pub(crate) fn ask(&mut self, node: u32, request: Request<P::Write>) -> u64 {
         self.requests += 1;
         let id = self.requests;
         self.feed(node, |p, now| {
-            p.handle_request(RequestId(id), Request::new(command, level), now);
+            p.handle_request(RequestId(id), request, now);
         });
         id
     }
 
-    /// A write at level `Quorum`.
-    pub(crate) fn put(&mut self, node: u32, key: &'static str, value: &'static str) -> u64 {
-        self.request(node, put(key, value), Level::Quorum)
-    }
-
-    /// A delete at level `Quorum`.
-    pub(crate) fn delete(&mut self, node: u32, key: &'static str) -> u64 {
+    /// A read at this level.
+    pub(crate) fn get_at(&mut self, node: u32, key: &'static str, level: Level) -> u64 {
         let key = Bytes::from_static(key.as_bytes());
-        self.request(node, Command::delete(key), Level::Quorum)
-    }
-
-    /// A read at level `Quorum`.
-    pub(crate) fn get(&mut self, node: u32, key: &'static str) -> u64 {
-        let key = Bytes::from_static(key.as_bytes());
-        self.request(node, Command::get(key), Level::Quorum)
-    }
-
-    /// A write, or with `None` a delete, at level `One`; its messages stay in flight.
-    pub(crate) fn write_one(&mut self, node: u32, key: &'static str, value: Option<&'static str>) {
-        let command = match value {
-            Some(value) => put(key, value),
-            None => Command::delete(Bytes::from_static(key.as_bytes())),
-        };
-        let id = self.request(node, command, Level::One);
-        assert!(self.is_written(id), "level One answers at once");
+        self.ask(node, Request::new(Command::get(key), level))
     }
 
     /// Carries a node's clock up to `time` by a message that does nothing else.
@@ -208,43 +202,37 @@ impl Bench {
         self.feed(node, |p, now| p.handle_message(NodeId(peer), envelope, now));
     }
 
-    pub(crate) fn reply(&self, request: u64) -> Option<&Result<Outcome, RequestError>> {
+    pub(crate) fn reply(&self, request: u64) -> Option<&Result<Outcome<P::Cell>, RequestError>> {
         self.replies.get(&request)
+    }
+
+    /// What an operation has seen; panics if it has not succeeded.
+    pub(crate) fn seen(&self, request: u64) -> Floor {
+        match self.reply(request) {
+            Some(Ok(outcome)) => outcome.seen().clone(),
+            other => panic!("the reply is {other:?}"),
+        }
+    }
+
+    /// Why a request failed; panics if it has not.
+    pub(crate) fn failure(&self, request: u64) -> &RequestError {
+        match self.reply(request) {
+            Some(Err(error)) => error,
+            other => panic!("the reply is {other:?}"),
+        }
     }
 
     pub(crate) fn is_written(&self, request: u64) -> bool {
         matches!(self.reply(request), Some(Ok(Outcome::Written { .. })))
     }
 
-    /// What a read returned; panics if it has not.
-    pub(crate) fn read(&self, request: u64) -> Option<&str> {
-        match self.reply(request) {
-            Some(Ok(outcome @ Outcome::Read { .. })) => outcome
-                .value()
-                .map(|v| std::str::from_utf8(v).expect("text")),
-            other => panic!("the read returned {other:?}"),
-        }
-    }
-
-    /// What a node shows for a key, whether it serves or not.
-    pub(crate) fn shows(&self, node: u32, key: &str) -> Option<&str> {
-        let cell = self.node(node).replica().map().get(key.as_bytes())?;
-        cell.value().map(|v| std::str::from_utf8(v).expect("text"))
-    }
-
-    /// The event that is live for a key, tombstones included.
-    pub(crate) fn live(&self, node: u32, key: &str) -> Option<Dot> {
-        let cell = self.node(node).replica().map().get(key.as_bytes())?;
-        cell.live().map(|entry| entry.dot)
-    }
-
     /// Delivers what is in flight now and matches, in order; says how many messages that were.
-    pub(crate) fn deliver(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
+    pub(crate) fn deliver(&mut self, matches: impl Fn(&Flight<P::Cell>) -> bool) -> usize {
         let (now, later) = std::mem::take(&mut self.bag)
             .into_iter()
             .partition(|f| matches(f));
         self.bag = later;
-        let now: Vec<Flight> = now;
+        let now: Vec<Flight<P::Cell>> = now;
         let count = now.len();
         for flight in now {
             self.arrive(flight);
@@ -253,7 +241,7 @@ impl Bench {
     }
 
     /// Delivers a message, or a copy of one.
-    pub(crate) fn arrive(&mut self, flight: Flight) {
+    pub(crate) fn arrive(&mut self, flight: Flight<P::Cell>) {
         let from = NodeId(flight.from);
         self.feed(flight.to, |p, now| {
             p.handle_message(from, flight.envelope, now);
@@ -261,7 +249,10 @@ impl Bench {
     }
 
     /// Takes messages out of the bag: lost, or to arrive later.
-    pub(crate) fn take(&mut self, matches: impl Fn(&Flight) -> bool) -> Vec<Flight> {
+    pub(crate) fn take(
+        &mut self,
+        matches: impl Fn(&Flight<P::Cell>) -> bool,
+    ) -> Vec<Flight<P::Cell>> {
         let (taken, rest) = std::mem::take(&mut self.bag)
             .into_iter()
             .partition(|f| matches(f));
@@ -275,7 +266,7 @@ impl Bench {
     }
 
     /// Delivers what matches until nothing that matches is in flight.
-    pub(crate) fn run(&mut self, matches: impl Fn(&Flight) -> bool) -> usize {
+    pub(crate) fn run(&mut self, matches: impl Fn(&Flight<P::Cell>) -> bool) -> usize {
         let mut delivered = 0;
         while let Some(at) = self.bag.iter().position(&matches) {
             let flight = self.bag.remove(at);
@@ -288,8 +279,20 @@ impl Bench {
 
     /// A sync interval passes at a node.
     pub(crate) fn tick(&mut self, node: u32) {
-        self.now_ms += self.config.sync_interval_ms;
+        self.pass(node, self.config.sync_interval_ms);
+    }
+
+    /// Time passes at a node.
+    pub(crate) fn pass(&mut self, node: u32, ms: u64) {
+        self.now_ms += ms;
         self.feed(node, |p, now| p.handle_timeout(now));
+    }
+
+    /// A node is told whether another can be reached.
+    pub(crate) fn hint(&mut self, node: u32, other: u32, reachable: bool) {
+        self.feed(node, |p, now| {
+            p.handle_reachable(NodeId(other), reachable, now)
+        });
     }
 
     /// Lets these nodes talk to each other for some intervals; other messages are lost.
@@ -308,7 +311,7 @@ impl Bench {
         let nodes: Vec<u32> = self.nodes.keys().copied().collect();
         self.talk(&nodes);
         self.talk(&nodes);
-        let first = self.node(1);
+        let first = self.node(nodes[0]);
         for other in self.nodes.values() {
             assert_eq!(other.state(), State::Up);
             assert_eq!(other.replica().knowledge(), first.replica().knowledge());
@@ -320,12 +323,6 @@ impl Bench {
                     .eq(first.replica().map().visible())
             );
         }
-    }
-
-    /// What everybody shows for a key after all have talked.
-    pub(crate) fn settled(&mut self, key: &str) -> Option<&str> {
-        self.settle();
-        self.shows(1, key)
     }
 
     /// A node starts again without its data. What it had sent stays in flight.
@@ -378,7 +375,75 @@ impl Bench {
     }
 }
 
-fn put(key: &'static str, value: &'static str) -> Command {
+impl Bench {
+    /// A write at level `Quorum`.
+    pub(crate) fn put(&mut self, node: u32, key: &'static str, value: &'static str) -> u64 {
+        self.put_at(node, key, value, Level::Quorum)
+    }
+
+    /// A write at this level.
+    pub(crate) fn put_at(
+        &mut self,
+        node: u32,
+        key: &'static str,
+        value: &'static str,
+        level: Level,
+    ) -> u64 {
+        self.ask(node, Request::new(put(key, value), level))
+    }
+
+    /// A delete at level `Quorum`.
+    pub(crate) fn delete(&mut self, node: u32, key: &'static str) -> u64 {
+        let key = Bytes::from_static(key.as_bytes());
+        self.ask(node, Request::new(Command::delete(key), Level::Quorum))
+    }
+
+    /// A read at level `Quorum`.
+    pub(crate) fn get(&mut self, node: u32, key: &'static str) -> u64 {
+        self.get_at(node, key, Level::Quorum)
+    }
+
+    /// A write, or with `None` a delete, at level `One`; its messages stay in flight.
+    pub(crate) fn write_one(&mut self, node: u32, key: &'static str, value: Option<&'static str>) {
+        let command = match value {
+            Some(value) => put(key, value),
+            None => Command::delete(Bytes::from_static(key.as_bytes())),
+        };
+        let id = self.ask(node, Request::new(command, Level::One));
+        assert!(self.is_written(id), "level One answers at once");
+    }
+
+    /// What a read returned; panics if it has not.
+    pub(crate) fn read(&self, request: u64) -> Option<&str> {
+        match self.reply(request) {
+            Some(Ok(outcome @ Outcome::Read { .. })) => outcome
+                .value()
+                .map(|v| std::str::from_utf8(v).expect("text")),
+            other => panic!("the read returned {other:?}"),
+        }
+    }
+
+    /// What a node shows for a key, whether it serves or not.
+    pub(crate) fn shows(&self, node: u32, key: &str) -> Option<&str> {
+        let cell = self.node(node).replica().map().get(key.as_bytes())?;
+        cell.value().map(|v| std::str::from_utf8(v).expect("text"))
+    }
+
+    /// The event that is live for a key, tombstones included.
+    pub(crate) fn live(&self, node: u32, key: &str) -> Option<Dot> {
+        let cell = self.node(node).replica().map().get(key.as_bytes())?;
+        cell.live().map(|entry| entry.dot)
+    }
+
+    /// What everybody shows for a key after all have talked.
+    pub(crate) fn settled(&mut self, key: &str) -> Option<&str> {
+        self.settle();
+        self.shows(1, key)
+    }
+}
+
+/// A write of a store by time.
+pub(crate) fn put(key: &'static str, value: &'static str) -> Command {
     Command::put(
         Bytes::from_static(key.as_bytes()),
         Bytes::from_static(value.as_bytes()),
