@@ -11,10 +11,12 @@
 //! assert_eq!(conformance::check(MemoryStorage::default, |storage| storage), Ok(()));
 //! ```
 
-use std::collections::BTreeMap;
+mod contents;
+
 use std::fmt;
 
 use super::{Storage, StorageError, Table, WriteBatch};
+use contents::{Change, Contents, shown};
 
 /// A rule of [`Storage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -302,7 +304,10 @@ impl<S: Storage, M: FnMut() -> S, R: FnMut(S) -> S> Subject<M, R> {
         }
         let storage = (self.reopen)(storage);
         let left = read(&storage, case)?;
-        let found: Vec<usize> = batches.iter().map(|batch| left.found(batch)).collect();
+        let found: Vec<usize> = batches
+            .iter()
+            .map(|batch| own_changes(batch).filter(|put| left.shows(put)).count())
+            .collect();
         let detail = format!("changes that were left of each batch: {found:?}");
         let is_torn = |(found, batch): (&usize, &WriteBatch)| match *found {
             0 => left.shows(&batch.changes[0]),
@@ -378,60 +383,6 @@ impl<S: Storage, M: FnMut() -> S, R: FnMut(S) -> S> Subject<M, R> {
         };
         Err(breach(rule, case, left.differs_from(&contents)))
     }
-}
-
-/// A change of a [`WriteBatch`].
-type Change = (Table, Vec<u8>, Option<Vec<u8>>);
-
-/// What a store should hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Contents(BTreeMap<(Table, Vec<u8>), Vec<u8>>);
-
-impl Contents {
-    fn apply(&mut self, batch: &WriteBatch) {
-        for (table, key, value) in &batch.changes {
-            match value {
-                Some(value) => self.0.insert((*table, key.clone()), value.clone()),
-                None => self.0.remove(&(*table, key.clone())),
-            };
-        }
-    }
-
-    /// How many of the changes to keys of its own are there of a numbered batch.
-    fn found(&self, batch: &WriteBatch) -> usize {
-        own_changes(batch).filter(|put| self.shows(put)).count()
-    }
-
-    fn shows(&self, (table, key, value): &Change) -> bool {
-        value.is_some() && self.0.get(&(*table, key.clone())) == value.as_ref()
-    }
-
-    /// The first difference, in words.
-    fn differs_from(&self, expected: &Self) -> String {
-        let keys = self.0.keys().chain(expected.0.keys());
-        let differs = |key: &&(Table, Vec<u8>)| self.0.get(*key) != expected.0.get(*key);
-        let Some(at) = keys.filter(differs).min() else {
-            return "nothing differs".to_owned();
-        };
-        format!(
-            "{} entries instead of {}; the first that differs is {:?} {}: {} instead of {}",
-            self.0.len(),
-            expected.0.len(),
-            at.0,
-            shown(&at.1),
-            self.0.get(at).map_or("absent".into(), |value| shown(value)),
-            expected
-                .0
-                .get(at)
-                .map_or("absent".into(), |value| shown(value)),
-        )
-    }
-}
-
-/// The start of a key or value, readable.
-fn shown(bytes: &[u8]) -> String {
-    let start = &bytes[..bytes.len().min(20)];
-    format!("\"{}\" ({} bytes)", start.escape_ascii(), bytes.len())
 }
 
 fn put(key: &str, value: &str) -> Change {

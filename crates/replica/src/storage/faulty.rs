@@ -313,7 +313,7 @@ fn drawn(rng: &mut ChaCha8Rng, rates: [u16; 3]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conformance::{self, Rule};
+    use super::super::conformance::{self, Breach, Rule};
     use super::*;
 
     fn faulty() -> FaultyStorage {
@@ -370,7 +370,13 @@ mod tests {
     #[test]
     fn the_suite_catches_torn_commits() {
         for kept in 1..3 {
-            assert!(broken_by(CrashFault::Tear(kept)).contains(&Rule::Atomic));
+            let reopen = |s| reopened(s, CrashFault::Tear(kept));
+            let breaches = conformance::check(faulty, reopen).expect_err("the suite catches it");
+            for case in ["batches before a crash", "a large batch before a crash"] {
+                let is_case = |breach: &&Breach| breach.case == case;
+                let rule = breaches.0.iter().find(is_case).map(|breach| breach.rule);
+                assert_eq!(rule, Some(Rule::Atomic), "{case}: {breaches}");
+            }
         }
         let left_over = conformance::check_failed_commit(
             faulty,

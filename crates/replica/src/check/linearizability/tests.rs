@@ -227,6 +227,24 @@ fn corrupted_histories_of_a_register_are_caught() {
 }
 
 #[test]
+fn what_touches_in_time_is_concurrent() {
+    let write = ("=a", 5, Some(9));
+    assert!(is_linearizable(&[("?a", 1, Some(5)), write]));
+    assert!(!is_linearizable(&[("?a", 1, Some(4)), write]));
+    assert!(is_linearizable(&[write, ("?-", 9, Some(10))]));
+    assert!(!is_linearizable(&[write, ("?-", 10, Some(11))]));
+}
+
+#[test]
+fn unknown_writes_that_nobody_read_cost_nothing() {
+    let writes: Vec<String> = (0..200).map(|n| format!("={n}")).collect();
+    let mut plan: Vec<Plan<'_>> = writes.iter().map(|w| (w.as_str(), 1, None)).collect();
+    plan.extend([("=a", 2, Some(3)), ("=b", 4, Some(5)), ("?a", 6, Some(7))]);
+    let found = check_within(&history(&plan), 10).expect_err("a was overwritten");
+    assert!(matches!(&found.0[..], [Violation::NotLinearizable { .. }]));
+}
+
+#[test]
 fn a_search_that_grows_too_large_is_given_up_and_says_so() {
     let writes: Vec<String> = (0..30).map(|n| format!("={n}")).collect();
     let mut plan: Vec<Plan<'_>> = writes.iter().map(|w| (w.as_str(), 1, Some(100))).collect();

@@ -290,6 +290,14 @@ fn writes_of_unknown_outcome_and_writes_minted_again_may_be_read() {
     seen.reads(2, "x", "b", (7, 2))
         .reads_nothing(2, "y")
         .breaks(Guarantee::Causality, 0, 3);
+    // Where it may have been one of two, neither's.
+    let seen = Story::default()
+        .writes(1, "y", "a", (1, 1))
+        .writes_unknown(1, "x", "b")
+        .writes_unknown(2, "x", "b");
+    seen.reads(3, "x", "b", (7, 2))
+        .reads_nothing(3, "y")
+        .is_right();
     let minted_again = Story::default().writes(1, "x", "a", (5, 1));
     minted_again
         .reads(2, "x", "a", (3, 1))

@@ -216,6 +216,17 @@ fn an_acknowledged_write_without_a_known_event_is_judged_by_its_value() {
 }
 
 #[test]
+fn contexts_that_name_the_own_event_or_each_other_replace_nothing_by_that() {
+    let own = Story::default().writes("a", 1, &[1]);
+    own.reads(&[("a", 1)]).is_right();
+    let circle = Story::default()
+        .writes("a", 1, &[])
+        .happens(Story::write("b", 2, &[1, 3]), false)
+        .happens(Story::write("c", 3, &[1, 2]), false);
+    circle.reads(&[]).is_wrong(vanished);
+}
+
+#[test]
 fn nodes_that_are_quiet_show_the_same() {
     let both = [("a", 1), ("b", 2)];
     concurrent()
