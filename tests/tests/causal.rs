@@ -40,17 +40,17 @@ fn a_hundred_nodes_share_the_keys() {
     let key = |i: u32| format!("key {i}");
     for i in 0..500 {
         session
-            .put(store.node(1 + i % 100), &key(i), format!("value {i}"))
+            .put(&store.node(1 + i % 100), &key(i), format!("value {i}"))
             .expect("up");
     }
     for i in (0..500).step_by(5) {
         session
-            .delete(store.node(1 + (i * 7) % 100), &key(i))
+            .delete(&store.node(1 + (i * 7) % 100), &key(i))
             .expect("up");
     }
     for i in 0..500 {
         let found = session
-            .get(store.node(1 + (i * 13) % 100), &key(i))
+            .get(&store.node(1 + (i * 13) % 100), &key(i))
             .expect("up");
         let expected = (i % 5 != 0).then(|| text(&format!("value {i}")));
         assert_eq!(found, expected, "{}", key(i));
@@ -130,12 +130,12 @@ fn a_session_never_goes_back_in_time() {
     let mut ann = None;
     let store = with_a_stale_node(|store| {
         let mut session = store.session();
-        session.put(store.node(1), "x", "1").expect("up");
+        session.put(&store.node(1), "x", "1").expect("up");
         ann = Some(session);
     });
     let mut ann = ann.expect("set");
     // Node 3 cannot hear the others: it must not answer with its own, older state.
-    let refused = ann.get(store.node(3), "x");
+    let refused = ann.get(&store.node(3), "x");
     assert!(
         matches!(
             refused,
@@ -148,25 +148,25 @@ fn a_session_never_goes_back_in_time() {
     );
     let mut other = store.session_with(Guarantees::NONE);
     assert_eq!(
-        other.get(store.node(3), "x"),
+        other.get(&store.node(3), "x"),
         Ok(None),
         "who asks for nothing gets what is there"
     );
     store.cluster().heal();
     assert_eq!(
-        ann.get(store.node(3), "x"),
+        ann.get(&store.node(3), "x"),
         Ok(Some(text("1"))),
         "read your writes"
     );
     // Monotonic reads: what was read at one node is not unread at another.
     store.cluster().cut(NodeId(1), NodeId(2));
     let mut writer = store.session();
-    writer.put(store.node(1), "x", "2").expect("up");
+    writer.put(&store.node(1), "x", "2").expect("up");
     let mut reader = store.session();
-    assert_eq!(reader.get(store.node(1), "x"), Ok(Some(text("2"))));
+    assert_eq!(reader.get(&store.node(1), "x"), Ok(Some(text("2"))));
     assert!(
         reader
-            .get(store.node(2), "x")
+            .get(&store.node(2), "x")
             .is_ok_and(|found| found == Some(text("2")))
     );
 }
@@ -178,20 +178,20 @@ fn absence_is_remembered_too() {
     let store = with_a_stale_node(|store| {
         store.cluster().heal();
         let mut first = store.session();
-        first.put(store.node(1), "x", "1").expect("up");
+        first.put(&store.node(1), "x", "1").expect("up");
         // All three hold it; then node 3 misses the deletion.
         let mut seen = store.resume(first.token().clone());
-        assert!(seen.get(store.node(3), "x").is_ok_and(|v| v.is_some()));
+        assert!(seen.get(&store.node(3), "x").is_ok_and(|v| v.is_some()));
         for node in [1, 2] {
             store.cluster().cut(NodeId(node), NodeId(3));
         }
-        first.delete(store.node(1), "x").expect("up");
+        first.delete(&store.node(1), "x").expect("up");
         let mut reader = store.session();
-        assert_eq!(reader.get(store.node(1), "x"), Ok(None));
+        assert_eq!(reader.get(&store.node(1), "x"), Ok(None));
         session = Some(reader);
     });
     let mut session = session.expect("set");
-    let refused = session.get(store.node(3), "x");
+    let refused = session.get(&store.node(3), "x");
     assert!(
         matches!(
             refused,
@@ -241,18 +241,18 @@ fn writes_follow_reads_through_a_lagging_node() {
 fn a_token_hands_causality_over() {
     let store = store(10, 3);
     let mut ann = store.session();
-    ann.put(store.node(1), "photo", "beach").expect("up");
-    ann.put(store.node(2), "comment", "look at the photo")
+    ann.put(&store.node(1), "photo", "beach").expect("up");
+    ann.put(&store.node(2), "comment", "look at the photo")
         .expect("up");
     let bytes = ann.token().to_bytes();
     let token = Token::from_bytes(&bytes).expect("a token");
     for node in 1..=10 {
         let mut bob = store.resume(token.clone());
         assert_eq!(
-            bob.get(store.node(node), "comment"),
+            bob.get(&store.node(node), "comment"),
             Ok(Some(text("look at the photo")))
         );
-        assert_eq!(bob.get(store.node(node), "photo"), Ok(Some(text("beach"))));
+        assert_eq!(bob.get(&store.node(node), "photo"), Ok(Some(text("beach"))));
     }
     assert!(Token::from_bytes(b"\xff\xff\xff\xff").is_err());
 }
@@ -292,19 +292,19 @@ fn reads_and_writes_go_on_when_nodes_fail() {
         .find(|n| !owners.contains(&NodeId(*n)))
         .expect("a node without the key");
     let mut session = store.session();
-    session.put(store.node(asked), "x", "1").expect("up");
+    session.put(&store.node(asked), "x", "1").expect("up");
     store.cluster().fail(owners[0]);
     session
-        .put(store.node(asked), "x", "2")
+        .put(&store.node(asked), "x", "2")
         .expect("another owner takes it");
-    assert_eq!(session.get(store.node(asked), "x"), Ok(Some(text("2"))));
+    assert_eq!(session.get(&store.node(asked), "x"), Ok(Some(text("2"))));
     store.cluster().fail(owners[1]);
     session
-        .put(store.node(asked), "x", "3")
+        .put(&store.node(asked), "x", "3")
         .expect("the last owner takes it");
-    assert_eq!(session.get(store.node(asked), "x"), Ok(Some(text("3"))));
+    assert_eq!(session.get(&store.node(asked), "x"), Ok(Some(text("3"))));
     store.cluster().fail(owners[2]);
-    let refused = session.get(store.node(asked), "x");
+    let refused = session.get(&store.node(asked), "x");
     assert!(
         matches!(
             refused,
@@ -322,11 +322,11 @@ fn large_values_and_many_clients() {
     let mut session = store.session();
     let large = Bytes::from(vec![7; limit]);
     session
-        .put(store.node(1), "large", large.clone())
+        .put(&store.node(1), "large", large.clone())
         .expect("fits");
-    assert_eq!(session.get(store.node(5), "large"), Ok(Some(large)));
+    assert_eq!(session.get(&store.node(5), "large"), Ok(Some(large)));
     let size = limit + 1;
-    let refused = session.put(store.node(1), "larger", vec![7; size]);
+    let refused = session.put(&store.node(1), "larger", vec![7; size]);
     let expected = RequestError::ValueTooLarge { size, limit };
     assert_eq!(refused, Err(SessionError::Request(expected)));
     std::thread::scope(|scope| {
@@ -338,9 +338,9 @@ fn large_values_and_many_clients() {
                     let key = format!("{client}/{i}");
                     let node = 1 + (client + i) % 6;
                     session
-                        .put(store.node(node), &key, key.clone())
+                        .put(&store.node(node), &key, key.clone())
                         .expect("up");
-                    let found = session.get(store.node(1 + (node + 1) % 6), &key);
+                    let found = session.get(&store.node(1 + (node + 1) % 6), &key);
                     assert_eq!(found, Ok(Some(text(&key))));
                 }
             });

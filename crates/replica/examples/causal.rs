@@ -25,20 +25,20 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Ann asks, Bob has read that and answers, each through a node of their own.
     let mut ann = store.session();
-    ann.put(store.node(1), "question", "where shall we meet?")?;
+    ann.put(&store.node(1), "question", "where shall we meet?")?;
     let note: Vec<u8> = ann.token().to_bytes();
     let mut bob = store.resume(Token::from_bytes(&note)?);
-    let question = bob.get(store.node(7), "question")?;
+    let question = bob.get(&store.node(7), "question")?;
     assert_eq!(question.as_deref(), Some(&b"where shall we meet?"[..]));
-    bob.put(store.node(7), "answer", "at the harbour")?;
+    bob.put(&store.node(7), "answer", "at the harbour")?;
 
     // Bob's token covers what Ann wrote too. Whoever goes on from it sees both, through any node.
     let note = bob.token().to_bytes();
     let mut eve = store.resume(Token::from_bytes(&note)?);
     for number in 1..=12 {
-        let answer = eve.get(store.node(number), "answer")?;
+        let answer = eve.get(&store.node(number), "answer")?;
         assert_eq!(answer.as_deref(), Some(&b"at the harbour"[..]));
-        assert!(eve.get(store.node(number), "question")?.is_some());
+        assert!(eve.get(&store.node(number), "question")?.is_some());
     }
 
     // An owner fails and loses its data: the session goes on through the others.
@@ -50,21 +50,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (failed, up) = (owners[0], &owners[1..]);
     store.cluster().fail(failed);
     let (one, other) = (store.node(up[0].0), store.node(up[1].0));
-    assert!(eve.get(one.clone(), "answer")?.is_some());
+    assert!(eve.get(&one, "answer")?.is_some());
 
     // The two that are left lose sight of each other. Eve writes on one side. Someone who has seen
     // nothing is served the old answer on the other; Eve is not sent back in time, and is told so.
     store.cluster().partition(&up[..1], &up[1..]);
-    eve.put(one, "answer", "at the station")?;
-    let stale = store.session().get(other.clone(), "answer")?;
+    eve.put(&one, "answer", "at the station")?;
+    let stale = store.session().get(&other, "answer")?;
     assert_eq!(stale.as_deref(), Some(&b"at the harbour"[..]));
-    let refused = eve.get(other.clone(), "answer");
+    let refused = eve.get(&other, "answer");
     assert!(matches!(
         refused,
         Err(SessionError::Request(RequestError::SessionUnmet { .. }))
     ));
     store.cluster().heal();
-    let answer = eve.get(other, "answer")?;
+    let answer = eve.get(&other, "answer")?;
     assert_eq!(answer.as_deref(), Some(&b"at the station"[..]));
     Ok(())
 }

@@ -22,8 +22,8 @@ enum Input {
     Request(Request, Sender<Answer>),
 }
 
-fn send(mut to: &TcpStream, frame: (NodeId, MessageOf<Lww>)) -> Result<(), Box<dyn Error>> {
-    let bytes = postcard::to_stdvec(&frame)?;
+fn send(mut to: &TcpStream, frame: &(NodeId, MessageOf<Lww>)) -> Result<(), Box<dyn Error>> {
+    let bytes = postcard::to_stdvec(frame)?;
     let length = u32::try_from(bytes.len())?.to_be_bytes();
     Ok(to.write_all(&[&length[..], &bytes].concat())?)
 }
@@ -65,7 +65,7 @@ fn drive(config: Config, inputs: &Receiver<Input>, addresses: [SocketAddr; 3]) {
                 NodeOutput::Send { to, message } => {
                     let to = to.0 as usize - 1;
                     let stream = streams[to].take().or_else(|| open(to));
-                    streams[to] = stream.filter(|stream| send(stream, (id, message)).is_ok());
+                    streams[to] = stream.filter(|stream| send(stream, &(id, message)).is_ok());
                 }
                 NodeOutput::Reply { request, result } => {
                     clients[request.0 as usize].send(result).ok();

@@ -7,7 +7,7 @@
 //! ```
 
 #![expect(
-    clippy::disallowed_methods,
+    clippy::disallowed_types,
     reason = "a caller that makes timestamps reads the clock"
 )]
 

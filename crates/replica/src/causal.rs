@@ -22,10 +22,10 @@ const DRIFT_BOUND_MS: u64 = 60_000;
 ///
 /// let store = CausalStore::new(10, 3)?;
 /// let mut ann = store.session();
-/// ann.put(store.node(1), "photo", "beach")?;
+/// ann.put(&store.node(1), "photo", "beach")?;
 /// // The token carries what Ann has seen to Bob, who reads through any node and never less than that.
 /// let mut bob = store.resume(ann.token().clone());
-/// assert_eq!(bob.get(store.node(7), "photo")?.as_deref(), Some(&b"beach"[..]));
+/// assert_eq!(bob.get(&store.node(7), "photo")?.as_deref(), Some(&b"beach"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -112,8 +112,8 @@ impl CausalSession {
     ///
     /// # Errors
     /// If no owner answers in time that has seen what the session has.
-    pub fn get(&mut self, node: NodeHandle, key: &str) -> Result<Option<Bytes>, SessionError> {
-        let outcome = self.execute(&node, Command::get(bytes_of(key)))?;
+    pub fn get(&mut self, node: &NodeHandle, key: &str) -> Result<Option<Bytes>, SessionError> {
+        let outcome = self.execute(node, Command::get(bytes_of(key)))?;
         Ok(outcome.value().cloned())
     }
 
@@ -123,20 +123,20 @@ impl CausalSession {
     /// If no owner answers, or the value is too large.
     pub fn put(
         &mut self,
-        node: NodeHandle,
+        node: &NodeHandle,
         key: &str,
         value: impl Into<Bytes>,
     ) -> Result<(), SessionError> {
         let put = Command::put(bytes_of(key), value.into());
-        self.execute(&node, put).map(|_| ())
+        self.execute(node, put).map(|_| ())
     }
 
     /// Deletes a key through a node.
     ///
     /// # Errors
     /// If no owner answers.
-    pub fn delete(&mut self, node: NodeHandle, key: &str) -> Result<(), SessionError> {
-        self.execute(&node, Command::delete(bytes_of(key)))
+    pub fn delete(&mut self, node: &NodeHandle, key: &str) -> Result<(), SessionError> {
+        self.execute(node, Command::delete(bytes_of(key)))
             .map(|_| ())
     }
 

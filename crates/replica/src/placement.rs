@@ -70,7 +70,7 @@ impl Placement {
         }
         let hash = u128::from(XxHash3_64::oneshot(key));
         // The upper part of hash times partitions: uniform for any number of partitions.
-        PartitionId((hash * u128::from(self.partitions) >> 64) as u32)
+        PartitionId(((hash * u128::from(self.partitions)) >> 64) as u32)
     }
 
     /// The owners of a partition, the preferred ones first. Linear in the nodes, times a logarithm.

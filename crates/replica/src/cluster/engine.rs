@@ -166,7 +166,7 @@ impl<P: Policy> Engine<P> {
         let partition = self.placement.partition_of(request.command.key());
         match self.cell(node, partition) {
             Some(cell) => self.execute_at(cell, request),
-            None => self.forward(node, partition, request),
+            None => self.forward(node, partition, &request),
         }
     }
 
@@ -176,7 +176,7 @@ impl<P: Policy> Engine<P> {
         &self,
         node: NodeId,
         partition: PartitionId,
-        request: Request<P::Write>,
+        request: &Request<P::Write>,
     ) -> Answer<P::Cell> {
         if !self.is_up(node) {
             return Err(RequestError::NodeFailed(node));

@@ -166,7 +166,7 @@ impl<P: Policy> Engine<P> {
     pub(super) fn raise_horizon(&self, horizon: crdt::Timestamp) {
         for cell in self.cells() {
             self.input(cell, |partition, now| {
-                partition.handle_horizon(horizon, now)
+                partition.handle_horizon(horizon, now);
             });
         }
     }

@@ -192,8 +192,10 @@ impl<P: Policy> Forwards<P> {
     pub(super) fn expire(&mut self, now: Now) -> Vec<Next<P>> {
         let mut next = Vec::new();
         let now_ms = now.elapsed_ms;
-        let expired = self.pending.extract_if(.., |_, p| now_ms >= p.deadline_ms);
-        for (_, pending) in expired {
+        let expired = self.pending.iter();
+        let expired = expired.filter(|(_, p)| now_ms >= p.deadline_ms);
+        let expired: Vec<u64> = expired.map(|(number, _)| *number).collect();
+        for pending in expired.into_iter().filter_map(|n| self.pending.remove(&n)) {
             let result = Err(RequestError::Unreachable {
                 partition: pending.partition,
                 may_take_effect: pending.forwarded.command.is_write(),

@@ -174,10 +174,7 @@ mod tests {
         // Everyone promises something before node 3 goes.
         simulation.run_for(5_000);
         simulation.fail(NodeId(3));
-        for command in [
-            Command::put(key.clone(), "v".into()),
-            Command::delete(key.clone()),
-        ] {
+        for command in [Command::put(key.clone(), "v".into()), Command::delete(key)] {
             let ticket = simulation.ask(NodeId(1), Request::new(command, Level::Quorum));
             assert!(simulation.wait(ticket).is_ok());
         }

@@ -163,7 +163,7 @@ impl<P: Policy> Partition<P> {
     pub(super) fn prepare_write(&mut self, start: Start<P::Write>, floor: Floor) {
         let asks = start.level == Level::Linearizable;
         if !asks && (P::BY_TIME || self.covers(&start.key, &floor)) {
-            return self.start_write(start);
+            return self.start_write(&start);
         }
         let needed = if asks {
             self.config.read_quorum as usize
@@ -329,7 +329,7 @@ impl<P: Policy> Partition<P> {
             }
             Some(Purpose::Write(start)) => {
                 self.reads.unanswered -= 1;
-                self.start_write(*start);
+                self.start_write(&start);
             }
             _ => {}
         }

@@ -293,14 +293,14 @@ impl<W> PendingWrites<W> {
 
 impl<P: Policy> Partition<P> {
     /// Mints a write and sends it to the other owners.
-    pub(super) fn start_write(&mut self, start: Start<P::Write>) {
+    pub(super) fn start_write(&mut self, start: &Start<P::Write>) {
         let id = start.request;
         let needed = self.owners_needed(start.level, self.config.write_quorum);
         if let Err(error) = self.check_reachable(needed) {
             return self.reply(id, Err(error));
         }
         let is_final = start.level == Level::Linearizable;
-        let minted = match self.mint(&start, is_final) {
+        let minted = match self.mint(start, is_final) {
             Ok(minted) => minted,
             Err(error) => return self.reply(id, Err(error)),
         };

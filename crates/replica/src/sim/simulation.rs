@@ -362,7 +362,7 @@ impl<P: Simulated> Simulation<P> {
     /// Tells a node whether it can reach another.
     pub fn hint(&mut self, node: NodeId, other: NodeId, reachable: bool) {
         self.input(node, |node, now| {
-            node.handle_reachable(other, reachable, now)
+            node.handle_reachable(other, reachable, now);
         });
     }
 

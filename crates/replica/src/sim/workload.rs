@@ -61,6 +61,9 @@ struct Open<T> {
     asked: usize,
 }
 
+/// What a request was answered with.
+type Answer<P> = Result<Outcome<<P as crate::Policy>::Cell>, RequestError>;
+
 impl<T> Default for Open<T> {
     fn default() -> Self {
         Self {
@@ -78,10 +81,7 @@ impl<T> Open<T> {
     }
 
     /// The operations that were answered since the last call.
-    fn take<P: Simulated>(
-        &mut self,
-        simulation: &mut Simulation<P>,
-    ) -> Vec<(T, Result<Outcome<P::Cell>, RequestError>)> {
+    fn take<P: Simulated>(&mut self, simulation: &mut Simulation<P>) -> Vec<(T, Answer<P>)> {
         let mut answered = Vec::new();
         let mut open = Vec::new();
         for (ticket, operation) in self.tickets.drain(..) {

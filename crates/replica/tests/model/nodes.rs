@@ -144,11 +144,6 @@ impl Nodes {
         }
     }
 
-    /// Steps of single nodes that were computed.
-    pub(crate) fn step_count(&self) -> usize {
-        self.steps.len()
-    }
-
     /// A node at the start of a life: the first is that of a new cluster, all later ones begin without
     /// data.
     pub(crate) fn born(&mut self, node: usize, life: u64) -> NodeState {

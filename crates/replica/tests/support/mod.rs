@@ -291,7 +291,7 @@ impl<P: Policy> Bench<P> {
     /// A node is told whether another can be reached.
     pub(crate) fn hint(&mut self, node: u32, other: u32, reachable: bool) {
         self.feed(node, |p, now| {
-            p.handle_reachable(NodeId(other), reachable, now)
+            p.handle_reachable(NodeId(other), reachable, now);
         });
     }
 
