@@ -26,10 +26,13 @@ const MAX_FILLS: usize = 2;
 /// Keys or elements of such a change: more than the indexes of the types start from.
 const MANY: u8 = 48;
 
+/// What the first byte of a step says for a change of many keys or elements.
+const FILL: u8 = 4;
+
 /// One step of a script.
 #[derive(Debug, Clone)]
 enum Step {
-    /// One change, of one or two operations.
+    /// One change, of one, two or many operations.
     Change(usize, Vec<Op>),
     /// The same, by an author who has seen what it read last.
     ChangeSeen(usize, Op),
@@ -66,9 +69,6 @@ pub fn causal_script(bytes: &[u8]) {
         _ => play::<RemoveWinsSet<u8>>(&steps),
     }
 }
-
-/// What the first byte of a step says for a change of many keys or elements.
-const FILL: u8 = 4;
 
 fn step(bytes: &[u8], may_fill: bool) -> Step {
     let [what, which, how] = [0, 1, 2].map(|i| bytes.get(i).copied().unwrap_or(0));

@@ -81,8 +81,7 @@ impl<S: Edited> Author<S> {
         self.tell(&before, &delta);
     }
 
-    /// Refused as too old where the author has reported more, and then nothing changes. An event that the
-    /// author had not read stays live, except that a last writer wins over what is there.
+    /// Refused as too old where the author has reported more, and then nothing changes.
     fn change_seen(&mut self, seen: &ReadContext<S>, what: u8, which: u8) {
         let before = self.replica.state().clone();
         let reported = self.replica.frontier().reported().clone();
