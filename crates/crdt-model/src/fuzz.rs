@@ -47,6 +47,17 @@ where
     assert_eq!(*value, decoded, "round trip");
 }
 
+/// The same in text, where dots and replicas are written out.
+fn text_round_trip<T>(value: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let text = serde_json::to_string(value).expect("values encode");
+    let decoded: T = serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{e}: an encoded value is refused: {text}"));
+    assert_eq!(*value, decoded, "round trip of {text}");
+}
+
 /// All orders of `0..n`.
 fn orders(n: usize) -> Vec<Vec<usize>> {
     (0..n).fold(vec![Vec::new()], |orders, next| {

@@ -290,6 +290,37 @@ fn after_a_report_older_contexts_are_refused_also_by_the_restored_handle() {
     }
 }
 
+/// A clear removes what its author sees, so it makes no difference whether a beaten add is still there.
+#[test]
+fn a_clear_after_a_purge_is_the_clear_without_one() -> Result<(), IdentityReused> {
+    type Set = RemoveWinsSet<u8>;
+    let shown_after = |purges: bool| {
+        let [mut a, mut b] = [1, 2].map(|id| CausalReplica::<Set>::new(OBJECT, ReplicaId(id)));
+        let (beaten, beats) = (b.change(|set| set.add(1)), a.change(|set| set.remove(1)));
+        let kept = a.change(|set| set.add(2));
+        a.join(&beaten)?;
+        b.join(&beats)?;
+        b.join(&kept)?;
+        let mut stability = Stability::new([1, 2].map(ReplicaId));
+        for replica in [&mut a, &mut b] {
+            stability.report(&replica.report());
+        }
+        if purges {
+            let purged = a.purge(&stability).expect("all is here");
+            assert_eq!(purged.context().event_count(), 2);
+        }
+        let added = b.change(|set| set.add(1));
+        let cleared = a.change(|set| set.clear());
+        a.join(&added)?;
+        b.join(&cleared)?;
+        let joined = a.state().clone().joined(b.state());
+        Ok([a.state(), b.state(), &joined].map(|set| set.iter().copied().collect::<Vec<_>>()))
+    };
+    assert_eq!(shown_after(false)?, [[1], [1], [1]]);
+    assert_eq!(shown_after(true)?, [[1], [1], [1]]);
+    Ok(())
+}
+
 #[test]
 fn a_peer_that_lacks_what_was_stable_is_told_to_start_again() -> Result<(), IdentityReused> {
     type Set = RemoveWinsSet<u8>;

@@ -21,11 +21,18 @@ const REPLICAS: usize = 3;
 const STEP: usize = 3;
 /// Steps played, at most.
 const MAX_STEPS: usize = 60;
+/// Changes of many keys or elements in a script, at most: the model is slow.
+const MAX_FILLS: usize = 2;
+/// Keys or elements of such a change: more than the indexes of the types start from.
+const MANY: u8 = 48;
+
+/// What the first byte of a step says for a change of many keys or elements.
+const FILL: u8 = 4;
 
 /// One step of a script.
 #[derive(Debug, Clone)]
 enum Step {
-    /// One change, of one or two operations.
+    /// One change, of one, two or many operations.
     Change(usize, Vec<Op>),
     /// The same, by an author who has seen what it read last.
     ChangeSeen(usize, Op),
@@ -50,7 +57,12 @@ pub fn causal_script(bytes: &[u8]) {
     let Some((&kind, bytes)) = bytes.split_first() else {
         return;
     };
-    let steps: Vec<Step> = bytes.chunks_exact(STEP).take(MAX_STEPS).map(step).collect();
+    let mut fills = 0;
+    let steps = bytes.chunks_exact(STEP).take(MAX_STEPS).map(|bytes| {
+        fills += usize::from(bytes[0] % 16 == FILL);
+        step(bytes, fills <= MAX_FILLS)
+    });
+    let steps: Vec<Step> = steps.collect();
     match kind % 3 {
         0 => play::<AddWinsSet<u8>>(&steps),
         1 => play::<OrMap<u8, (AddWinsSet<u8>, ResettableCounter)>>(&steps),
@@ -58,11 +70,18 @@ pub fn causal_script(bytes: &[u8]) {
     }
 }
 
-fn step(bytes: &[u8]) -> Step {
+fn step(bytes: &[u8], may_fill: bool) -> Step {
     let [what, which, how] = [0, 1, 2].map(|i| bytes.get(i).copied().unwrap_or(0));
     let replica = usize::from(what / 16) % REPLICAS;
     let other = usize::from(which) % REPLICAS;
     match what % 16 {
+        FILL if may_fill => {
+            let keys = which % 64..which % 64 + MANY;
+            Step::Change(
+                replica,
+                keys.map(|key| Op::Add(key, how % 4 + key)).collect(),
+            )
+        }
         0..=4 => Step::Change(replica, vec![Op::of(which, how)]),
         5 => Step::Change(replica, vec![Op::of(which, how), Op::of(how, which)]),
         6 => Step::ChangeSeen(replica, Op::of(which, how)),

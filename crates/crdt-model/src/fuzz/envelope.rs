@@ -1,10 +1,10 @@
 //! Envelopes and packets of any origin.
 
 use crdt::{
-    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, DeltaBuffer, Digest, DotFun,
-    DotMap, DotSet, EnvelopeError, Enveloped, HybridClock, Knowledge, LamportClock, Listing,
-    LwwCell, MvCell, ObjectId, OwnerView, Packet, Promises, ReplicaId, VersionVector, decode,
-    encode,
+    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, DeltaBuffer,
+    Digest, DotFun, DotMap, DotSet, EnvelopeError, Enveloped, Gap, HybridClock, Knowledge,
+    LamportClock, Listing, LwwCell, MvCell, ObjectId, OwnerView, Packet, Promises, ReplicaId,
+    VersionVector, decode, encode,
 };
 use postcard::take_from_bytes;
 use serde::Serialize;
@@ -104,7 +104,8 @@ where
     assert_eq!(decode::<T>(&longer, longer.len()), Err(trailing));
 }
 
-/// Receives packets, each behind the byte that names its sender, and sends on what was new.
+/// Receives packets, each behind the byte that names its sender and what happens then, and sends on what was
+/// new.
 fn receive(mut bytes: &[u8]) {
     let peers = [2, 3, 4].map(ReplicaId);
     let mut replica = CausalReplica::<Set>::new(ObjectId(1), ReplicaId(u64::MAX));
@@ -134,17 +135,52 @@ fn receive(mut bytes: &[u8]) {
             }
             Err(_) => assert!(state == *replica.state(), "refused, yet joined"),
         }
-        send(
-            &mut buffer,
-            &replica,
-            peers[usize::from(sender) / 3 % peers.len()],
-        );
+        let to = usize::from(sender) / 3 % peers.len();
+        match sender / 9 % 4 {
+            1 => {
+                let (delta, last) = (replica.change(|set| set.add(sender)), buffer.last());
+                buffer.push(delta);
+                assert_eq!(buffer.last(), last + 1, "a change is numbered");
+            }
+            2 => refuse(&mut buffer, &replica, peers[to]),
+            3 => {
+                forget(&mut buffer, peers[to]);
+                received[to] = 0;
+            }
+            _ => {}
+        }
+        send(&mut buffer, &replica, peers[to]);
     }
+}
+
+/// A peer that has lost what it acknowledged expects the first delta: it gets all again.
+fn refuse(buffer: &mut DeltaBuffer<Causal<Set>>, replica: &CausalReplica<Set>, peer: ReplicaId) {
+    let is_known = buffer.peers().any(|known| known == peer);
+    let (expected, first) = (1, buffer.last());
+    let refused = buffer.refused(peer, Gap { expected, first });
+    if !is_known {
+        assert_eq!(refused, Err(AcknowledgeError::UnknownPeer { peer }));
+        return;
+    }
+    assert_eq!(refused, Ok(()), "nothing is less than was sent");
+    if let Some(packet) = buffer.packet_for(peer, replica.state()) {
+        assert_eq!(packet.first(), 1, "{packet:?}");
+    }
+}
+
+/// A peer that has left is neither waited for nor known.
+fn forget(buffer: &mut DeltaBuffer<Causal<Set>>, peer: ReplicaId) {
+    buffer.forget_peer(peer);
+    assert!(buffer.peers().all(|known| known != peer));
+    let unknown = AcknowledgeError::UnknownPeer { peer };
+    assert_eq!(buffer.acknowledge(peer, 0), Err(unknown));
 }
 
 /// Sends a peer what it lacks; every other time it acknowledges.
 fn send(buffer: &mut DeltaBuffer<Causal<Set>>, replica: &CausalReplica<Set>, peer: ReplicaId) {
-    assert!(buffer.len() <= DELTAS, "{} deltas are kept", buffer.len());
+    let kept = buffer.len();
+    assert!(kept <= DELTAS, "{kept} deltas are kept");
+    assert_eq!(buffer.is_empty(), kept == 0);
     let Some(packet) = buffer.packet_for(peer, replica.state()) else {
         return;
     };

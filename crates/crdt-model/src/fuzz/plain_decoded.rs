@@ -1,20 +1,28 @@
 //! Lattices without a causal store, of any origin.
 
-use crdt::laws::{LawViolation, check_difference, check_lattice};
+mod changed;
+
+use crdt::laws::{LawViolation, check_delta, check_difference, check_lattice};
 use crdt::{
-    CausalContext, Difference, Digest, GCounter, GSet, Knowledge, LexicographicPair, LwwMap,
-    LwwRegister, LwwSet, MapOf, Max, Min, MvRegister, OwnerView, Pair, PnCounter, Promises,
-    SetUnion, Stability, TwoPhaseSet, VersionVector,
+    CausalContext, Digest, GCounter, GSet, Knowledge, LexicographicPair, LwwMap, LwwRegister,
+    LwwSet, MapOf, Max, Min, MvRegister, OwnerView, Pair, PnCounter, Promises, SetUnion, Stability,
+    TwoPhaseSet, VersionVector,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{round_trip, states_of};
+use super::{round_trip, states_of, text_round_trip};
+use changed::Changed;
 
-/// Decodes states from the bytes, as a peer could have sent them, and puts them to the laws.
+/// Bytes of a change.
+const CHANGE: usize = 2;
+/// Changes made to each state, at most.
+const MAX_CHANGES: usize = 4;
+
+/// Decodes states from the bytes, as a peer could have sent them, then changes, and puts them to the laws.
 ///
 /// The first byte chooses the type. Whatever decodes obeys every law and survives encoding, and so does
-/// what is joined of it.
+/// what is joined of it and what changes make of it; what is asked in two ways has one answer.
 ///
 /// # Panics
 /// If a law does not hold.
@@ -43,18 +51,42 @@ pub fn plain_decoded(bytes: &[u8]) {
         decoded::<Stability>,
         decoded::<Digest>,
         decoded::<Knowledge<u8>>,
+        decoded::<LwwMap<u16, u8>>,
     ];
     check[usize::from(kind) % check.len()](bytes).unwrap_or_else(|violation| panic!("{violation}"));
 }
 
 fn decoded<L>(bytes: &[u8]) -> Result<(), LawViolation>
 where
-    L: Difference + Serialize + DeserializeOwned,
+    L: Changed + Serialize + DeserializeOwned,
 {
-    let (mut states, _) = states_of::<L>(bytes);
+    let (mut states, changes) = states_of::<L>(bytes);
     states.iter().for_each(round_trip);
+    states.iter().for_each(text_round_trip);
     states.resize_with(super::MAX_STATES, L::default);
-    let [a, b, c] = states.as_slice() else {
+    obey(&states)?;
+    let changes = changes.chunks_exact(CHANGE).take(MAX_CHANGES);
+    if changes.len() == 0 {
+        return Ok(());
+    }
+    for (i, change) in changes.enumerate() {
+        // All states together, then one after the other, so that they differ.
+        let changed = if i == 0 { 0..states.len() } else { i - 1..i };
+        for state in &mut states[changed] {
+            let before = state.clone();
+            let delta = state.change(change[0], change[1]);
+            check_delta(&before, state, &delta)?;
+        }
+    }
+    obey(&states)
+}
+
+/// The laws, on three states.
+fn obey<L>(states: &[L]) -> Result<(), LawViolation>
+where
+    L: Changed + Serialize + DeserializeOwned,
+{
+    let [a, b, c] = states else {
         unreachable!("resized to {}", super::MAX_STATES)
     };
     for (a, b, c) in [(a, b, c), (b, c, a), (c, a, b)] {
@@ -63,6 +95,8 @@ where
         check_difference(b, a)?;
         round_trip(&a.clone().joined(b));
         round_trip(&a.difference(b));
+        a.ask(b);
+        b.ask(a);
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! The one core of everything in which a concurrent removal wins: live adds and live removes.
 
 use crate::{
-    CausalContext, Cell, Dot, DotSet, DotStore, Edit, InvalidBytes, Knows, Stable, Timestamp,
+    CausalContext, Cell, Dot, DotSet, DotStore, Edit, Events, InvalidBytes, Knows, Stable,
+    Timestamp,
 };
 
 /// The adds and the removes of one element that no later operation has seen.
@@ -27,9 +28,11 @@ impl RemoveWins {
         !self.removes.is_empty()
     }
 
-    /// The live adds, whether a remove beats them or not.
-    pub(crate) const fn adds(&self) -> &DotSet {
-        &self.adds
+    /// Whether an author sees an add and no remove, of the live events that it has seen. A purge does not
+    /// change that: it takes only what every later author has seen, the remove with the adds it beats.
+    pub(crate) fn is_present_to(&self, events: &Events) -> bool {
+        let sees = |marks: &DotSet| marks.dots().any(|dot| events.has_seen(dot));
+        sees(&self.adds) && !sees(&self.removes)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
 /// | add and remove | absent: the add had not seen the remove |
 /// | remove and remove | absent |
 /// | add, and remove of an element that is absent | absent: such a remove is recorded too |
+/// | add and clear | absent if the element was present to who cleared, else present |
 ///
 /// **Order and join.** That of the [`DotStore`], element by element.
 ///
@@ -119,14 +120,17 @@ impl<E: Ord + Clone + Debug + Hash> Edit<'_, RemoveWinsSet<E>> {
         self.inner().update(element, |marks| marks.remove());
     }
 
-    /// Removes every element of which the author has seen an add. Adds of other elements, of which
-    /// the author knew nothing, stay.
+    /// Removes every element that is present to the author: of whose live adds and removes it has seen
+    /// an add and no remove. Elements that were absent to it stay as they are, so concurrent adds of them
+    /// stay too.
     pub fn clear(&mut self) {
         let (set, _, events) = self.parts();
-        let is_seen = |marks: &RemoveWins| marks.adds().dots().any(|dot| events.has_seen(dot));
-        let elements = set.elements.iter().filter(|(_, marks)| is_seen(marks));
-        let seen: Vec<E> = elements.map(|(element, _)| element.clone()).collect();
-        for element in seen {
+        let elements = set.elements.iter();
+        let present: Vec<E> = elements
+            .filter(|(_, marks)| marks.is_present_to(events))
+            .map(|(element, _)| element.clone())
+            .collect();
+        for element in present {
             self.remove(element);
         }
     }
@@ -268,5 +272,23 @@ mod tests {
         let cleared = set.change_seen(&read, |set| set.clear());
         assert!(cleared.is_ok());
         assert_eq!(set.iter().collect::<Vec<_>>(), [&2]);
+    }
+
+    #[test]
+    fn clearing_removes_what_the_author_saw_whatever_remove_has_arrived_since()
+    -> Result<(), IdentityReused> {
+        let [mut a, mut b, mut c] = [1, 2, 3].map(replica);
+        let (added, removed) = (a.change(|set| set.add(7)), b.change(|set| set.remove(7)));
+        let read = a.read_context();
+        a.join(&removed)?;
+        let cleared = a.change_seen(&read, |set| set.clear());
+        for delta in [&added, &removed] {
+            c.join(delta)?;
+        }
+        let _ = c.change(|set| set.add(7));
+        assert!(c.contains(&7), "it had seen the remove");
+        c.join(&cleared.expect("all of it is here"))?;
+        assert!(!c.contains(&7), "it had not seen the clear");
+        Ok(())
     }
 }

@@ -103,7 +103,8 @@ impl Model {
                 .chain(own)
                 .filter(|(name, _)| !change.undid.contains(name))
                 .collect();
-            let (made, undoes) = S::effect(*op);
+            let sees: Vec<Part> = visible.values().copied().collect();
+            let (made, undoes) = S::effect(*op, &sees);
             let undone = visible.iter().filter(|(_, part)| undoes(part.1, part.2));
             change.undid.extend(undone.map(|(name, _)| *name));
             change.made.extend(made);

@@ -24,7 +24,8 @@ pub(super) trait Modelled: DotStore + Serialize + DeserializeOwned {
     /// The operation that the type has in place of this one.
     fn adapted(op: Op) -> Op;
     fn edit(edit: &mut Edit<'_, Self>, op: Op);
-    fn effect(op: Op) -> Effect;
+    /// What an operation does, by an author that sees these marks.
+    fn effect(op: Op, sees: &[Part]) -> Effect;
     fn shown(&self) -> Shown;
     fn expected(live: &[Part]) -> Shown;
 }
@@ -101,7 +102,7 @@ impl Modelled for AddWinsSet<u8> {
         }
     }
 
-    fn effect(op: Op) -> Effect {
+    fn effect(op: Op, _: &[Part]) -> Effect {
         plain_effect(op)
     }
 
@@ -133,7 +134,7 @@ impl Modelled for OrMap<u8, Record> {
         }
     }
 
-    fn effect(op: Op) -> Effect {
+    fn effect(op: Op, _: &[Part]) -> Effect {
         plain_effect(op)
     }
 
@@ -153,31 +154,31 @@ impl Modelled for OrMap<u8, Record> {
 impl Modelled for RemoveWinsSet<u8> {
     const PURGES: bool = true;
 
-    /// Clearing removes what the author has seen adds of, beaten ones too, so it differs where they were
-    /// purged: the model, which keeps them, does without it.
     fn adapted(op: Op) -> Op {
-        match of_a_set(op) {
-            Op::ClearSet(_) => Op::Remove(0, 1),
-            op => op,
-        }
+        of_a_set(op)
     }
 
     fn edit(edit: &mut Edit<'_, Self>, op: Op) {
         match op {
             Op::Add(_, element) => edit.add(element),
             Op::Remove(_, element) => edit.remove(element),
-            _ => unreachable!("adapted"),
+            _ => edit.clear(),
         }
     }
 
-    fn effect(op: Op) -> Effect {
-        let (element, made) = match op {
-            Op::Add(_, element) => (element, Mark::Added(element)),
-            Op::Remove(_, element) => (element, Mark::Removed(element)),
-            _ => unreachable!("adapted"),
+    /// What an author does not see as present it does not clear, whether its marks were purged or not.
+    fn effect(op: Op, sees: &[Part]) -> Effect {
+        let (elements, mark): (BTreeSet<u8>, fn(u8) -> Mark) = match op {
+            Op::Add(_, element) => ([element].into(), Mark::Added),
+            Op::Remove(_, element) => ([element].into(), Mark::Removed),
+            _ => (not_removed(sees), Mark::Removed),
         };
-        let undoes = move |_, mark| [Mark::Added(element), Mark::Removed(element)].contains(&mark);
-        (vec![(0, made)], Box::new(undoes))
+        let made = elements.iter().map(|element| (0, mark(*element))).collect();
+        let undoes = move |_, mark| match mark {
+            Mark::Added(element) | Mark::Removed(element) => elements.contains(&element),
+            Mark::Counted(_) => false,
+        };
+        (made, Box::new(undoes))
     }
 
     fn shown(&self) -> Shown {
@@ -185,12 +186,17 @@ impl Modelled for RemoveWinsSet<u8> {
     }
 
     fn expected(live: &[Part]) -> Shown {
-        let marks = || live.iter().map(|(_, _, mark)| *mark);
-        let is_removed = |element| marks().any(|mark| mark == Mark::Removed(element));
-        let added = marks().filter_map(|mark| match mark {
-            Mark::Added(element) if !is_removed(element) => Some(element),
-            _ => None,
-        });
-        shown_of_a_set(added.collect())
+        shown_of_a_set(not_removed(live))
     }
+}
+
+/// The elements that were added and not removed.
+fn not_removed(live: &[Part]) -> BTreeSet<u8> {
+    let marks = || live.iter().map(|(_, _, mark)| *mark);
+    let is_removed = |element| marks().any(|mark| mark == Mark::Removed(element));
+    let added = marks().filter_map(|mark| match mark {
+        Mark::Added(element) if !is_removed(element) => Some(element),
+        _ => None,
+    });
+    added.collect()
 }
