@@ -308,9 +308,7 @@ impl FromIterator<Dot> for CausalContext {
     /// In `n log n` for `n` dots in any order, linear if they are ascending.
     fn from_iter<I: IntoIterator<Item = Dot>>(iter: I) -> Self {
         let mut dots: Vec<Dot> = iter.into_iter().collect();
-        if !dots.is_sorted() {
-            dots.sort_unstable();
-        }
+        dots.sort_unstable();
         let mut context = Self::default();
         context.extend(dots);
         context
