@@ -145,7 +145,7 @@ impl<K: Ord + Clone> Knowledge<K> {
     /// Adds an event to the base. The caller must hold the event's effect.
     pub(crate) fn insert(&mut self, dot: Dot) -> bool {
         let grew = self.base.insert(dot);
-        if grew && !self.exceptions.is_empty() {
+        if grew {
             self.settle();
         }
         grew
@@ -154,7 +154,7 @@ impl<K: Ord + Clone> Knowledge<K> {
     /// Adds events to the base.
     pub(crate) fn join_base(&mut self, context: &CausalContext) -> bool {
         let grew = self.base.join(context);
-        if grew && !self.exceptions.is_empty() {
+        if grew {
             self.settle();
         }
         grew
