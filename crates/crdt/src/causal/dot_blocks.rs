@@ -472,7 +472,7 @@ mod wire {
                 let counter = base.checked_add(counter);
                 let counter = counter.ok_or(InvalidBytes::CounterOverflow)?;
                 match counter {
-                    0 if last == 0 => return Err(InvalidBytes::ZeroCounter),
+                    0 => return Err(InvalidBytes::ZeroCounter),
                     _ if counter <= last => return Err(unsorted),
                     _ => blocks.insert(Dot::new(ReplicaId(replica), counter), value),
                 };
