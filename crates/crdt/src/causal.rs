@@ -225,3 +225,20 @@ mod wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Causal, CausalContext, Dot, DotSet, ReplicaId};
+
+    #[test]
+    fn debug_output_names_the_store_and_the_context() {
+        let dot = Dot::new(ReplicaId(1), 1);
+        let state = Causal {
+            store: DotSet::from_iter([dot]),
+            context: CausalContext::from_iter([dot]),
+        };
+        let (store, context) = (state.store(), state.context());
+        let expected = format!("Causal {{ store: {store:?}, context: {context:?} }}");
+        assert_eq!(format!("{state:?}"), expected);
+    }
+}

@@ -308,9 +308,7 @@ impl FromIterator<Dot> for CausalContext {
     /// In `n log n` for `n` dots in any order, linear if they are ascending.
     fn from_iter<I: IntoIterator<Item = Dot>>(iter: I) -> Self {
         let mut dots: Vec<Dot> = iter.into_iter().collect();
-        if !dots.is_sorted() {
-            dots.sort_unstable();
-        }
+        dots.sort_unstable();
         let mut context = Self::default();
         context.extend(dots);
         context
@@ -490,5 +488,53 @@ mod tests {
     #[test]
     fn counter_zero_is_no_event() {
         assert!(context(&[(1, 0)]).is_empty());
+    }
+
+    #[test]
+    fn a_vector_is_the_prefixes_of_a_context() {
+        let c = context(&[(1, 1), (1, 2), (1, 5), (2, 3), (4, 1)]);
+        assert_eq!(c.prefix().to_string(), "<1:2, 4:1>");
+        let prefixes = context(&[(1, 1), (1, 2), (4, 1)]);
+        assert_eq!(CausalContext::from(&c.prefix()), prefixes);
+        assert_eq!(format!("{prefixes:?}"), "CausalContext(<1:2, 4:1>)");
+    }
+
+    /// Says of one event at a time whether it is known, as a type without ranges does.
+    struct OneByOne(CausalContext);
+
+    impl Knows for OneByOne {
+        fn knows(&self, dot: Dot) -> bool {
+            self.0.contains(dot)
+        }
+    }
+
+    #[test]
+    fn what_is_known_one_by_one_is_what_is_known_by_ranges() {
+        let seen = context(&[(1, 1), (1, 2), (1, 5), (1, 70), (2, 3), (3, u64::MAX)]);
+        let single = OneByOne(seen.clone());
+        assert!(single.as_context().is_none());
+        for (first, last, known) in [(2, 4, true), (3, 4, false), (5, 5, true), (6, 6, false)] {
+            let replica = ReplicaId(1);
+            let run = DotRange {
+                replica,
+                first,
+                last,
+            };
+            assert_eq!((seen.knows_any(run), single.knows_any(run)), (known, known));
+        }
+        let asked = context(&[(1, 2), (1, 3), (2, 3), (9, 1)]);
+        let unknown = context(&[(1, 3), (9, 1)]);
+        assert_eq!(seen.unknown_of(&asked), unknown);
+        assert_eq!(single.unknown_of(&asked), unknown);
+        for (replica, first, mask) in [(1, 1, 0b10011), (1, 69, 0b10), (3, u64::MAX - 1, 0b10)] {
+            let replica = ReplicaId(replica);
+            assert_eq!(seen.mask(replica, first), mask);
+            assert_eq!(single.mask(replica, first), mask);
+        }
+        let spans = |replica| seen.spans(ReplicaId(replica)).collect::<Vec<_>>();
+        assert_eq!(spans(1), [(1, 2), (5, 5), (70, 70)]);
+        assert_eq!(spans(4), []);
+        let everything: Vec<_> = single.spans(ReplicaId(4)).collect();
+        assert_eq!(everything, [(1, u64::MAX)]);
     }
 }

@@ -360,3 +360,85 @@ impl<L> Buffered<L> {
         peer.acknowledged < self.sequence && self.origin != Some(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VersionVector;
+
+    const PEERS: [ReplicaId; 2] = [ReplicaId(7), ReplicaId(8)];
+
+    /// A state in which each of these has counted once.
+    fn counted(by: impl IntoIterator<Item = u64>) -> VersionVector {
+        by.into_iter().map(|id| (ReplicaId(id), 1)).collect()
+    }
+
+    fn empty() -> DeltaBuffer<VersionVector> {
+        DeltaBuffer::new(&VersionVector::default(), 10)
+    }
+
+    #[test]
+    fn a_buffer_tells_what_it_keeps_and_for_whom() {
+        let mut buffer = empty();
+        assert_eq!((buffer.last(), buffer.is_empty()), (0, true));
+        (1..=2).for_each(|id| buffer.push(counted([id])));
+        assert_eq!((buffer.last(), buffer.len()), (2, 2));
+        assert!(!buffer.is_empty());
+        PEERS.iter().rev().for_each(|peer| buffer.add_peer(*peer));
+        assert_eq!(buffer.peers().collect::<Vec<_>>(), PEERS);
+    }
+
+    #[test]
+    fn who_refuses_a_packet_gets_the_deltas_that_are_kept_or_else_the_state() {
+        let (mut buffer, state, [fast, slow]) = (empty(), counted(1..=4), PEERS);
+        PEERS.iter().for_each(|peer| buffer.add_peer(*peer));
+        (1..=4).for_each(|id| buffer.push(counted([id])));
+        for (peer, joined) in [(fast, 4), (slow, 2)] {
+            assert!(buffer.packet_for(peer, &state).is_some());
+            assert_eq!(buffer.acknowledge(peer, joined), Ok(()));
+        }
+        assert_eq!(buffer.len(), 2, "kept for the slow one");
+        for (expected, first, payload) in [(3, 3, counted(3..=4)), (2, 1, state.clone())] {
+            let gap = Gap { expected, first: 5 };
+            assert_eq!(buffer.refused(fast, gap), Ok(()));
+            let packet = buffer.packet_for(fast, &state).expect("some are missing");
+            assert_eq!((packet.first(), packet.last()), (first, 4));
+            assert_eq!(packet.into_payload(), payload);
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_tells_nothing_new_asks_for_no_full_state() {
+        let (mut buffer, [peer, _]) = (empty(), PEERS);
+        buffer.add_peer(peer);
+        buffer.push_from(peer, counted([1]));
+        assert!(
+            buffer.is_empty(),
+            "nobody needs what came from the only peer"
+        );
+        buffer.push(counted([2]));
+        for _ in 0..2 {
+            let packet = buffer.packet_for(peer, &counted(1..=2)).expect("a delta");
+            assert_eq!(packet.into_payload(), counted([2]));
+            let (expected, first) = (1, 2);
+            assert_eq!(buffer.refused(peer, Gap { expected, first }), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_sender_that_was_forgotten_starts_anew() {
+        let (mut buffer, [peer, _]) = (empty(), PEERS);
+        let packet = Packet::new(1, 1, counted([1]));
+        for forgets in [true, false] {
+            match buffer.receive(peer, packet.clone()) {
+                Ok(Received::News(accepted)) => assert_eq!(accepted.joined(), 1),
+                other => panic!("{other:?}"),
+            }
+            if forgets {
+                buffer.forget_peer(peer);
+            }
+        }
+        let again = buffer.receive(peer, packet);
+        assert!(matches!(again, Ok(Received::Duplicate { acknowledge: 1 })));
+    }
+}

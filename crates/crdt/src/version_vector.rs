@@ -304,6 +304,16 @@ mod tests {
         assert!(a > VersionVector::default());
         assert!(vector(&[(1, 3)]).is_concurrent(&a));
         assert!(vector(&[(2, 1)]).is_concurrent(&a));
+        assert!(!a.is_concurrent(&a) && !a.is_concurrent(&vector(&[(1, 2)])));
+    }
+
+    #[test]
+    fn a_history_holds_the_events_up_to_its_counters() {
+        let history = vector(&[(1, 2)]);
+        let held = |replica, counter| history.contains(Dot::new(ReplicaId(replica), counter));
+        assert!(held(1, 1) && held(1, 2) && !held(1, 3) && !held(2, 1));
+        assert!(!history.is_empty() && VersionVector::default().is_empty());
+        assert_eq!(format!("{history:?}"), "VersionVector(<1:2>)");
     }
 
     #[test]

@@ -231,6 +231,9 @@ impl<V> DotBlocks<V> {
             let held = other.position(writer.replica).map(|p| &other.writers[p]);
             let spans = theirs.spans(writer.replica);
             let blocks = spans.flat_map(|(first, last)| writer.blocks_within(first, last));
+            // A block is there again for each span that reaches into it.
+            let mut before = None;
+            let blocks = blocks.filter(move |b| before.replace(b.number) != Some(b.number));
             blocks.flat_map(move |block| {
                 let kept = held
                     .and_then(|w| w.block(block.number))
@@ -472,7 +475,7 @@ mod wire {
                 let counter = base.checked_add(counter);
                 let counter = counter.ok_or(InvalidBytes::CounterOverflow)?;
                 match counter {
-                    0 if last == 0 => return Err(InvalidBytes::ZeroCounter),
+                    0 => return Err(InvalidBytes::ZeroCounter),
                     _ if counter <= last => return Err(unsorted),
                     _ => blocks.insert(Dot::new(ReplicaId(replica), counter), value),
                 };
@@ -482,3 +485,6 @@ mod wire {
         Ok(blocks)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,3 +286,25 @@ mod wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CausalContext, ReplicaId};
+
+    #[test]
+    fn of_two_values_under_one_dot_the_smaller_stays() {
+        let dot = Dot::new(ReplicaId(1), 1);
+        let seen: CausalContext = [dot].into_iter().collect();
+        let of = |value| DotFun::from_iter([(dot, value)]);
+        for (mine, theirs, changes) in [('b', 'a', true), ('a', 'b', false), ('a', 'a', false)] {
+            let mut store = of(mine);
+            assert_eq!(store.join(&seen, &of(theirs), &seen), changes);
+            assert_eq!(store, of('a'));
+            assert_eq!(
+                of(mine).conflict(&of(theirs)),
+                (mine != theirs).then_some(dot)
+            );
+        }
+    }
+}

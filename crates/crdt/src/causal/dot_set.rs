@@ -162,3 +162,28 @@ mod wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CausalReplica, ObjectId, ReplicaId};
+
+    #[test]
+    fn what_a_mutation_replaces_of_its_own_is_not_in_its_delta() {
+        let mut replica = CausalReplica::<DotSet>::new(ObjectId(1), ReplicaId(1));
+        let delta = replica.change(|dots| {
+            dots.replace();
+            dots.replace();
+        });
+        let last = Dot::new(ReplicaId(1), 2);
+        assert_eq!(delta.store().dots().collect::<Vec<_>>(), [last]);
+        assert_eq!(replica.state(), &delta);
+        assert_eq!(delta.to_string(), "{1.2} <1:2>");
+    }
+
+    #[test]
+    fn dots_are_shown_in_order_between_commas() {
+        let dots = [(2, 1), (1, 3)].map(|(r, c)| Dot::new(ReplicaId(r), c));
+        assert_eq!(DotSet::from_iter(dots).to_string(), "{1.3, 2.1}");
+    }
+}

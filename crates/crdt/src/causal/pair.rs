@@ -99,3 +99,47 @@ impl<A: DotStore, B: DotStore> Edit<'_, (A, B)> {
         Edit::new(&mut store.1, &mut delta.1, events)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DotFun, DotSet, ReplicaId};
+
+    type Both = (DotSet, DotFun<char>);
+
+    const DOT: Dot = Dot::new(ReplicaId(1), 1);
+    const OTHER: Dot = Dot::new(ReplicaId(2), 1);
+
+    fn first() -> Both {
+        (DotSet::from_iter([DOT]), DotFun::default())
+    }
+
+    fn second(dot: Dot, value: char) -> Both {
+        (DotSet::default(), DotFun::from_iter([(dot, value)]))
+    }
+
+    #[test]
+    fn one_dot_in_two_parts_or_with_two_values_is_a_conflict() {
+        let seconds = [second(DOT, 'a'), second(DOT, 'b'), second(OTHER, 'a')];
+        assert_eq!(first().conflict(&seconds[0]), Some(DOT));
+        assert_eq!(seconds[0].conflict(&first()), Some(DOT));
+        assert_eq!(seconds[0].conflict(&seconds[1]), Some(DOT));
+        assert_eq!(seconds[0].conflict(&seconds[2]), None);
+        assert_eq!(first().conflict(&seconds[2]), None);
+        assert_eq!(first().conflict(&first()), None);
+    }
+
+    #[test]
+    fn a_join_has_changed_something_if_either_part_or_both_have() {
+        let nothing = CausalContext::default();
+        let seen = CausalContext::from_iter([DOT, OTHER]);
+        let both = (first().0, second(OTHER, 'a').1);
+        for news in [first(), second(OTHER, 'a'), both] {
+            let mut store = Both::default();
+            assert!(store.is_bottom() && !news.is_bottom());
+            assert!(store.join(&nothing, &news, &seen));
+            assert_eq!(store, news);
+            assert!(!store.join(&seen, &news, &seen));
+        }
+    }
+}

@@ -188,4 +188,23 @@ mod tests {
         assert_eq!((add.conflict(&remove), remove.conflict(&add)), (dot, dot));
         assert_eq!(add.conflict(&add), None);
     }
+
+    #[test]
+    fn both_kinds_of_marks_are_validated() {
+        let [none, zero, one] = [vec![], vec![0], vec![1]].map(|counters: Vec<u64>| -> DotSet {
+            let dots = counters.into_iter();
+            dots.map(|counter| Dot::new(ReplicaId(1), counter))
+                .collect()
+        });
+        for (adds, removes, expected) in [
+            (&one, &none, Ok(())),
+            (&none, &one, Ok(())),
+            (&zero, &one, Err(InvalidBytes::ZeroCounter)),
+            (&one, &zero, Err(InvalidBytes::ZeroCounter)),
+            (&one, &one, Err(InvalidBytes::DotTwice)),
+        ] {
+            let (adds, removes) = (adds.clone(), removes.clone());
+            assert_eq!(RemoveWins { adds, removes }.validate(), expected);
+        }
+    }
 }

@@ -267,4 +267,26 @@ mod tests {
             (false, Some(Timestamp(6)))
         );
     }
+
+    #[test]
+    fn the_time_is_that_of_the_live_event() {
+        let cell = LwwCell::entry(Dot::new(ReplicaId(1), 1), Timestamp(5), Some("a"));
+        assert_eq!(cell.timestamp(), Some(Timestamp(5)));
+        assert_eq!(LwwCell::<&str>::default().timestamp(), None);
+    }
+
+    #[test]
+    fn one_dot_with_two_contents_is_a_conflict() {
+        let cell = |replica, value| LwwCell {
+            live: Some(event(replica, 5, value)),
+        };
+        let mine = cell(1, Some("a"));
+        assert_eq!(
+            mine.conflict(&cell(1, Some("b"))),
+            Some(Dot::new(ReplicaId(1), 1))
+        );
+        assert_eq!(mine.conflict(&mine), None);
+        assert_eq!(mine.conflict(&cell(2, Some("b"))), None, "another event");
+        assert_eq!(mine.conflict(&LwwCell::default()), None);
+    }
 }

@@ -186,4 +186,21 @@ mod tests {
         assert!(flag.is_enabled());
         assert_eq!(flag.dots().count(), 1);
     }
+
+    #[test]
+    fn an_enable_and_a_disable_under_one_dot_are_a_conflict() {
+        let [on, off] = [ENABLE, DISABLE].map(|op| {
+            let mut flag = CausalReplica::<DisableWinsFlag>::new(ObjectId(1), ReplicaId(1));
+            let _ = flag.change(op);
+            flag
+        });
+        let dot = Some(Dot::new(ReplicaId(1), 1));
+        assert_eq!((on.conflict(&off), off.conflict(&on)), (dot, dot));
+        assert_eq!(on.conflict(&on), None);
+        let shown = (on.to_string(), off.to_string());
+        assert_eq!(
+            shown,
+            ("1@1 enabled <1:1>".into(), "1@1 disabled <1:1>".into())
+        );
+    }
 }

@@ -167,4 +167,11 @@ mod tests {
         let _ = flag.change(|flag| flag.disable());
         assert!(flag.is_bottom());
     }
+
+    #[test]
+    fn a_flag_with_a_counter_zero_is_not_valid() {
+        let enables = DotSet::from_iter([Dot::new(ReplicaId(1), 0)]);
+        let flag = EnableWinsFlag { enables };
+        assert_eq!(flag.validate(), Err(InvalidBytes::ZeroCounter));
+    }
 }

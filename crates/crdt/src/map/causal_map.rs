@@ -424,6 +424,46 @@ mod tests {
         assert!(range("z", "a").is_empty() && range("x", "y").is_empty());
         assert!(map.contains_key("a") && !map.contains_key("b") && !map.contains_key("z"));
         assert!(!replica.map().contains_key("a"));
+        assert_eq!(map.len(), 4, "tombstones count");
+        assert!(!map.is_empty() && CausalMap::<String, LwwCell<u8>>::default().is_empty());
+        let behind = map.after(&"b".to_owned());
+        assert_eq!(behind.map(|(key, _)| key).collect::<Vec<_>>(), ["c", "d"]);
+    }
+
+    /// Of two maps with the same knowledge one still holds a tombstone.
+    fn with_and_without_a_tombstone() -> [CausalMap<u8, LwwCell<u8>>; 2] {
+        let dot = Dot::new(ReplicaId(1), 1);
+        let mut held = CausalMap::default();
+        held.write(&7, dot, |cell| {
+            *cell = LwwCell::entry(dot, Timestamp(1), None);
+        });
+        let mut purged = held.clone();
+        purged.forget(&7);
+        [held, purged]
+    }
+
+    #[test]
+    fn a_join_that_only_takes_away_has_grown() {
+        let [mut held, purged] = with_and_without_a_tombstone();
+        assert_eq!(held.knowledge(), purged.knowledge());
+        assert!(held.join(&purged));
+        assert_eq!(held, purged);
+        assert!(!held.join(&purged));
+    }
+
+    #[test]
+    fn hash_and_debug_output_tell_maps_with_different_entries_apart() {
+        let [held, purged] = with_and_without_a_tombstone();
+        let hash = |map: &CausalMap<u8, LwwCell<u8>>| {
+            let mut state = std::hash::DefaultHasher::new();
+            map.hash(&mut state);
+            state.finish()
+        };
+        assert_ne!(hash(&held), hash(&purged));
+        assert_ne!(hash(&purged), hash(&CausalMap::default()));
+        let (entries, knowledge) = (&held.entries, &held.knowledge);
+        let expected = format!("CausalMap {{ entries: {entries:?}, knowledge: {knowledge:?} }}");
+        assert_eq!(format!("{held:?}"), expected);
     }
 }
 

@@ -145,7 +145,7 @@ impl<K: Ord + Clone> Knowledge<K> {
     /// Adds an event to the base. The caller must hold the event's effect.
     pub(crate) fn insert(&mut self, dot: Dot) -> bool {
         let grew = self.base.insert(dot);
-        if grew && !self.exceptions.is_empty() {
+        if grew {
             self.settle();
         }
         grew
@@ -154,7 +154,7 @@ impl<K: Ord + Clone> Knowledge<K> {
     /// Adds events to the base.
     pub(crate) fn join_base(&mut self, context: &CausalContext) -> bool {
         let grew = self.base.join(context);
-        if grew && !self.exceptions.is_empty() {
+        if grew {
             self.settle();
         }
         grew
@@ -308,5 +308,58 @@ mod wire {
             }
             Ok(knowledge)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(counters: &[u64]) -> CausalContext {
+        let dots = counters.iter().map(|c| Dot::new(ReplicaId(1), *c));
+        dots.collect()
+    }
+
+    #[test]
+    fn what_is_known_of_a_key_is_the_base_and_what_is_beyond_it() {
+        let mut knowledge = Knowledge::<u8>::default();
+        assert!(knowledge.join_base(&of(&[1, 2])) && !knowledge.join_base(&of(&[2])));
+        assert!(knowledge.join_within(&Interval::of_key(&7), &of(&[2, 4, 70])));
+        for (key, seen) in [(7, of(&[1, 2, 4, 70])), (8, of(&[1, 2]))] {
+            let known = knowledge.of_key(&key);
+            assert_eq!(known.to_context(), seen);
+            for first in [1, 4, 65] {
+                let mask = known.mask(ReplicaId(1), first);
+                assert_eq!(mask, seen.mask(ReplicaId(1), first));
+            }
+            for asked in [of(&[1]), of(&[2, 4]), of(&[2, 3, 4])] {
+                assert_eq!(known.unknown_of(&asked), asked.difference(&seen));
+                assert_eq!(known.includes(&asked), seen.includes(&asked));
+            }
+        }
+        assert_eq!(knowledge.to_string(), "<1:2> and 1 exception");
+        let exceptions: Vec<_> = knowledge.exceptions().collect();
+        let expected = format!(
+            "Knowledge {{ base: {:?}, exceptions: {exceptions:?} }}",
+            knowledge.base()
+        );
+        assert_eq!(format!("{knowledge:?}"), expected);
+    }
+
+    #[test]
+    fn knowledge_is_ordered_by_what_is_known_of_each_key() {
+        let of_key = |key: u8, counters: &[u64]| {
+            let mut knowledge = Knowledge::default();
+            knowledge.join_within(&Interval::of_key(&key), &of(counters));
+            knowledge
+        };
+        let mut everywhere = Knowledge::default();
+        everywhere.join_base(&of(&[1]));
+        assert!(Knowledge::default() < of_key(7, &[1]));
+        assert!(of_key(7, &[1]) < everywhere && everywhere > of_key(7, &[1]));
+        assert_eq!(of_key(7, &[1]).partial_cmp(&of_key(8, &[1])), None);
+        assert_eq!(everywhere.partial_cmp(&of_key(7, &[2])), None);
+        let same = of_key(7, &[1]).partial_cmp(&of_key(7, &[1]));
+        assert_eq!(same, Some(Ordering::Equal));
     }
 }

@@ -243,3 +243,18 @@ mod wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LwwCell, ReplicaId, Timestamp};
+
+    #[test]
+    fn a_listing_that_proves_itself_knows_its_live_and_its_covered_events() {
+        let dot = |counter| Dot::new(ReplicaId(1), counter);
+        let cell = LwwCell::entry(dot(3), Timestamp(1), Some('a'));
+        let listing = KeyListing::new("key", cell, Claim::Itself, [dot(1)]).expect("valid");
+        let known: Vec<u64> = (1..=4).filter(|c| listing.knows(dot(*c))).collect();
+        assert_eq!(known, [1, 3]);
+    }
+}

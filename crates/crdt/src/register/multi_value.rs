@@ -280,4 +280,14 @@ mod tests {
         assert_eq!(register.values().collect::<String>(), "xy");
         assert_eq!(register.conflicting_clocks().collect::<Vec<_>>(), [&one]);
     }
+
+    #[test]
+    fn a_register_is_shown_as_its_values_with_their_clocks() {
+        let mut register = MvRegister::default();
+        assert!(register.is_empty());
+        let _delta = register.write_at([(A, 1)].into_iter().collect(), 'y');
+        let _delta = register.write_at([(ReplicaId(2), 1)].into_iter().collect(), 'x');
+        assert!(!register.is_empty());
+        assert_eq!(register.to_string(), "{y <1:1>, x <2:1>}");
+    }
 }

@@ -291,4 +291,19 @@ mod tests {
         ));
         assert!(a.is_empty() && a.state().context().is_empty());
     }
+
+    #[test]
+    fn siblings_are_checked_compared_and_shown_by_dot() {
+        let of = |counter, value| Siblings {
+            values: DotFun::from_iter([(Dot::new(ReplicaId(1), counter), value)]),
+        };
+        assert!(Siblings::<u8>::default().is_empty() && !of(1, 7).is_empty());
+        assert_eq!(of(0, 7).validate(), Err(InvalidBytes::ZeroCounter));
+        assert_eq!(
+            of(1, 7).conflict(&of(1, 8)),
+            Some(Dot::new(ReplicaId(1), 1))
+        );
+        assert_eq!(of(1, 7).conflict(&of(1, 7)), None);
+        assert_eq!(of(1, 7).to_string(), "{1.1: 7}");
+    }
 }

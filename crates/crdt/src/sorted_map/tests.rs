@@ -210,3 +210,44 @@ fn a_merge_that_changes_nothing_copies_nothing_and_a_chunk_in_a_gap_is_shared() 
             .all(|(a, b)| Arc::ptr_eq(&a.entries, &b.entries))
     );
 }
+
+/// So few that each is searched for, in several chunks of which some bring nothing.
+#[test]
+fn few_entries_are_searched_for_one_by_one() {
+    let twin: Twin = (0..200).map(|k| (k, 5)).collect();
+    let map = Tiny::from_ascending(twin.clone());
+    let few = [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4), (201, 4)];
+    for raised in [vec![], vec![0], vec![4], vec![0, 4], vec![5], vec![0, 5]] {
+        let mut few = few;
+        raised.iter().for_each(|i: &usize| few[*i].1 = 6);
+        for few in [&few[..5], &few[..]] {
+            let few: Twin = few.iter().copied().collect();
+            merges(&map, &twin, &Tiny::from_ascending(few.clone()), &few);
+        }
+    }
+}
+
+/// Counts how often it is asked.
+#[derive(Default)]
+struct Asked(std::cell::Cell<usize>);
+
+impl Policy<u8> for Asked {
+    fn takes(&self, mine: Option<&u8>, _: &u8) -> bool {
+        self.0.set(self.0.get() + 1);
+        mine.is_none()
+    }
+
+    fn took(&mut self, _: Option<&u8>, _: &u8) {}
+}
+
+#[test]
+fn chunks_that_both_share_are_not_looked_at() {
+    let map = Tiny::from_ascending((0..40).map(|k| (2 * k, 0)));
+    let mut relative = map.clone();
+    relative.insert(21, 1);
+    let mut asked = Asked::default();
+    assert!(map.clone().merge_with(&relative, &mut asked));
+    assert!(asked.0.take() <= 2 * TINY, "of 41 entries");
+    assert!(!map.clone().merge_with(&map, &mut asked));
+    assert_eq!(asked.0.take(), 0);
+}

@@ -1,7 +1,7 @@
 //! The map beside the same map without index, digest or ordered passes.
 
 use super::*;
-use crate::{CausalContext, DotSet, ReplicaId};
+use crate::{CausalContext, CausalReplica, DotSet, ObjectId, ReplicaId};
 use proptest::collection::btree_set;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,4 +87,30 @@ fn one_dot_under_two_keys_is_a_conflict() {
     };
     assert_eq!(under(1).conflict(&under(2)), Some(dot));
     assert_eq!(under(1).conflict(&under(1)), None);
+}
+
+/// The index that the first removal of a peer builds must follow the changes made here.
+#[test]
+fn a_removal_finds_events_that_came_after_the_index_was_built() {
+    type Map = DotMap<u16, DotSet>;
+    let mut a = CausalReplica::<Map>::new(ObjectId(1), ReplicaId(1));
+    let mut b = CausalReplica::<Map>::new(ObjectId(1), ReplicaId(2));
+    let keys = 0..2 * INDEX_FROM as u16;
+    let filled = a.change(|map| map.extend(keys.map(|key| (key, ())), |dots, ()| dots.replace()));
+    b.join(&filled).unwrap();
+    a.join(&b.change(|map| map.remove(&1))).unwrap();
+    assert!(a.keys_by_dot.is_some(), "the removal has built the index");
+    let replaced = a.change(|map| map.update(2, |dots| dots.replace()));
+    b.join(&replaced).unwrap();
+    a.join(&b.change(|map| map.remove(&2))).unwrap();
+    assert!(!a.contains_key(&1) && !a.contains_key(&2));
+    assert_eq!(a.state(), b.state());
+}
+
+#[test]
+fn a_map_is_shown_as_its_entries() {
+    let map = map(&[Dot::new(ReplicaId(1), 1), Dot::new(ReplicaId(1), 2)].into());
+    assert_eq!(map.to_string(), "{8: {1.1}, 15: {1.2}}");
+    assert_eq!(format!("{map:?}"), format!("{:?}", map.entries));
+    assert_ne!(format!("{map:?}"), "");
 }
