@@ -136,6 +136,9 @@ pub enum ConfigError {
         /// The partition.
         partition: PartitionId,
     },
+    /// The caller's timestamps in a store that does not resolve conflicts by time.
+    #[error("the caller's timestamps decide in a store by time only")]
+    TimestampsDecideNothing,
     /// Gossip in a store whose keys are not all on every node.
     #[error("a store that gossips has one partition, and every key on every node")]
     GossipIsPartial,

@@ -166,6 +166,9 @@ impl<P: Policy> Partition<P> {
 
     fn empty(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
         config.validate()?;
+        if config.clock == ClockKind::Caller && !P::BY_TIME {
+            return Err(ConfigError::TimestampsDecideNothing);
+        }
         Ok(Self {
             clock: Clock::new(&config),
             replica: MapReplica::new(ReplicaId(0)),
@@ -543,11 +546,19 @@ impl<P: Policy> Partition<P> {
             if size > limit {
                 return Err(RequestError::ValueTooLarge { size, limit });
             }
-            self.check_timestamp(P::timestamp_of(write))?;
+            let given = P::timestamp_of(write);
+            self.check_timestamp(given)?;
+            let session = request.floor.time;
+            if let Some(timestamp) = given.filter(|timestamp| *timestamp < session) {
+                return Err(RequestError::TimestampBelowSession { timestamp, session });
+            }
         }
         if self.config.gossip.is_some() && request.level != Level::One {
             let level = request.level;
             return Err(RequestError::GossipsOnly { level });
+        }
+        if request.level == Level::Linearizable && self.config.clock == ClockKind::Caller {
+            return Err(RequestError::TimestampsAreNotMoments);
         }
         let (k, w, r) = (
             self.config.replication_factor,
@@ -570,7 +581,7 @@ impl<P: Policy> Partition<P> {
     /// Writes bring a timestamp exactly where the store takes them.
     fn check_timestamp(&self, given: Option<crdt::Timestamp>) -> Result<(), RequestError> {
         match (self.config.clock, given) {
-            (ClockKind::Caller, None) if P::BY_TIME => Err(RequestError::TimestampNeeded),
+            (ClockKind::Caller, None) => Err(RequestError::TimestampNeeded),
             (ClockKind::Caller, Some(timestamp)) => {
                 let horizon = self.clock.last();
                 // A horizon of zero is one that was never set.

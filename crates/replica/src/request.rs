@@ -342,6 +342,21 @@ pub enum RequestError {
         /// The horizon.
         horizon: Timestamp,
     },
+    /// The caller's timestamp is below what the session has seen, so the write could not win over it.
+    /// Nothing was changed.
+    #[error("timestamp {timestamp} is below {session}, which the session has seen")]
+    TimestampBelowSession {
+        /// The caller's timestamp.
+        timestamp: Timestamp,
+        /// The latest that the session has read or written.
+        session: Timestamp,
+    },
+    /// Level `Linearizable` in a store that takes the caller's timestamps, where a later write loses to
+    /// an earlier one with a higher timestamp. Nothing was changed.
+    #[error(
+        "the caller's timestamps decide here, not the moment of a write: nothing is linearizable"
+    )]
+    TimestampsAreNotMoments,
     /// The level needs quorums that meet (`R + W > K` and `2W > K`). Nothing was changed.
     #[error("level Linearizable needs R + W > K and 2W > K, here K = {k}, W = {w} and R = {r}")]
     LevelNotOffered {
