@@ -1,4 +1,4 @@
-//! Ours beside the crates of others: `cargo bench-peers types [--quick] [--json] [--only <part of a name>]`.
+//! Ours beside the crates of others: `cargo bench-peers types|store [--quick] [--json] [--only <part of a name>]`.
 
 mod alloc;
 mod data;
@@ -7,6 +7,7 @@ mod peers;
 mod report;
 mod row;
 mod rows;
+mod store;
 
 use pico_args::Arguments;
 use std::process::ExitCode;
@@ -14,9 +15,9 @@ use std::process::ExitCode;
 use crate::report::{Options, Report};
 
 const USAGE: &str = "\
-Runs the data types beside the crates of others, in this process.
+Runs the data types or the store beside the crates of others, in this process.
 
-usage: cargo bench-peers types [--quick] [--json] [--only <part of a row's name>]
+usage: cargo bench-peers types|store [--quick] [--json] [--only <part of a row's name>]
 
   --quick   fewer repetitions, nothing of 1,000,000 elements; done in a minute
   --json    one object per row, and a last one with the number of rows
@@ -48,14 +49,14 @@ fn run(mut arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if !rest.is_empty() {
         return Err(format!("unknown arguments: {rest:?}").into());
     }
-    match command.as_deref() {
-        Some("types") => {
-            let mut report = Report::new(options);
-            rows::types(&mut report);
-            report.finish();
-            Ok(())
-        }
-        Some(other) => Err(format!("unknown command: {other}").into()),
-        None => Err("a command is missing".into()),
-    }
+    let rows = match command.as_deref() {
+        Some("types") => rows::types,
+        Some("store") => store::rows,
+        Some(other) => return Err(format!("unknown command: {other}").into()),
+        None => return Err("a command is missing".into()),
+    };
+    let mut report = Report::new(options);
+    rows(&mut report);
+    report.finish();
+    Ok(())
 }

@@ -11,6 +11,9 @@ pub enum Unit {
     Bytes,
     Allocations,
     Percent,
+    Rounds,
+    /// How many times as much as another figure of ours.
+    Times,
 }
 
 impl Unit {
@@ -22,6 +25,8 @@ impl Unit {
             Self::Bytes => "B",
             Self::Allocations => "allocations",
             Self::Percent => "%",
+            Self::Rounds => "rounds",
+            Self::Times => "times",
         }
     }
 
@@ -40,6 +45,9 @@ pub enum Side {
     Ours,
     /// A crate, by its name in `Cargo.lock`, and which part of it.
     Peer(&'static str, &'static str),
+    /// A system that cannot run here, with a figure that was measured elsewhere: it is shown, and no ratio is
+    /// taken of it.
+    Recorded(&'static str),
     /// What the machine allows: a plain structure without the guarantees.
     Floor(&'static str),
 }
@@ -53,6 +61,10 @@ pub enum Target {
     TimesLess(f64, &'static str),
     /// This many times less than the best peer in the same run.
     TimesLessThanBest(f64),
+    /// At most this many times what a peer takes in the same run.
+    AtMostTimes(f64, &'static str),
+    /// At most this many times the floor in the same run.
+    AtMostTimesFloor(f64),
 }
 
 #[derive(Debug, Clone)]
@@ -61,6 +73,7 @@ pub struct Row {
     pub unit: Unit,
     ours: Option<f64>,
     peers: Vec<(&'static str, String, f64)>,
+    recorded: Vec<(&'static str, f64)>,
     floors: Vec<(&'static str, f64)>,
     targets: Vec<Target>,
 }
@@ -72,6 +85,7 @@ impl Row {
             unit,
             ours: None,
             peers: Vec::new(),
+            recorded: Vec::new(),
             floors: Vec::new(),
             targets: Vec::new(),
         }
@@ -94,6 +108,7 @@ impl Row {
                 let label = format!("{name} {} {part}", version_of(name));
                 self.peers.push((name, label.trim_end().into(), figure));
             }
+            Side::Recorded(name) => self.recorded.push((name, figure)),
             Side::Floor(name) => self.floors.push((name, figure)),
         }
     }
@@ -104,6 +119,8 @@ impl Row {
             Target::AtMost(figure) => Some(figure),
             Target::TimesLess(times, name) => Some(self.best(Some(name))? / times),
             Target::TimesLessThanBest(times) => Some(self.best(None)? / times),
+            Target::AtMostTimes(times, name) => Some(self.best(Some(name))? * times),
+            Target::AtMostTimesFloor(times) => Some(self.best_floor()? * times),
         });
         figures.min_by(f64::total_cmp)
     }
@@ -123,6 +140,11 @@ impl Row {
         self.floors.iter().map(|f| f.1).min_by(f64::total_cmp)
     }
 
+    /// Ours and the floor, if both are there.
+    pub fn ours_and_floor(&self) -> Option<(f64, f64)> {
+        Some((self.ours?, self.best_floor()?))
+    }
+
     /// How many times less ours is than the best peer.
     fn ratio(&self) -> Option<f64> {
         let ours = self.ours.filter(|ours| *ours > 0.0)?;
@@ -130,11 +152,15 @@ impl Row {
     }
 
     pub fn json(&self) -> Value {
-        let peers: Map<String, Value> = self
+        let measured = self
             .peers
             .iter()
-            .map(|(_, label, figure)| (label.clone(), rounded(*figure)))
-            .collect();
+            .map(|(_, label, figure)| (label.clone(), rounded(*figure)));
+        let recorded = self
+            .recorded
+            .iter()
+            .map(|(name, figure)| (format!("{name} (recorded)"), rounded(*figure)));
+        let peers: Map<String, Value> = measured.chain(recorded).collect();
         json!({
             "row": self.name,
             "ours": self.ours.map(rounded),
@@ -169,6 +195,11 @@ impl Row {
         let mut notes: Vec<String> = Vec::new();
         notes.extend(self.peers.iter().map(|p| format!("{} {}", p.1, short(p.2))));
         notes.extend(
+            self.recorded
+                .iter()
+                .map(|r| format!("recorded, {}: {}", r.0, short(r.1))),
+        );
+        notes.extend(
             self.floors
                 .iter()
                 .map(|f| format!("floor, {}: {}", f.0, short(f.1))),
@@ -194,6 +225,19 @@ impl Row {
                 let figure = self.best(None).map_or("-".into(), |b| short(b / times));
                 format!(
                     "target >= {times}x the best peer: {figure} {}",
+                    self.unit.name()
+                )
+            }
+            Target::AtMostTimes(times, name) => {
+                let figure = self
+                    .best(Some(name))
+                    .map_or("-".into(), |b| short(b * times));
+                format!("target <= {times}x {name}: {figure} {}", self.unit.name())
+            }
+            Target::AtMostTimesFloor(times) => {
+                let figure = self.best_floor().map_or("-".into(), |b| short(b * times));
+                format!(
+                    "target <= {times}x the floor: {figure} {}",
                     self.unit.name()
                 )
             }
