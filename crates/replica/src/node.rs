@@ -65,6 +65,8 @@ pub enum NodeMessage<C, W> {
     Forward {
         /// The sender's number for it.
         number: u64,
+        /// The life of the sender, in which it numbers its requests.
+        asker: u64,
         /// The life of the receiver that is to carry it out, if the sender knows it.
         life: Option<u64>,
         /// The request, with the time that is left for it.
@@ -278,9 +280,10 @@ impl<P: Policy> Node<P> {
             }
             NodeMessage::Forward {
                 number,
+                asker,
                 life,
                 request,
-            } => self.serve(from, number, life, request, now),
+            } => self.serve((from, asker, number), life, request, now),
             NodeMessage::Life { number, life } => {
                 let next = self.forwards.note_life(from, number, life, now);
                 self.send_forward(next);
@@ -340,12 +343,29 @@ impl<P: Policy> Node<P> {
         if let Some(failed) = self.partitions.get_mut(&partition) {
             failed.handle_storage_failure(error, &[]);
         }
+        let node = self.config.node;
+        let cause = error.to_string();
+        let failed = || {
+            let cause = cause.clone();
+            Err(RequestError::StorageFailed { node, cause })
+        };
         for output in dropped {
-            if let NodeOutput::Reply { request, .. } = output {
-                let cause = error.to_string();
-                let node = self.config.node;
-                let result = Err(RequestError::StorageFailed { node, cause });
-                self.outputs.push(NodeOutput::Reply { request, result });
+            match output {
+                NodeOutput::Reply { request, .. } => {
+                    let result = failed();
+                    self.outputs.push(NodeOutput::Reply { request, result });
+                }
+                // What was kept for those who ask again has never been durable either.
+                NodeOutput::Send {
+                    to,
+                    message: NodeMessage::Answer { number, .. },
+                } => {
+                    let result = failed();
+                    self.forwards.note_served(to, number, result.clone());
+                    let message = NodeMessage::Answer { number, result };
+                    self.outputs.push(NodeOutput::Send { to, message });
+                }
+                NodeOutput::Send { .. } => {}
             }
         }
     }
@@ -369,8 +389,7 @@ impl<P: Policy> Node<P> {
     /// that it is meant for: what an earlier life has carried out is not remembered.
     fn serve(
         &mut self,
-        from: NodeId,
-        number: u64,
+        (from, asker, number): (NodeId, u64, u64),
         meant_for: Option<u64>,
         request: Request<P::Write>,
         now: Now,
@@ -385,9 +404,9 @@ impl<P: Policy> Node<P> {
             self.outputs.push(NodeOutput::Send { to: from, message });
             return;
         }
-        match self.forwards.serve(from, number) {
+        match self.forwards.serve(from, asker, number) {
             Served::New => self.ask_partition(partition, Origin::Peer(from, number), request, now),
-            Served::Pending => {}
+            Served::Pending | Served::Forgotten => {}
             Served::Answered(result) => {
                 let message = NodeMessage::Answer { number, result };
                 self.outputs.push(NodeOutput::Send { to: from, message });

@@ -468,6 +468,9 @@ impl<P: Policy> Partition<P> {
     fn view_changed(&mut self) {
         self.journal.note_meta();
         self.peers.forget_dead(&self.view);
+        if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.forget_dead(&self.view);
+        }
         self.counters.acknowledgements_dropped +=
             self.writes.drop_dead(&self.view) + self.reads.drop_dead(&self.view);
         let own = self.replica.id();
@@ -579,7 +582,10 @@ impl<P: Policy> Partition<P> {
     }
 
     /// Writes bring a timestamp exactly where the store takes them.
-    fn check_timestamp(&self, given: Option<crdt::Timestamp>) -> Result<(), RequestError> {
+    pub(super) fn check_timestamp(
+        &self,
+        given: Option<crdt::Timestamp>,
+    ) -> Result<(), RequestError> {
         match (self.config.clock, given) {
             (ClockKind::Caller, None) => Err(RequestError::TimestampNeeded),
             (ClockKind::Caller, Some(timestamp)) => {

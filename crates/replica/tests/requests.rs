@@ -69,3 +69,20 @@ fn only_failures_with_an_unknown_outcome_say_that_a_write_may_take_effect() {
     let error = refused(&store, get).expect("no majority");
     assert!(!error.may_take_effect(), "{error}");
 }
+
+#[test]
+fn a_horizon_is_heeded_and_never_falls() {
+    let store = cluster(|config| config.clock = ClockKind::Caller);
+    store.raise_horizon(Timestamp(10));
+    let (timestamp, horizon) = (Timestamp(10), Timestamp(10));
+    let at_the_horizon = Request::new(put().at(timestamp), Level::Quorum);
+    let expected = RequestError::TimestampBelowHorizon { timestamp, horizon };
+    assert_eq!(refused(&store, at_the_horizon), Some(expected));
+    store.raise_horizon(Timestamp(5));
+    let above = Request::new(put().at(Timestamp(11)), Level::Quorum);
+    assert_eq!(
+        refused(&store, above),
+        None,
+        "a horizon never falls, and what is above it is taken"
+    );
+}

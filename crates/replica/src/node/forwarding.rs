@@ -22,6 +22,8 @@ pub(super) struct Forwards<P: Policy> {
     served: BTreeMap<(NodeId, u64), Option<Answer<P>>>,
     /// Those of them that were answered, the oldest first.
     answered: VecDeque<(NodeId, u64)>,
+    /// For each asker its life, and the highest number whose answer was forgotten.
+    forgotten: BTreeMap<NodeId, (u64, Option<u64>)>,
 }
 
 struct Pending<P: Policy> {
@@ -56,21 +58,24 @@ pub(super) enum Next<P: Policy> {
 pub(super) enum Served<P: Policy> {
     New,
     Pending,
+    /// So old that nobody knows any more whether it was carried out.
+    Forgotten,
     Answered(Answer<P>),
 }
 
 impl<P: Policy> Forwards<P> {
     /// Numbers start at random, so that answers to a former life of this node are not taken for answers
-    /// to this one.
+    /// to this one; in the lower half, so that they rise for longer than any node lives.
     pub(super) const fn new(random: u64) -> Self {
         Self {
             pending: BTreeMap::new(),
-            next: random,
+            next: random >> 1,
             life: random.rotate_left(32) ^ 0x5851_f42d_4c95_7f2d,
             lives: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             served: BTreeMap::new(),
             answered: VecDeque::new(),
+            forgotten: BTreeMap::new(),
         }
     }
 
@@ -124,7 +129,7 @@ impl<P: Policy> Forwards<P> {
             resend_ms: now.elapsed_ms + config.resend_ms,
             resend_after_ms: config.resend_ms,
         };
-        let next = pending.send(number, now);
+        let next = pending.send(number, self.life, now);
         self.pending.insert(number, pending);
         Some(next)
     }
@@ -154,7 +159,7 @@ impl<P: Policy> Forwards<P> {
         if is_refusal && pending.refusals + 1 < pending.owners.len() {
             pending.refusals += 1;
             pending.ask_next(&self.lives);
-            return Some(pending.send(number, now));
+            return Some(pending.send(number, self.life, now));
         }
         let request = self.pending.remove(&number)?.request;
         Some(Next::Reply { request, result })
@@ -176,7 +181,7 @@ impl<P: Policy> Forwards<P> {
         }
         if pending.life.is_none() {
             pending.life = Some(life);
-            return Some(pending.send(number, now));
+            return Some(pending.send(number, self.life, now));
         }
         let pending = self.pending.remove(&number)?;
         let (request, partition) = (pending.request, pending.partition);
@@ -210,14 +215,22 @@ impl<P: Policy> Forwards<P> {
                 if !pending.forwarded.command.is_write() {
                     pending.ask_next(&self.lives);
                 }
-                next.push(pending.send(*number, now));
+                next.push(pending.send(*number, self.life, now));
             }
         }
         next
     }
 
     /// Takes note of a forwarded request.
-    pub(super) fn serve(&mut self, from: NodeId, number: u64) -> Served<P> {
+    pub(super) fn serve(&mut self, from: NodeId, asker: u64, number: u64) -> Served<P> {
+        let (life, forgotten) = self.forgotten.entry(from).or_insert((asker, None));
+        if *life != asker {
+            // The asker was restarted: it numbers from elsewhere, and nobody waits for the others.
+            (*life, *forgotten) = (asker, None);
+        }
+        if forgotten.is_some_and(|last| number <= last) {
+            return Served::Forgotten;
+        }
         match self.served.get(&(from, number)) {
             Some(Some(answer)) => Served::Answered(answer.clone()),
             Some(None) => Served::Pending,
@@ -235,6 +248,10 @@ impl<P: Policy> Forwards<P> {
         while self.answered.len() > KEPT_ANSWERS {
             if let Some(oldest) = self.answered.pop_front() {
                 self.served.remove(&oldest);
+                let (from, number) = oldest;
+                if let Some((_, forgotten)) = self.forgotten.get_mut(&from) {
+                    *forgotten = (*forgotten).max(Some(number));
+                }
             }
         }
     }
@@ -248,13 +265,14 @@ impl<P: Policy> Pending<P> {
     }
 
     /// The request, with the time that is left for it, to the owner whose turn it is.
-    fn send(&self, number: u64, now: Now) -> Next<P> {
+    fn send(&self, number: u64, asker: u64, now: Now) -> Next<P> {
         let mut request = self.forwarded.clone();
         request.timeout_ms = Some(self.deadline_ms.saturating_sub(now.elapsed_ms));
         Next::Send {
             to: self.owners[self.asked],
             message: NodeMessage::Forward {
                 number,
+                asker,
                 life: self.life,
                 request,
             },

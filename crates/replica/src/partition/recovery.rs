@@ -1,7 +1,7 @@
 //! Coming back without data: a new incarnation, and what it must know before it counts.
 
 use bytes::Bytes;
-use crdt::{Cut, Knowledge, ReplicaId, Timestamp};
+use crdt::{Cut, Knowledge, OwnerView, ReplicaId, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) struct Recovery {
     /// Who has answered the hello, and whether it is reconciled itself.
     hellos: BTreeMap<NodeId, bool>,
     /// What each reconciled source knew when it was first asked.
-    targets: BTreeMap<NodeId, Arc<Knowledge<Bytes>>>,
+    targets: BTreeMap<NodeId, (ReplicaId, Arc<Knowledge<Bytes>>)>,
     /// Where the next chunk of the full transfer starts; `None` once the end was reached.
     transfer: Option<Cut<Bytes>>,
     /// When the chunk was asked for; `None` if none is on its way.
@@ -47,11 +47,18 @@ impl Recovery {
         self.hellos.clear();
     }
 
+    /// Drops what sources showed that have lost their data since: two recoveries that rely on each other's
+    /// former lives could both miss a write.
+    pub(super) fn forget_dead(&mut self, view: &OwnerView) {
+        self.targets
+            .retain(|node, (id, _)| !view.is_fenced(node.0, *id));
+    }
+
     /// Sources whose knowledge is covered.
     pub(super) fn covered(&self, own: &Knowledge<Bytes>) -> usize {
         self.targets
             .values()
-            .filter(|target| own.includes(target))
+            .filter(|(_, target)| own.includes(target))
             .count()
     }
 
@@ -165,7 +172,7 @@ impl<P: Policy> Partition<P> {
             let behind: Vec<NodeId> = recovery
                 .targets
                 .iter()
-                .filter(|(_, target)| !own.includes(target))
+                .filter(|(_, (_, target))| !own.includes(target))
                 .map(|(node, _)| *node)
                 .collect();
             for node in behind {
@@ -236,7 +243,7 @@ impl<P: Policy> Partition<P> {
     /// this node writes.
     pub(super) fn note_source(
         &mut self,
-        from: NodeId,
+        (from, id): (NodeId, ReplicaId),
         answer: &SyncAnswer<P::Cell>,
         clock: Timestamp,
     ) {
@@ -249,7 +256,7 @@ impl<P: Policy> Partition<P> {
         recovery
             .targets
             .entry(from)
-            .or_insert_with(|| Arc::clone(&answer.knowledge));
+            .or_insert_with(|| (id, Arc::clone(&answer.knowledge)));
         if is_new {
             let sources: Vec<NodeId> = recovery.targets.keys().copied().collect();
             self.ask_chunk(&sources);
@@ -273,7 +280,7 @@ impl<P: Policy> Partition<P> {
                 if recovery
                     .targets
                     .get(&from)
-                    .is_some_and(|target| !own.includes(target))
+                    .is_some_and(|(_, target)| !own.includes(target))
                 {
                     self.ask(from, true);
                 }

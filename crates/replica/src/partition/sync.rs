@@ -170,7 +170,7 @@ impl<P: Policy> Partition<P> {
             self.peers.note_complete(from, id, view);
         }
         if answer.reconciled {
-            self.note_source(from, answer, clock);
+            self.note_source((from, id), answer, clock);
         }
         match answer.extent {
             // A part that brings nothing new has been followed up already, or overtaken: if copies of an

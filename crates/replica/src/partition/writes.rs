@@ -44,6 +44,8 @@ struct Pending {
     timestamp: Timestamp,
     needed: usize,
     took_effect: bool,
+    /// Whether an owner where it loses counts, too.
+    may_lose: bool,
     due: Due,
 }
 
@@ -55,6 +57,9 @@ struct Attempt<W> {
     /// What to mint again if the event loses; `None` where losing is an answer like any other.
     again: Option<Start<W>>,
     acknowledged: SmallVec<[ReplicaId; 4]>,
+    /// Who has joined it and holds something that wins over it. They count for requests to which losing
+    /// is an answer, and not for one that this event answers too but that must win.
+    lost: SmallVec<[ReplicaId; 1]>,
 }
 
 /// An event that was made, or the one that has won over what was to be written.
@@ -169,11 +174,11 @@ impl<W> PendingWrites<W> {
     pub(super) fn drop_dead(&mut self, view: &OwnerView) -> u64 {
         let mut dropped = 0;
         for attempt in self.by_key.values_mut().flat_map(|w| &mut w.attempts) {
-            let before = attempt.acknowledged.len();
-            attempt
-                .acknowledged
-                .retain(|id| !view.is_fenced(crate::node_of(*id).0, *id));
-            dropped += (before - attempt.acknowledged.len()) as u64;
+            let is_alive = |id: &mut ReplicaId| !view.is_fenced(crate::node_of(*id).0, *id);
+            let before = attempt.acknowledged.len() + attempt.lost.len();
+            attempt.acknowledged.retain(is_alive);
+            attempt.lost.retain(is_alive);
+            dropped += (before - attempt.acknowledged.len() - attempt.lost.len()) as u64;
         }
         dropped
     }
@@ -222,15 +227,20 @@ impl<W> PendingWrites<W> {
     }
 
     /// Counts an acknowledgement, and takes off the list what it answers.
-    fn acknowledge(&mut self, from: ReplicaId, dot: Dot) -> Option<Answered> {
+    fn acknowledge(&mut self, from: ReplicaId, dot: Dot, has_lost: bool) -> Option<Answered> {
         let key = self.keys.get(&dot)?.clone();
         let writes = self.by_key.get_mut(&key)?;
         let attempt = writes.attempts.iter_mut().find(|a| a.dot == dot)?;
-        if !attempt.acknowledged.contains(&from) {
-            attempt.acknowledged.push(from);
+        if !attempt.acknowledged.contains(&from) && !attempt.lost.contains(&from) {
+            match has_lost {
+                true => attempt.lost.push(from),
+                false => attempt.acknowledged.push(from),
+            }
         }
-        let acknowledged = attempt.acknowledged.len();
-        let is_answered = |r: &Pending| answers(dot, r.dot) && r.needed <= acknowledged;
+        let held = attempt.acknowledged.len();
+        let acknowledged = held + attempt.lost.len();
+        let counted = |r: &Pending| if r.may_lose { acknowledged } else { held };
+        let is_answered = |r: &Pending| answers(dot, r.dot) && r.needed <= counted(r);
         let requests: SmallVec<[Pending; 1]> = writes
             .requests
             .iter()
@@ -311,6 +321,7 @@ impl<P: Policy> Partition<P> {
             timestamp: minted.attempt.timestamp,
             needed,
             took_effect: minted.took_effect,
+            may_lose: minted.attempt.again.is_none(),
             due: start.due,
         };
         if needed > 1 && !minted.is_held {
@@ -362,6 +373,8 @@ impl<P: Policy> Partition<P> {
     /// timestamp it may lose; then the event that has won stands for it.
     fn mint(&mut self, start: &Start<P::Write>, is_final: bool) -> Result<Minted<P>, RequestError> {
         let given = P::timestamp_of(&start.write);
+        // The horizon may have risen since the request came.
+        self.check_timestamp(given)?;
         let timestamp = match given {
             Some(timestamp) => timestamp,
             None => {
@@ -389,6 +402,7 @@ impl<P: Policy> Partition<P> {
                     timestamp,
                     again: None,
                     acknowledged,
+                    lost: SmallVec::new(),
                 },
                 listing: self.replica.list_key(start.key.clone()),
                 took_effect: false,
@@ -400,6 +414,7 @@ impl<P: Policy> Partition<P> {
             timestamp,
             again,
             acknowledged,
+            lost: SmallVec::new(),
         };
         self.writes.note_attempt(&start.key, attempt.clone());
         self.digest = None;
@@ -448,11 +463,11 @@ impl<P: Policy> Partition<P> {
     pub(super) fn note_acknowledged(&mut self, from: ReplicaId, dot: Dot, held: Dot) {
         let is_final =
             matches!(self.writes.beside_newest(dot), Some((_, a, _)) if a.again.is_none());
-        self.count_acknowledgement(from, if is_final { dot } else { held });
+        self.count_acknowledgement(from, if is_final { dot } else { held }, false);
     }
 
-    fn count_acknowledgement(&mut self, from: ReplicaId, dot: Dot) {
-        let Some(answered) = self.writes.acknowledge(from, dot) else {
+    fn count_acknowledgement(&mut self, from: ReplicaId, dot: Dot, has_lost: bool) {
+        let Some(answered) = self.writes.acknowledge(from, dot, has_lost) else {
             return;
         };
         for request in answered.requests {
@@ -469,7 +484,7 @@ impl<P: Policy> Partition<P> {
             return;
         };
         let Some(again) = &attempt.again else {
-            return self.count_acknowledgement(from, dot);
+            return self.count_acknowledgement(from, dot, true);
         };
         if newest.dot != dot {
             return;
