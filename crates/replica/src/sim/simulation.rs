@@ -413,14 +413,18 @@ impl<P: Simulated> Simulation<P> {
             let node = crate::node_of(writer);
             p.view().is_fenced(node.0, writer)
         };
+        // Where nobody knows the members nobody can tell who is dead.
+        let gossips = self.config.node.gossip.is_some();
         let is_quiet = |p: &Partition<P>| {
             let mut exceptions = p.replica().knowledge().exceptions();
-            p.state() == State::Up
-                && exceptions.all(|(_, beyond)| {
-                    beyond
-                        .ranges()
-                        .all(|range| is_of_the_dead(p, range.replica))
-                })
+            let is_up = p.state() == State::Up;
+            is_up && gossips
+                || is_up
+                    && exceptions.all(|(_, beyond)| {
+                        beyond
+                            .ranges()
+                            .all(|range| is_of_the_dead(p, range.replica))
+                    })
         };
         let is_equal = |(partition, owners): (&PartitionId, &Vec<NodeId>)| {
             let mut up = self.up_owners(*partition);
