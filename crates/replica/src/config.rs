@@ -271,11 +271,16 @@ impl Config {
     }
 
     /// Other owners, themselves reconciled, whose knowledge a node that lost its data must reach
-    /// before it counts again: `K - W + 1`, so that every write quorum is met by at least one. All of
-    /// them where `W` is 1, and then a write that only this node held is lost.
+    /// before it counts again: `K - W + 1`, so that every write quorum is met by at least one. A majority
+    /// where that is so few that two recoveries need not share a source that tells one of the other. All
+    /// of them where `W` is 1, and then a write that only this node held is lost.
     pub const fn sources_needed(&self) -> usize {
-        let others = self.replication_factor - 1;
-        let meet_all = self.replication_factor - self.write_quorum + 1;
+        let (k, w) = (self.replication_factor, self.write_quorum);
+        let others = k - 1;
+        let meet_all = match 2 * w < k + 3 {
+            true => k - w + 1,
+            false => k / 2 + 1,
+        };
         (if meet_all < others { meet_all } else { others }) as usize
     }
 
@@ -325,6 +330,13 @@ mod tests {
         }
         assert_eq!(Config::new(NodeId(1), 3).sources_needed(), 2);
         assert_eq!(Config::new(NodeId(1), 5).sources_needed(), 3);
+        let mut all = Config::new(NodeId(1), 3);
+        (all.write_quorum, all.read_quorum) = (3, 1);
+        assert_eq!(
+            all.sources_needed(),
+            2,
+            "one source may know nothing of the other recovery"
+        );
     }
 
     #[test]

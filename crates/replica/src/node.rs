@@ -43,7 +43,7 @@ pub struct Node<P: Policy = Lww> {
 #[derive(Debug, Clone, Copy)]
 enum Origin {
     Client(RequestId),
-    Peer(NodeId, u64),
+    Peer(NodeId, u64, u64),
 }
 
 /// What nodes say to each other: messages between the partitions, and forwarded requests.
@@ -361,7 +361,7 @@ impl<P: Policy> Node<P> {
                     message: NodeMessage::Answer { number, .. },
                 } => {
                     let result = failed();
-                    self.forwards.note_served(to, number, result.clone());
+                    self.forwards.replace_served(to, number, &result);
                     let message = NodeMessage::Answer { number, result };
                     self.outputs.push(NodeOutput::Send { to, message });
                 }
@@ -405,7 +405,9 @@ impl<P: Policy> Node<P> {
             return;
         }
         match self.forwards.serve(from, asker, number) {
-            Served::New => self.ask_partition(partition, Origin::Peer(from, number), request, now),
+            Served::New => {
+                self.ask_partition(partition, Origin::Peer(from, asker, number), request, now)
+            }
             Served::Pending | Served::Forgotten => {}
             Served::Answered(result) => {
                 let message = NodeMessage::Answer { number, result };
@@ -419,8 +421,9 @@ impl<P: Policy> Node<P> {
             Some(Origin::Client(request)) => {
                 self.outputs.push(NodeOutput::Reply { request, result });
             }
-            Some(Origin::Peer(from, number)) => {
-                self.forwards.note_served(from, number, result.clone());
+            Some(Origin::Peer(from, asker, number)) => {
+                self.forwards
+                    .note_served((from, asker, number), result.clone());
                 let message = NodeMessage::Answer { number, result };
                 self.outputs.push(NodeOutput::Send { to: from, message });
             }

@@ -8,6 +8,9 @@ use crate::{Config, NodeId, Now, Outcome, PartitionId, Policy, Request, RequestE
 /// Answers to forwarded requests that are kept for those who ask again.
 const KEPT_ANSWERS: usize = 4096;
 
+/// A forwarded request: who asks, in which life, and the number in that life.
+type Asked = (NodeId, u64, u64);
+
 type Answer<P> = Result<Outcome<<P as Policy>::Cell>, RequestError>;
 
 /// The requests that this node has forwarded, and those that were forwarded to it.
@@ -19,11 +22,11 @@ pub(super) struct Forwards<P: Policy> {
     /// The lives of the owners that have told theirs.
     lives: BTreeMap<NodeId, u64>,
     unreachable: BTreeSet<NodeId>,
-    served: BTreeMap<(NodeId, u64), Option<Answer<P>>>,
+    served: BTreeMap<Asked, Option<Answer<P>>>,
     /// Those of them that were answered, the oldest first.
-    answered: VecDeque<(NodeId, u64)>,
-    /// For each asker its life, and the highest number whose answer was forgotten.
-    forgotten: BTreeMap<NodeId, (u64, Option<u64>)>,
+    answered: VecDeque<Asked>,
+    /// The highest number whose answer was forgotten, for each life of each asker.
+    forgotten: BTreeMap<(NodeId, u64), u64>,
 }
 
 struct Pending<P: Policy> {
@@ -223,36 +226,39 @@ impl<P: Policy> Forwards<P> {
 
     /// Takes note of a forwarded request.
     pub(super) fn serve(&mut self, from: NodeId, asker: u64, number: u64) -> Served<P> {
-        let (life, forgotten) = self.forgotten.entry(from).or_insert((asker, None));
-        if *life != asker {
-            // The asker was restarted: it numbers from elsewhere, and nobody waits for the others.
-            (*life, *forgotten) = (asker, None);
-        }
-        if forgotten.is_some_and(|last| number <= last) {
+        let forgotten = self.forgotten.get(&(from, asker));
+        if forgotten.is_some_and(|last| number <= *last) {
             return Served::Forgotten;
         }
-        match self.served.get(&(from, number)) {
+        match self.served.get(&(from, asker, number)) {
             Some(Some(answer)) => Served::Answered(answer.clone()),
             Some(None) => Served::Pending,
             None => {
-                self.served.insert((from, number), None);
+                self.served.insert((from, asker, number), None);
                 Served::New
             }
         }
     }
 
     /// Keeps the answer to a forwarded request for those who ask again.
-    pub(super) fn note_served(&mut self, from: NodeId, number: u64, answer: Answer<P>) {
-        self.served.insert((from, number), Some(answer));
-        self.answered.push_back((from, number));
+    pub(super) fn note_served(&mut self, asked: Asked, answer: Answer<P>) {
+        self.served.insert(asked, Some(answer));
+        self.answered.push_back(asked);
         while self.answered.len() > KEPT_ANSWERS {
             if let Some(oldest) = self.answered.pop_front() {
                 self.served.remove(&oldest);
-                let (from, number) = oldest;
-                if let Some((_, forgotten)) = self.forgotten.get_mut(&from) {
-                    *forgotten = (*forgotten).max(Some(number));
-                }
+                let (from, asker, number) = oldest;
+                let last = self.forgotten.entry((from, asker)).or_insert(number);
+                *last = (*last).max(number);
             }
+        }
+    }
+
+    /// The answer that was kept was never durable: the asker is told this one.
+    pub(super) fn replace_served(&mut self, to: NodeId, number: u64, answer: &Answer<P>) {
+        let kept = self.served.iter_mut();
+        for (_, kept) in kept.filter(|((from, _, n), _)| (*from, *n) == (to, number)) {
+            *kept = Some(answer.clone());
         }
     }
 }
