@@ -406,7 +406,7 @@ impl<P: Policy> Node<P> {
         }
         match self.forwards.serve(from, asker, number) {
             Served::New => {
-                self.ask_partition(partition, Origin::Peer(from, asker, number), request, now)
+                self.ask_partition(partition, Origin::Peer(from, asker, number), request, now);
             }
             Served::Pending | Served::Forgotten => {}
             Served::Answered(result) => {

@@ -398,7 +398,7 @@ impl<P: Policy> Partition<P> {
                 // Where nothing is held there is nothing to be lost, and no owner has to be asked.
                 is_held: held.is_none(),
                 attempt: Attempt {
-                    dot: held.unwrap_or(Dot::new(self.replica.id(), first)),
+                    dot: held.unwrap_or(Dot::new(self.replica.id(), 0)),
                     timestamp,
                     again: None,
                     acknowledged,

@@ -417,14 +417,14 @@ impl<P: Simulated> Simulation<P> {
         let gossips = self.config.node.gossip.is_some();
         let is_quiet = |p: &Partition<P>| {
             let mut exceptions = p.replica().knowledge().exceptions();
-            let is_up = p.state() == State::Up;
-            is_up && gossips
-                || is_up
-                    && exceptions.all(|(_, beyond)| {
-                        beyond
-                            .ranges()
-                            .all(|range| is_of_the_dead(p, range.replica))
-                    })
+            let mut is_explained = || {
+                exceptions.all(|(_, beyond)| {
+                    beyond
+                        .ranges()
+                        .all(|range| is_of_the_dead(p, range.replica))
+                })
+            };
+            p.state() == State::Up && (gossips || is_explained())
         };
         let is_equal = |(partition, owners): (&PartitionId, &Vec<NodeId>)| {
             let mut up = self.up_owners(*partition);
