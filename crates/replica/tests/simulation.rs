@@ -28,6 +28,20 @@ fn seed_430_of_siblings_gets_its_transfer_from_a_peer_that_has_what_is_missing()
     assert!(report.violations.is_empty(), "{report}");
 }
 
+/// Found that a tombstone of time zero went although no horizon was set.
+#[test]
+fn seed_10185_of_timestamps_keeps_its_tombstone() {
+    let system = System::Timestamped;
+    let report = run_seed(
+        10_185,
+        &Campaign {
+            system,
+            ..Campaign::default()
+        },
+    );
+    assert!(report.violations.is_empty(), "{report}");
+}
+
 /// A fixed list for each of the other systems.
 #[test]
 fn the_fixed_seeds_of_every_system_pass() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{Partition, Phase, weight};
 use crate::NodeId;
 use crate::Policy;
+use crate::clock::Clock;
 use crate::message::{Extent, Message, StoreListing, SyncAnswer};
 
 impl<P: Policy> Partition<P> {
@@ -317,6 +318,10 @@ impl<P: Policy> Partition<P> {
     /// Forgets the tombstones that no unseen write can be older than.
     fn purge(&mut self) {
         if self.replica.tombstone_count() == 0 || self.unheard_of_dead().next().is_some() {
+            return;
+        }
+        // With the caller's timestamps the clock is the horizon, and none has been set: tombstones stay.
+        if matches!(self.clock, Clock::Caller(Timestamp(0))) {
             return;
         }
         let horizon = self.promises.horizon(
