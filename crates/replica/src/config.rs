@@ -53,6 +53,9 @@ pub struct Config {
     pub max_key_bytes: usize,
     /// Longest value, in bytes.
     pub max_value_bytes: usize,
+    /// How far above a node's Lamport clock the time of a session's token may lie. No token that came from
+    /// the store is so far ahead; one that was made up would carry all clocks away.
+    pub max_token_lead: u64,
     /// Requests pending at once; more are refused as overload.
     pub max_pending: usize,
     /// How long a request may take, in milliseconds.
@@ -163,6 +166,7 @@ impl Config {
             durable: false,
             max_key_bytes: 64 << 10,
             max_value_bytes: 1 << 20,
+            max_token_lead: 1 << 40,
             max_pending: 1 << 16,
             request_timeout_ms: 5_000,
             resend_ms: 200,

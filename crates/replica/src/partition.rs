@@ -556,6 +556,14 @@ impl<P: Policy> Partition<P> {
                 return Err(RequestError::TimestampBelowSession { timestamp, session });
             }
         }
+        if self.config.clock == ClockKind::Lamport {
+            let last = self.clock.last();
+            let lead = request.floor.time.0.saturating_sub(last.0);
+            let limit = self.config.max_token_lead;
+            if lead > limit {
+                return Err(RequestError::TokenAhead { lead, limit });
+            }
+        }
         if self.config.gossip.is_some() && request.level != Level::One {
             let level = request.level;
             return Err(RequestError::GossipsOnly { level });

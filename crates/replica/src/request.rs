@@ -342,6 +342,15 @@ pub enum RequestError {
         /// The horizon.
         horizon: Timestamp,
     },
+    /// The session's token has a time far above this node's clock: it was made up, or comes from another
+    /// store. Nothing was changed.
+    #[error("the session's token is {lead} above this node's clock, the limit is {limit}")]
+    TokenAhead {
+        /// How far it is ahead.
+        lead: u64,
+        /// The configured limit.
+        limit: u64,
+    },
     /// The caller's timestamp is below what the session has seen, so the write could not win over it.
     /// Nothing was changed.
     #[error("timestamp {timestamp} is below {session}, which the session has seen")]

@@ -86,3 +86,18 @@ fn a_horizon_is_heeded_and_never_falls() {
         "a horizon never falls, and what is above it is taken"
     );
 }
+
+#[test]
+fn a_made_up_token_does_not_carry_the_clock_away() {
+    let store = cluster(|_| ());
+    let floor = Floor {
+        time: Timestamp(u64::MAX),
+        ..Floor::default()
+    };
+    let error = refused(&store, Request::new(put(), Level::Quorum).after(floor));
+    assert!(
+        matches!(error, Some(RequestError::TokenAhead { .. })),
+        "{error:?}"
+    );
+    assert_eq!(refused(&store, Request::new(put(), Level::Quorum)), None);
+}
