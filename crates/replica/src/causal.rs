@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::request::bytes_of;
 use crate::{
     ClockKind, Cluster, ClusterError, Command, Guarantees, Level, NodeHandle, NodeId, Outcome,
     RequestError, Session, Token, TokenTooLarge,
@@ -156,8 +157,4 @@ impl CausalSession {
         self.session.note(&key, &outcome)?;
         Ok(outcome)
     }
-}
-
-fn bytes_of(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
 }

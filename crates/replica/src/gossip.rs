@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::request::bytes_of;
 use crate::{
     Cluster, ClusterError, Command, Gossip, Level, Lww, MultiValue, NodeHandle, NodeId, Policy,
     Request, RequestError, SiblingWrite,
@@ -87,7 +88,7 @@ impl<P: Policy> Clone for GossipStore<P> {
 
 impl<P: Policy> GossipNode<P> {
     fn write(&self, key: &str, write: P::Write) -> Result<(), RequestError> {
-        let write = Command::write(Bytes::copy_from_slice(key.as_bytes()), write);
+        let write = Command::write(bytes_of(key), write);
         self.node.execute(Request::new(write, Level::One))?;
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The majority store: a replicated map from strings to strings, where a majority of the nodes has the
 //! last word.
 
-use bytes::Bytes;
 use std::time::Duration;
 
+use crate::request::bytes_of;
 use crate::{
     Cluster, ClusterError, Command, Level, NodeHandle, NodeId, Outcome, RecoverError, Request,
     RequestError, WaitTimeout,
@@ -219,8 +219,4 @@ impl From<RequestError> for MajorityError {
             other => Self::Refused(other),
         }
     }
-}
-
-fn bytes_of(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
 }

@@ -421,3 +421,8 @@ impl fmt::Display for RequestId {
         write!(f, "request {}", self.0)
     }
 }
+
+/// A key or value of the stores whose clients have text.
+pub(crate) fn bytes_of(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use crdt::Timestamp;
 
+use crate::request::bytes_of;
 use crate::{
     ClockKind, Cluster, ClusterError, Command, Level, NodeHandle, NodeId, Outcome, Request,
     RequestError,
@@ -171,8 +172,4 @@ impl TimestampedNode {
     fn write(&self, command: Command) -> Result<Outcome, RequestError> {
         self.node.execute(Request::new(command, Level::Quorum))
     }
-}
-
-fn bytes_of(text: &str) -> Bytes {
-    Bytes::copy_from_slice(text.as_bytes())
 }
