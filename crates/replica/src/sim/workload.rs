@@ -339,17 +339,10 @@ impl Workload<Lww> for Sessions {
         for ((at, id, key, call), result) in self.open.take(simulation) {
             self.sessions[at].is_busy = false;
             let moment = self.tick();
-            match result {
-                Ok(outcome) => {
-                    let _bounded = self.sessions[at].session.note(&key, &outcome);
-                    let call = with_version(call, &outcome);
-                    self.history.complete(id, moment, call);
-                }
-                Err(error) if matches!(call, Call::Read { .. }) || !error.may_take_effect() => {
-                    self.history.cancel(id);
-                }
-                Err(_) => {}
+            if let Ok(outcome) = &result {
+                let _bounded = self.sessions[at].session.note(&key, outcome);
             }
+            record(&mut self.history, id, moment, call, result.as_ref());
         }
     }
 
@@ -371,6 +364,23 @@ impl Workload<Lww> for Sessions {
 
     fn tally(&self, _: &Simulation) -> (usize, usize) {
         self.open.tally()
+    }
+}
+
+/// Tells the history what came of an operation: a failed one stays in it only if it may take effect.
+fn record(
+    history: &mut History,
+    id: OperationId,
+    moment: u64,
+    call: Call,
+    result: Result<&Outcome, &RequestError>,
+) {
+    match result {
+        Ok(outcome) => history.complete(id, moment, with_version(call, outcome)),
+        Err(error) if matches!(call, Call::Read { .. }) || !error.may_take_effect() => {
+            history.cancel(id);
+        }
+        Err(_) => {}
     }
 }
 
@@ -603,16 +613,7 @@ impl Workload<Lww> for Linearizable {
     fn poll(&mut self, simulation: &mut Simulation) {
         for ((id, call), result) in self.open.take(simulation) {
             let moment = self.tick();
-            match result {
-                Ok(outcome) => {
-                    let call = with_version(call, &outcome);
-                    self.history.complete(id, moment, call);
-                }
-                Err(error) if matches!(call, Call::Read { .. }) || !error.may_take_effect() => {
-                    self.history.cancel(id);
-                }
-                Err(_) => {}
-            }
+            record(&mut self.history, id, moment, call, result.as_ref());
         }
     }
 
