@@ -67,7 +67,8 @@ struct Minted<P: Policy> {
     attempt: Attempt<P::Write>,
     listing: StoreListing<P::Cell>,
     took_effect: bool,
-    is_held: bool,
+    /// Whether an owner has to hold it: not where nothing is there to be lost.
+    is_to_be_held: bool,
 }
 
 /// A write that is being started.
@@ -238,8 +239,8 @@ impl<W> PendingWrites<W> {
             }
         }
         let held = attempt.acknowledged.len();
-        let acknowledged = held + attempt.lost.len();
-        let counted = |r: &Pending| if r.may_lose { acknowledged } else { held };
+        let or_lost = held + attempt.lost.len();
+        let counted = |r: &Pending| if r.may_lose { or_lost } else { held };
         let is_answered = |r: &Pending| answers(dot, r.dot) && r.needed <= counted(r);
         let requests: SmallVec<[Pending; 1]> = writes
             .requests
@@ -253,7 +254,7 @@ impl<W> PendingWrites<W> {
         Some(Answered {
             key,
             requests,
-            acknowledged,
+            acknowledged: or_lost,
         })
     }
 
@@ -272,7 +273,11 @@ impl<W> PendingWrites<W> {
                 .attempts
                 .iter()
                 .filter(|a| answers(a.dot, request.dot));
-            attempts.map(|a| a.acknowledged.len()).max().unwrap_or(0)
+            let lost = |a: &Attempt<W>| if request.may_lose { a.lost.len() } else { 0 };
+            attempts
+                .map(|a| a.acknowledged.len() + lost(a))
+                .max()
+                .unwrap_or(0)
         };
         let given_up = writes.requests.iter().filter(|r| is_given_up(r));
         let given_up: Vec<_> = given_up.map(|r| (*r, held(r))).collect();
@@ -324,7 +329,7 @@ impl<P: Policy> Partition<P> {
             may_lose: minted.attempt.again.is_none(),
             due: start.due,
         };
-        if needed > 1 && !minted.is_held {
+        if needed > 1 && minted.is_to_be_held {
             self.writes.insert(&start.key, request, minted.attempt);
             return self.send_write(dot, &listing);
         }
@@ -395,8 +400,7 @@ impl<P: Policy> Partition<P> {
             let held = live.into_iter().flat_map(crdt::DotStore::dots).next();
             let timestamp = live.and_then(P::time_of).unwrap_or(timestamp);
             return Ok(Minted {
-                // Where nothing is held there is nothing to be lost, and no owner has to be asked.
-                is_held: held.is_none(),
+                is_to_be_held: held.is_some(),
                 attempt: Attempt {
                     dot: held.unwrap_or(Dot::new(self.replica.id(), 0)),
                     timestamp,
@@ -427,7 +431,7 @@ impl<P: Policy> Partition<P> {
             attempt,
             listing: written.listing,
             took_effect: true,
-            is_held: false,
+            is_to_be_held: true,
         })
     }
 
