@@ -44,13 +44,25 @@ impl Clock {
         }
     }
 
-    pub(crate) fn tick(&mut self, now: Now) -> Result<Timestamp, ClockError> {
+    fn tick(&mut self, now: Now) -> Result<Timestamp, ClockError> {
         match self {
             Self::Lamport(clock) => clock.tick(),
             Self::Hybrid(clock) => clock.tick(now.unix_ms),
             // Reached only by a write without a timestamp, which is refused before.
             Self::Caller(_) => Err(ClockError::Exhausted),
         }
+    }
+
+    /// The next timestamp, above `above` too; an error if that lies beyond the drift bound.
+    pub(crate) fn tick_above(
+        &mut self,
+        above: Timestamp,
+        now: Now,
+    ) -> Result<Timestamp, ClockError> {
+        if above > Timestamp::default() {
+            self.observe(above, now)?;
+        }
+        self.tick(now)
     }
 
     /// Takes note of a time seen in a message, unless it lies beyond the drift bound.

@@ -16,6 +16,7 @@ mod writes;
 
 use bytes::Bytes;
 use crdt::{Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -441,7 +442,7 @@ impl<P: Policy> Partition<P> {
             let _ahead = self.clock.observe(envelope.clock, self.now);
             return envelope.from.is_some_and(|id| crate::node_of(id) == from);
         }
-        if !Arc::ptr_eq(&self.view, &envelope.view) && !self.view.ge(&envelope.view) {
+        if !self.includes_view(&envelope.view) {
             Arc::make_mut(&mut self.view).join(&envelope.view);
             self.view_changed();
         }
@@ -464,6 +465,19 @@ impl<P: Policy> Partition<P> {
         true
     }
 
+    /// Whether a view names no incarnation that is not known of here. Of two equal views the nodes of one
+    /// process keep one, the same for all: then the next comparison sees that without looking inside.
+    fn includes_view(&mut self, view: &Arc<OwnerView>) -> bool {
+        if Arc::ptr_eq(&self.view, view) {
+            return true;
+        }
+        let order = self.view.partial_cmp(view);
+        if order == Some(Ordering::Equal) && Arc::as_ptr(view) < Arc::as_ptr(&self.view) {
+            self.view = Arc::clone(view);
+        }
+        order.is_some_and(Ordering::is_ge)
+    }
+
     /// The view has learnt of an incarnation: what the dead one said no longer counts.
     fn view_changed(&mut self) {
         self.journal.note_meta();
@@ -482,20 +496,31 @@ impl<P: Policy> Partition<P> {
     /// Joins a listing from a peer into the map and notes what has to be made durable; true if it
     /// brought anything new.
     fn join_listing(&mut self, listing: &StoreListing<P::Cell>) -> bool {
+        self.join_and_see(listing, |_| ())
+    }
+
+    /// The same, and shows the cell of each key that it lists as it is then, bottom if nothing is there.
+    fn join_and_see(
+        &mut self,
+        listing: &StoreListing<P::Cell>,
+        mut see: impl FnMut(&P::Cell),
+    ) -> bool {
         if self.shows_own_future(listing) {
             self.start_over();
         }
         let exceptions = self.replica.knowledge().exception_count();
-        let joined = self.replica.join(listing);
+        let (clock, now) = (&mut self.clock, self.now);
+        let joined = self.replica.join_and_see(listing, |cell| {
+            if let Some(timestamp) = P::time_of(cell) {
+                let _ahead = clock.observe(timestamp, now);
+            }
+            see(cell);
+        });
         if self.replica.knowledge().exception_count() > exceptions {
             self.counters.exceptions_left += 1;
         }
         for (key, _) in &joined.changed {
             self.journal.note_key(key);
-            let timestamp = self.replica.map().get(key).and_then(P::time_of);
-            if let Some(timestamp) = timestamp {
-                let _ahead = self.clock.observe(timestamp, self.now);
-            }
         }
         for (dot, key) in joined.based {
             self.journal.note_event(dot, key);

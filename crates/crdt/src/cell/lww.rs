@@ -172,13 +172,10 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V>
 impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Edit<'_, LwwCell<V>> {
     /// Writes a value, or deletes it with `None`. False if what is there wins: then nothing changes.
     pub fn write(&mut self, timestamp: Timestamp, value: Option<V>) -> bool {
-        let dot_wins = |held: &LwwEntry<V>, dot| {
-            let (value, timestamp) = (value.clone(), timestamp);
-            held.wins_over(&LwwEntry {
-                dot,
-                timestamp,
-                value,
-            })
+        let dot_wins = |held: &LwwEntry<V>, dot: Dot| {
+            let new = (timestamp, value.as_ref());
+            let writes = write_order((held.timestamp, held.value.as_ref()), new);
+            writes.then_with(|| dot.cmp(&held.dot)).is_gt()
         };
         let (cell, delta, events) = self.parts();
         // The dot of the next event decides the last tie; it is larger than any the writer has minted.

@@ -12,7 +12,7 @@ use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
-use crate::{Cell, Difference, Dot, Knows, Lattice};
+use crate::{Cell, Difference, Dot, Knows, Lattice, Timestamp};
 
 /// A map whose keys share one causal knowledge, so that a removal leaves nothing behind.
 ///
@@ -164,16 +164,30 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
 
     /// Joins a listing.
     pub fn join_listing(&mut self, listing: &Listing<K, C>) -> Joined<K> {
+        self.join_and_see(listing, |_, _, _| ())
+    }
+
+    /// Joins a listing, and shows `see` what became of each key that it lists or makes absent: the time
+    /// of the tombstone that was there, and the cell that is there now, bottom if there is none.
+    pub(crate) fn join_and_see(
+        &mut self,
+        listing: &Listing<K, C>,
+        see: impl FnMut(&K, Option<Timestamp>, &C),
+    ) -> Joined<K> {
         match listing {
-            Listing::Key(listing) => self.join_key(listing),
-            Listing::Interval(listing) => self.join_interval(listing),
+            Listing::Key(listing) => self.join_key(listing, see),
+            Listing::Interval(listing) => self.join_interval(listing, see),
         }
     }
 
-    fn join_key(&mut self, listing: &KeyListing<K, C>) -> Joined<K> {
+    fn join_key(
+        &mut self,
+        listing: &KeyListing<K, C>,
+        see: impl FnMut(&K, Option<Timestamp>, &C),
+    ) -> Joined<K> {
         let key = listing.key();
         let mut joined = Joined::default();
-        if let Some(change) = self.join_cell(key, listing.cell(), listing) {
+        if let Some(change) = self.join_cell(key, listing.cell(), listing, see) {
             joined.changed.push((key.clone(), change));
         }
         let own_dots = match listing.claim() {
@@ -197,7 +211,11 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         joined
     }
 
-    fn join_interval(&mut self, listing: &IntervalListing<K, C>) -> Joined<K> {
+    fn join_interval(
+        &mut self,
+        listing: &IntervalListing<K, C>,
+        mut see: impl FnMut(&K, Option<Timestamp>, &C),
+    ) -> Joined<K> {
         let mut joined = Joined::default();
         let listed = listing.cells();
         let held_only: Vec<K> = self
@@ -209,7 +227,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         let absent = C::default();
         let absent = held_only.iter().map(|key| (key, &absent));
         for (key, cell) in listed.iter().map(|(key, cell)| (key, cell)).chain(absent) {
-            if let Some(change) = self.join_cell(key, cell, &**listing.known()) {
+            if let Some(change) = self.join_cell(key, cell, &**listing.known(), &mut see) {
                 joined.changed.push((key.clone(), change));
             }
         }
@@ -220,11 +238,18 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     }
 
     /// Joins one cell under what its sender knows of the key; knowledge is left to the caller.
-    fn join_cell(&mut self, key: &K, theirs: &C, known: &impl Knows) -> Option<Change> {
+    fn join_cell(
+        &mut self,
+        key: &K,
+        theirs: &C,
+        known: &impl Knows,
+        mut see: impl FnMut(&K, Option<Timestamp>, &C),
+    ) -> Option<Change> {
         let mine = self.knowledge.of_key(key);
         Self::alter(&mut self.entries, key, |cell| {
-            let before = cell.sibling_count();
+            let (before, tombstone) = (cell.sibling_count(), cell.tombstone());
             let changed = cell.join(&mine, theirs, known);
+            see(key, tombstone, cell);
             changed.then(|| Change::between(before, cell.sibling_count()))
         })
     }
@@ -244,12 +269,6 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
             entries.insert(key.clone(), cell);
         }
         result
-    }
-
-    /// Changes the cell of `key` by the new event `dot`.
-    pub(crate) fn write(&mut self, key: &K, dot: Dot, change: impl FnOnce(&mut C)) {
-        Self::alter(&mut self.entries, key, change);
-        self.knowledge.insert(dot);
     }
 
     /// Changes the cell of `key`; the events that did it are made [known](Self::know) afterwards.
@@ -305,7 +324,7 @@ impl<K: Ord + Clone + Debug, C: Cell> Lattice for CausalMap<K, C> {
         let (mut grew, absent) = (false, C::default());
         for key in &keys {
             let theirs = other.entries.get(key).unwrap_or(&absent);
-            let change = self.join_cell(key, theirs, &other.knowledge.of_key(key));
+            let change = self.join_cell(key, theirs, &other.knowledge.of_key(key), |_, _, _| ());
             grew |= change.is_some();
         }
         self.knowledge.join(&other.knowledge) | grew
@@ -392,7 +411,7 @@ impl<K: Ord + Clone + Debug, C: Debug> Debug for CausalMap<K, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LwwCell, LwwEntry, MapReplica, ReplicaId, Timestamp};
+    use crate::{LwwCell, LwwEntry, MapReplica, ReplicaId};
 
     #[test]
     fn readers_see_neither_tombstones_nor_what_comes_after_their_snapshot() {
@@ -434,9 +453,10 @@ mod tests {
     fn with_and_without_a_tombstone() -> [CausalMap<u8, LwwCell<u8>>; 2] {
         let dot = Dot::new(ReplicaId(1), 1);
         let mut held = CausalMap::default();
-        held.write(&7, dot, |cell| {
+        held.change(&7, |cell| {
             *cell = LwwCell::entry(dot, Timestamp(1), None);
         });
+        held.know(dot);
         let mut purged = held.clone();
         purged.forget(&7);
         [held, purged]

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::causal::{Edit, Events};
@@ -200,14 +201,13 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
             .checked_add(1)
             .expect("an identity mints 2^64 events");
         let dot = Dot::new(self.id, counter);
-        let before = self.map.get(&key).and_then(Cell::tombstone);
-        self.map.write(&key, dot, |cell| change(cell, dot));
-        self.index_tombstone(&key, before);
-        self.log.note(dot, key.clone());
-        Written {
-            dot,
-            listing: self.listing(key, [dot], |known| Arc::new(known.to_context())),
-        }
+        let (before, cell) = self.map.change(&key, |cell| {
+            let before = cell.tombstone();
+            change(cell, dot);
+            (before, cell.clone())
+        });
+        let listing = self.tell(key, before, cell, dot..=dot);
+        Written { dot, listing }
     }
 
     /// Lets `change` mutate the cell of `key` as the types of the kernel do, with as many events as it
@@ -223,51 +223,58 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         seen: Option<CausalContext>,
         change: impl FnOnce(&mut Edit<'_, C>) -> bool,
     ) -> Option<Written<K, C>> {
-        let before = self.map.get(&key).and_then(Cell::tombstone);
-        let first = self.own_counter();
-        let mut events = Events::new(self.id, first, seen);
+        let last = self.own_counter();
+        let mut events = Events::new(self.id, last, seen);
         let mut delta = C::default();
-        let changed = self.map.change(&key, |cell| {
-            change(&mut Edit::new(cell, &mut delta, &mut events))
-        });
-        if !changed {
-            return None;
-        }
-        if events.last() == first {
+        let (before, cell) = self.map.change(&key, |cell| {
+            let before = cell.tombstone();
+            let changed = change(&mut Edit::new(cell, &mut delta, &mut events));
+            changed.then(|| (before, cell.clone()))
+        })?;
+        if events.last() == last {
             let _bare = events.mint();
         }
-        let (id, last) = (self.id, events.last());
-        let dots = (first + 1..=last).map(|counter| Dot::new(id, counter));
+        let (first, dot) = (
+            Dot::new(self.id, last + 1),
+            Dot::new(self.id, events.last()),
+        );
+        let listing = self.tell(key, before, cell, first..=dot);
+        Some(Written { dot, listing })
+    }
+
+    /// Takes note of new events of this replica that have changed a key, and makes the listing that tells
+    /// others: `before` is the tombstone that was there, and `cell` what is there now.
+    fn tell(
+        &mut self,
+        key: K,
+        before: Option<Timestamp>,
+        cell: C,
+        events: RangeInclusive<Dot>,
+    ) -> Listing<K, C> {
+        let counters = events.start().counter..=events.end().counter;
+        let dots = counters.map(|counter| Dot::new(self.id, counter));
         for dot in dots.clone() {
             self.map.know(dot);
             self.log.note(dot, key.clone());
         }
-        self.index_tombstone(&key, before);
-        let dot = Dot::new(id, last);
-        let listing = self.listing(key, dots, |known| Arc::new(known.to_context()));
-        Some(Written { dot, listing })
+        Self::index_tombstone(&mut self.tombstones, &key, before, cell.tombstone());
+        self.list(key, cell, dots, |known| Arc::new(known.to_context()))
     }
 
     /// Joins a listing that another replica made.
     pub fn join(&mut self, listing: &Listing<K, C>) -> Joined<K> {
-        let before: SmallVec<[(K, Option<Timestamp>); 1]> = match listing {
-            Listing::Key(l) => {
-                let held = self.map.get(l.key()).and_then(Cell::tombstone);
-                SmallVec::from_iter([(l.key().clone(), held)])
-            }
-            Listing::Interval(l) => self
-                .map
-                .within(l.interval())
-                .filter_map(|(key, cell)| Some((key.clone(), Some(cell.tombstone()?))))
-                .collect(),
-        };
-        let joined = self.map.join_listing(listing);
-        for (key, held) in before.into_iter().filter(|(_, held)| held.is_some()) {
-            self.index_tombstone(&key, held);
-        }
-        for (key, _) in &joined.changed {
-            self.index_tombstone(key, None);
-        }
+        self.join_and_see(listing, |_| ())
+    }
+
+    /// Joins a listing that another replica made, and shows `see` the cell of each key that it lists or
+    /// makes absent as it is then, bottom if nothing is there. It costs nothing beside the join, where
+    /// asking for the cells afterwards costs a look-up for each.
+    pub fn join_and_see(&mut self, listing: &Listing<K, C>, mut see: impl FnMut(&C)) -> Joined<K> {
+        let tombstones = &mut self.tombstones;
+        let joined = self.map.join_and_see(listing, |key, before, cell| {
+            Self::index_tombstone(tombstones, key, before, cell.tombstone());
+            see(cell);
+        });
         for (dot, key) in &joined.based {
             self.log.note(*dot, key.clone());
         }
@@ -459,6 +466,17 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         claim: impl FnOnce(Known<'_>) -> Arc<CausalContext>,
     ) -> Listing<K, C> {
         let cell = self.map.get(&key).cloned().unwrap_or_default();
+        self.list(key, cell, covered, claim)
+    }
+
+    /// The listing of one key that holds `cell`.
+    fn list(
+        &self,
+        key: K,
+        cell: C,
+        covered: impl IntoIterator<Item = Dot>,
+        claim: impl FnOnce(Known<'_>) -> Arc<CausalContext>,
+    ) -> Listing<K, C> {
         let claim = match C::PROVES_ITSELF && !cell.is_bottom() {
             true => Claim::Itself,
             false => Claim::Context(claim(self.knowledge().of_key(&key))),
@@ -484,16 +502,20 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         claim
     }
 
-    fn index_tombstone(&mut self, key: &K, before: Option<Timestamp>) {
-        let now = self.map.get(key).and_then(Cell::tombstone);
+    fn index_tombstone(
+        tombstones: &mut BTreeSet<(Timestamp, K)>,
+        key: &K,
+        before: Option<Timestamp>,
+        now: Option<Timestamp>,
+    ) {
         if before == now {
             return;
         }
         if let Some(time) = before {
-            self.tombstones.remove(&(time, key.clone()));
+            tombstones.remove(&(time, key.clone()));
         }
         if let Some(time) = now {
-            self.tombstones.insert((time, key.clone()));
+            tombstones.insert((time, key.clone()));
         }
     }
 

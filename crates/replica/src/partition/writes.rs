@@ -1,7 +1,7 @@
 //! Coordinating writes, and acknowledging those of others.
 
 use bytes::Bytes;
-use crdt::{CausalContext, Dot, OwnerView, ReplicaId, Timestamp};
+use crdt::{CausalContext, Dot, DotStore as _, OwnerView, ReplicaId, Timestamp};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
@@ -380,22 +380,24 @@ impl<P: Policy> Partition<P> {
         let given = P::timestamp_of(&start.write);
         // The horizon may have risen since the request came.
         self.check_timestamp(given)?;
-        let timestamp = match given {
-            Some(timestamp) => timestamp,
-            None => {
-                let held = self.replica.map().get(&start.key).and_then(P::time_of);
-                let above = held.unwrap_or_default().max(start.above);
-                if above > Timestamp::default() {
-                    self.clock.observe(above, self.now).map_err(clock_error)?;
-                }
-                self.clock.tick(self.now).map_err(clock_error)?
+        let (clock, now) = (&mut self.clock, self.now);
+        // What asks for the cell of the key does so where it is changed: one look-up serves all.
+        let mut time = given.ok_or(RequestError::ClockExhausted);
+        let write = |edit: &mut crdt::Edit<'_, P::Cell>| {
+            if given.is_none() {
+                let above = P::time_of(edit).unwrap_or_default().max(start.above);
+                time = clock.tick_above(above, now).map_err(clock_error);
             }
+            let time = time.as_ref().ok();
+            time.is_some_and(|time| P::apply(edit, &start.write, *time))
         };
-        let write = |edit: &mut crdt::Edit<'_, P::Cell>| P::apply(edit, &start.write, timestamp);
-        let context = start.context.clone();
         let first = self.replica.own_counter() + 1;
         let acknowledged = SmallVec::from_slice(&[self.replica.id()]);
-        let Some(written) = self.replica.edit(start.key.clone(), context, write) else {
+        let written = self
+            .replica
+            .edit(start.key.clone(), start.context.clone(), write);
+        let timestamp = time?;
+        let Some(written) = written else {
             let live = self.replica.map().get(&start.key);
             let held = live.into_iter().flat_map(crdt::DotStore::dots).next();
             let timestamp = live.and_then(P::time_of).unwrap_or(timestamp);
@@ -437,14 +439,17 @@ impl<P: Policy> Partition<P> {
 
     /// Joins another coordinator's write and says whether it has its effect here.
     pub(super) fn join_write(&mut self, from: NodeId, dot: Dot, listing: &StoreListing<P::Cell>) {
-        self.join_listing(listing);
+        let mut verdict = None;
+        self.join_and_see(listing, |cell| {
+            verdict = Some(P::verdict((!cell.is_bottom()).then_some(cell), dot));
+        });
         if !self.is_ready() {
             return;
         }
-        let crdt::Listing::Key(listing) = listing else {
+        let (crdt::Listing::Key(_), Some(verdict)) = (listing, verdict) else {
             return;
         };
-        let message = self.judge(dot, listing.key());
+        let message = self.judge(dot, verdict);
         if matches!(message, Message::Superseded { .. }) {
             self.counters.superseded_answers += 1;
         }
@@ -454,8 +459,8 @@ impl<P: Policy> Partition<P> {
     /// Whether an event has its effect here, or has lost to another. If a later event of its writer has
     /// taken its place, the acknowledgement names that one, the one that is held. What has lost stays
     /// lost: it is superseded also when its conqueror has been purged meanwhile.
-    fn judge(&self, dot: Dot, key: &[u8]) -> Message<P::Cell> {
-        match P::verdict(self.replica.map().get(key), dot) {
+    fn judge(&self, dot: Dot, verdict: Verdict) -> Message<P::Cell> {
+        match verdict {
             Verdict::Holds(held) => Message::Acknowledged { dot, held },
             Verdict::Lost(winner) => Message::Superseded {
                 dot,
