@@ -102,6 +102,9 @@ impl Difference for OwnerView {
 
 impl PartialOrd for OwnerView {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        if self == other {
+            return Some(std::cmp::Ordering::Equal);
+        }
         let includes = |a: &Self, b: &Self| {
             b.positions
                 .iter()
