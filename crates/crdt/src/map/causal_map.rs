@@ -187,7 +187,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     ) -> Joined<K> {
         let key = listing.key();
         let mut joined = Joined::default();
-        if let Some(change) = self.join_cell(key, listing.cell(), listing, see) {
+        if let Some(change) = self.join_cell(key, listing.cell(), listing, true, see) {
             joined.changed.push((key.clone(), change));
         }
         let own_dots = match listing.claim() {
@@ -217,17 +217,14 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         mut see: impl FnMut(&K, Option<Timestamp>, &C),
     ) -> Joined<K> {
         let mut joined = Joined::default();
-        let listed = listing.cells();
-        let held_only: Vec<K> = self
-            .within(listing.interval())
-            .map(|(key, _)| key)
-            .filter(|key| listed.binary_search_by(|(k, _)| k.cmp(key)).is_err())
-            .cloned()
-            .collect();
+        let (is_held, held_only) = self.compare_keys(listing);
         let absent = C::default();
-        let absent = held_only.iter().map(|key| (key, &absent));
-        for (key, cell) in listed.iter().map(|(key, cell)| (key, cell)).chain(absent) {
-            if let Some(change) = self.join_cell(key, cell, &**listing.known(), &mut see) {
+        let listed = listing.cells().iter().map(|(key, cell)| (key, cell));
+        let unlisted = held_only.iter().map(|key| (key, &absent));
+        let is_held = is_held.into_iter().chain(held_only.iter().map(|_| true));
+        for ((key, cell), is_held) in listed.chain(unlisted).zip(is_held) {
+            let known = &**listing.known();
+            if let Some(change) = self.join_cell(key, cell, known, is_held, &mut see) {
                 joined.changed.push((key.clone(), change));
             }
         }
@@ -237,21 +234,46 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         joined
     }
 
-    /// Joins one cell under what its sender knows of the key; knowledge is left to the caller.
+    /// Whether each listed key is held, and the held keys of the interval that are not listed: one pass
+    /// over both, so that no key has to be looked up that is not there.
+    fn compare_keys(&self, listing: &IntervalListing<K, C>) -> (Vec<bool>, Vec<K>) {
+        let mut held = self
+            .within(listing.interval())
+            .map(|(key, _)| key)
+            .peekable();
+        let mut held_only = Vec::new();
+        let is_held = listing.cells().iter().map(|(key, _)| {
+            while let Some(before) = held.next_if(|held| *held < key) {
+                held_only.push(before.clone());
+            }
+            held.next_if_eq(&key).is_some()
+        });
+        let is_held = is_held.collect();
+        held_only.extend(held.cloned());
+        (is_held, held_only)
+    }
+
+    /// Joins one cell under what its sender knows of the key; knowledge is left to the caller. A key that
+    /// cannot be held is not looked up.
     fn join_cell(
         &mut self,
         key: &K,
         theirs: &C,
         known: &impl Knows,
+        may_be_held: bool,
         mut see: impl FnMut(&K, Option<Timestamp>, &C),
     ) -> Option<Change> {
         let mine = self.knowledge.of_key(key);
-        Self::alter(&mut self.entries, key, |cell| {
+        let join = |cell: &mut C| {
             let (before, tombstone) = (cell.sibling_count(), cell.tombstone());
             let changed = cell.join(&mine, theirs, known);
             see(key, tombstone, cell);
             changed.then(|| Change::between(before, cell.sibling_count()))
-        })
+        };
+        match may_be_held {
+            true => Self::alter(&mut self.entries, key, join),
+            false => Self::fill(&mut self.entries, key, join),
+        }
     }
 
     /// Changes the cell of `key` in place; an absent key starts at bottom, and bottom is not kept.
@@ -263,6 +285,11 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
             }
             return result;
         }
+        Self::fill(entries, key, change)
+    }
+
+    /// The same for a key that is absent.
+    fn fill<T>(entries: &mut OrdMap<K, C>, key: &K, change: impl FnOnce(&mut C) -> T) -> T {
         let mut cell = C::default();
         let result = change(&mut cell);
         if !cell.is_bottom() {
@@ -324,7 +351,13 @@ impl<K: Ord + Clone + Debug, C: Cell> Lattice for CausalMap<K, C> {
         let (mut grew, absent) = (false, C::default());
         for key in &keys {
             let theirs = other.entries.get(key).unwrap_or(&absent);
-            let change = self.join_cell(key, theirs, &other.knowledge.of_key(key), |_, _, _| ());
+            let change = self.join_cell(
+                key,
+                theirs,
+                &other.knowledge.of_key(key),
+                true,
+                |_, _, _| (),
+            );
             grew |= change.is_some();
         }
         self.knowledge.join(&other.knowledge) | grew
