@@ -1,5 +1,7 @@
 //! What nodes say to each other.
 
+mod runs;
+
 use bytes::Bytes;
 use crdt::{
     Cell, Cut, Dot, Knowledge, Listing, LwwCell, OwnerView, Promises, ReplicaId, Timestamp,
@@ -16,7 +18,7 @@ pub type StoreListing<C = StoredCell> = Listing<Bytes, C>;
 /// A message with what always travels beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(
-    serialize = "C: Serialize",
+    serialize = "C: Cell + Serialize",
     deserialize = "C: Cell + serde::de::DeserializeOwned"
 ))]
 pub struct Envelope<C = StoredCell> {
@@ -35,7 +37,7 @@ pub struct Envelope<C = StoredCell> {
 /// The messages. Any of them may be lost, repeated, delayed or reordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(
-    serialize = "C: Serialize",
+    serialize = "C: Cell + Serialize",
     deserialize = "C: Cell + serde::de::DeserializeOwned"
 ))]
 #[non_exhaustive]
@@ -45,12 +47,12 @@ pub enum Message<C = StoredCell> {
         /// The event to be acknowledged.
         dot: Dot,
         /// Its key as the coordinator holds it.
-        listing: StoreListing<C>,
+        listing: Arc<StoreListing<C>>,
     },
     /// A listing to be joined, without an answer: a write at level `One`, or a read repair.
     Repair {
         /// A key as the sender holds it.
-        listing: StoreListing<C>,
+        listing: Arc<StoreListing<C>>,
     },
     /// The event is live at the sender, or was superseded there by a later event of its own writer.
     Acknowledged {
@@ -82,14 +84,14 @@ pub enum Message<C = StoredCell> {
         /// The reader's number for this read.
         read: u64,
         /// The key as the sender holds it; `None` if that is what the reader said it holds.
-        listing: Option<StoreListing<C>>,
+        listing: Option<Arc<StoreListing<C>>>,
     },
     /// What a linearizable read is about to return, to be joined and confirmed.
     WriteBack {
         /// The reader's number for this read.
         read: u64,
         /// The key with all that the reader knows of it: absence too is written back.
-        listing: StoreListing<C>,
+        listing: Arc<StoreListing<C>>,
     },
     /// What was written back is held.
     WrittenBack {
@@ -136,7 +138,7 @@ pub enum Message<C = StoredCell> {
 /// What a peer lacks, and what the sender knew when it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(
-    serialize = "C: Serialize",
+    serialize = "C: Cell + Serialize",
     deserialize = "C: Cell + serde::de::DeserializeOwned"
 ))]
 pub struct SyncAnswer<C = StoredCell> {
@@ -147,6 +149,7 @@ pub struct SyncAnswer<C = StoredCell> {
     /// What the sender knows.
     pub knowledge: Arc<Knowledge<Bytes>>,
     /// What the asker lacks, or the first part of it.
+    #[serde(with = "runs")]
     pub listings: Vec<StoreListing<C>>,
     /// How much of what the asker lacks is in the listings.
     pub extent: Extent,
@@ -174,7 +177,9 @@ impl<C> Message<C> {
             Self::Write { listing, .. }
             | Self::Repair { listing }
             | Self::WriteBack { listing, .. } => std::slice::from_ref(listing),
-            Self::ReadAnswer { listing, .. } => listing.as_slice(),
+            Self::ReadAnswer { listing, .. } => {
+                listing.as_deref().map_or(&[], std::slice::from_ref)
+            }
             Self::SyncAnswer(answer) => &answer.listings,
             Self::TransferAnswer { listings, .. } => listings,
             _ => &[],

@@ -49,7 +49,7 @@ enum Origin {
 /// What nodes say to each other: messages between the partitions, and forwarded requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(
-    serialize = "C: Serialize, W: Serialize",
+    serialize = "C: Cell + Serialize, W: Serialize",
     deserialize = "C: Cell + serde::de::DeserializeOwned, W: serde::de::DeserializeOwned"
 ))]
 #[non_exhaustive]

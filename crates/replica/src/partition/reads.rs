@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crdt::{OwnerView, ReplicaId, Timestamp};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Partition;
 use super::writes::{Due, Start};
@@ -252,9 +253,9 @@ impl<P: Policy> Partition<P> {
             return;
         }
         let listing = match with_knowledge {
-            true => Some(self.replica.list_known(key)),
+            true => Some(Arc::new(self.replica.list_known(key))),
             false if self.live_digest(&key) == held => None,
-            false => Some(self.replica.list_key(key)),
+            false => Some(Arc::new(self.replica.list_key(key))),
         };
         self.send(from, Message::ReadAnswer { read, listing });
     }
@@ -263,12 +264,12 @@ impl<P: Policy> Partition<P> {
         &mut self,
         from: NodeId,
         read: u64,
-        listing: Option<StoreListing<P::Cell>>,
+        listing: Option<Arc<StoreListing<P::Cell>>>,
     ) {
         let Some(pending) = self.reads.reads.get_mut(&read) else {
             return;
         };
-        let live = match &listing {
+        let live = match listing.as_deref() {
             Some(crdt::Listing::Key(l)) if *l.key() == pending.key => crdt::live_digest(l.cell()),
             Some(_) => return,
             None => pending.asked_with,
@@ -317,7 +318,7 @@ impl<P: Policy> Partition<P> {
         let purpose = pending.purpose.take();
         for node in diverged {
             self.counters.read_repairs += 1;
-            let listing = self.replica.list_key(key.clone());
+            let listing = Arc::new(self.replica.list_key(key.clone()));
             self.send(node, Message::Repair { listing });
         }
         self.forget_answered(read);
@@ -373,9 +374,9 @@ impl<P: Policy> Partition<P> {
         };
         let is_silent = |peer: &NodeId| !back.held.iter().any(|id| crate::node_of(*id) == *peer);
         let silent: Vec<NodeId> = self.peers.all().filter(is_silent).collect();
-        let listing = self.replica.list_known(pending.key.clone());
+        let listing = Arc::new(self.replica.list_known(pending.key.clone()));
         for peer in silent {
-            let listing = listing.clone();
+            let listing = Arc::clone(&listing);
             self.send(peer, Message::WriteBack { read, listing });
         }
         self.finish_write_back(read);

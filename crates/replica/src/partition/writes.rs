@@ -4,6 +4,7 @@ use bytes::Bytes;
 use crdt::{CausalContext, Dot, DotStore as _, OwnerView, ReplicaId, Timestamp};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Partition, clock_error};
 use crate::message::{Message, StoreListing};
@@ -18,7 +19,8 @@ use crate::{Config, Level, NodeId, Outcome, Policy, RequestError, RequestId, Ver
 /// was minted again is answered by its new event only.
 #[derive(Debug)]
 pub(super) struct PendingWrites<W> {
-    by_key: BTreeMap<Bytes, KeyWrites<W>>,
+    /// Boxed: most of the time there is one entry or none, and a node of the tree has room for eleven.
+    by_key: BTreeMap<Bytes, Box<KeyWrites<W>>>,
     /// The key of each event that may answer requests.
     keys: BTreeMap<Dot, Bytes>,
     count: usize,
@@ -65,7 +67,7 @@ struct Attempt<W> {
 /// An event that was made, or the one that has won over what was to be written.
 struct Minted<P: Policy> {
     attempt: Attempt<P::Write>,
-    listing: StoreListing<P::Cell>,
+    listing: Arc<StoreListing<P::Cell>>,
     took_effect: bool,
     /// Whether an owner has to hold it: not where nothing is there to be lost.
     is_to_be_held: bool,
@@ -144,6 +146,15 @@ impl<W> KeyWrites<W> {
     }
 }
 
+impl<W> Default for KeyWrites<W> {
+    fn default() -> Self {
+        Self {
+            requests: SmallVec::new(),
+            attempts: SmallVec::new(),
+        }
+    }
+}
+
 impl<W> Default for PendingWrites<W> {
     fn default() -> Self {
         Self {
@@ -185,10 +196,13 @@ impl<W> PendingWrites<W> {
     }
 
     /// Notes a new event of a key, if requests on that key are pending.
-    fn note_attempt(&mut self, key: &Bytes, attempt: Attempt<W>) {
+    fn note_attempt(&mut self, key: &Bytes, attempt: &Attempt<W>)
+    where
+        W: Clone,
+    {
         if let Some(writes) = self.by_key.get_mut(key) {
             self.keys.insert(attempt.dot, key.clone());
-            writes.attempts.push(attempt);
+            writes.attempts.push(attempt.clone());
         }
     }
 
@@ -198,10 +212,7 @@ impl<W> PendingWrites<W> {
         self.due_ms = Some(self.due_ms.map_or(due_ms, |held| held.min(due_ms)));
         self.count += 1;
         self.keys.insert(attempt.dot, key.clone());
-        let writes = self.by_key.entry(key.clone()).or_insert_with(|| KeyWrites {
-            requests: SmallVec::new(),
-            attempts: SmallVec::new(),
-        });
+        let writes = self.by_key.entry(key.clone()).or_default();
         writes.requests.push(request);
         if !writes.attempts.iter().any(|a| a.dot == attempt.dot) {
             writes.attempts.push(attempt);
@@ -410,7 +421,7 @@ impl<P: Policy> Partition<P> {
                     acknowledged,
                     lost: SmallVec::new(),
                 },
-                listing: self.replica.list_key(start.key.clone()),
+                listing: Arc::new(self.replica.list_key(start.key.clone())),
                 took_effect: false,
             });
         };
@@ -422,7 +433,7 @@ impl<P: Policy> Partition<P> {
             acknowledged,
             lost: SmallVec::new(),
         };
-        self.writes.note_attempt(&start.key, attempt.clone());
+        self.writes.note_attempt(&start.key, &attempt);
         self.digest = None;
         self.journal.note_key(&start.key);
         for counter in first..=written.dot.counter {
@@ -431,7 +442,7 @@ impl<P: Policy> Partition<P> {
         }
         Ok(Minted {
             attempt,
-            listing: written.listing,
+            listing: Arc::new(written.listing),
             took_effect: true,
             is_to_be_held: true,
         })
@@ -520,16 +531,16 @@ impl<P: Policy> Partition<P> {
     }
 
     /// Sends a write to the others that nobody waits for.
-    fn spread(&mut self, listing: &StoreListing<P::Cell>) {
+    fn spread(&mut self, listing: &Arc<StoreListing<P::Cell>>) {
         for peer in self.peers_to_tell() {
-            let listing = listing.clone();
+            let listing = Arc::clone(listing);
             self.send(peer, Message::Repair { listing });
         }
     }
 
-    fn send_write(&mut self, dot: Dot, listing: &StoreListing<P::Cell>) {
+    fn send_write(&mut self, dot: Dot, listing: &Arc<StoreListing<P::Cell>>) {
         for peer in self.peers.all() {
-            let listing = listing.clone();
+            let listing = Arc::clone(listing);
             self.send(peer, Message::Write { dot, listing });
         }
     }
@@ -576,10 +587,10 @@ impl<P: Policy> Partition<P> {
         };
         let newest = writes.newest_of_each_writer();
         for (dot, acknowledged) in newest {
-            let listing = self.replica.list_written(key.clone(), dot);
+            let listing = Arc::new(self.replica.list_written(key.clone(), dot));
             for peer in self.peers.all() {
                 if !acknowledged.iter().any(|id| crate::node_of(*id) == peer) {
-                    let listing = listing.clone();
+                    let listing = Arc::clone(&listing);
                     self.send(peer, Message::Write { dot, listing });
                 }
             }
