@@ -221,18 +221,16 @@ impl<P: Policy> Partition<P> {
     }
 
     fn outcome_of(&self, key: &Bytes, owners: usize) -> Outcome<P::Cell> {
-        let cell = self.replica.map().get(key).cloned().unwrap_or_default();
-        let seen = self.seen(key, Timestamp::default());
+        let held = self.replica.map().get(key);
+        let seen = self.seen(key, held.and_then(P::time_of).unwrap_or_default());
+        let cell = held.cloned().unwrap_or_default();
         Outcome::Read { cell, seen, owners }
     }
 
-    /// What an operation on the key has seen.
-    pub(super) fn seen(&self, key: &Bytes, timestamp: Timestamp) -> Floor {
-        let held = self.replica.map().get(key).and_then(P::time_of);
-        Floor {
-            context: self.replica.knowledge().of_key(key).to_context(),
-            time: held.unwrap_or_default().max(timestamp),
-        }
+    /// What an operation on the key has seen, no event of it later than `time`.
+    pub(super) fn seen(&self, key: &Bytes, time: Timestamp) -> Floor {
+        let context = self.replica.knowledge().of_key(key).to_context();
+        Floor { context, time }
     }
 
     /// A digest of the live events of a key, tombstones included.

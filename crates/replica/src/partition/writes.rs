@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Partition, clock_error};
 use crate::message::{Message, StoreListing};
-use crate::{Config, Level, NodeId, Outcome, Policy, RequestError, RequestId, Verdict};
+use crate::{Config, Floor, Level, NodeId, Outcome, Policy, RequestError, RequestId, Verdict};
 
 /// The writes that this node coordinates and that have not been answered.
 ///
@@ -68,6 +68,8 @@ struct Attempt<W> {
 struct Minted<P: Policy> {
     attempt: Attempt<P::Write>,
     listing: Arc<StoreListing<P::Cell>>,
+    /// The latest time that the key now holds, its own or a later one.
+    held: Timestamp,
     took_effect: bool,
     /// Whether an owner has to hold it: not where nothing is there to be lost.
     is_to_be_held: bool,
@@ -193,6 +195,11 @@ impl<W> PendingWrites<W> {
             dropped += (before - attempt.acknowledged.len() - attempt.lost.len()) as u64;
         }
         dropped
+    }
+
+    /// Whether requests on the key are pending.
+    fn waits_for(&self, key: &Bytes) -> bool {
+        self.by_key.contains_key(key)
     }
 
     /// Notes a new event of a key, if requests on that key are pending.
@@ -347,7 +354,8 @@ impl<P: Policy> Partition<P> {
         if minted.took_effect {
             self.spread(&listing);
         }
-        self.reply_written(&start.key, request, 1);
+        let seen = self.seen(&start.key, minted.held);
+        self.reply_written(request, seen, 1);
     }
 
     /// How many owners a level asks for, given the size of the quorum.
@@ -372,9 +380,8 @@ impl<P: Policy> Partition<P> {
         })
     }
 
-    fn reply_written(&mut self, key: &Bytes, request: Pending, acknowledged: usize) {
+    fn reply_written(&mut self, request: Pending, seen: Floor, acknowledged: usize) {
         let (dot, timestamp) = (request.dot, request.timestamp);
-        let seen = self.seen(key, timestamp);
         let outcome = Outcome::Written {
             timestamp,
             event: (dot.counter > 0).then_some(dot),
@@ -394,13 +401,16 @@ impl<P: Policy> Partition<P> {
         let (clock, now) = (&mut self.clock, self.now);
         // What asks for the cell of the key does so where it is changed: one look-up serves all.
         let mut time = given.ok_or(RequestError::ClockExhausted);
+        let mut held = None;
         let write = |edit: &mut crdt::Edit<'_, P::Cell>| {
             if given.is_none() {
                 let above = P::time_of(edit).unwrap_or_default().max(start.above);
                 time = clock.tick_above(above, now).map_err(clock_error);
             }
             let time = time.as_ref().ok();
-            time.is_some_and(|time| P::apply(edit, &start.write, *time))
+            let took_effect = time.is_some_and(|time| P::apply(edit, &start.write, *time));
+            held = P::time_of(edit);
+            took_effect
         };
         let first = self.replica.own_counter() + 1;
         let acknowledged = SmallVec::from_slice(&[self.replica.id()]);
@@ -410,12 +420,13 @@ impl<P: Policy> Partition<P> {
         let timestamp = time?;
         let Some(written) = written else {
             let live = self.replica.map().get(&start.key);
-            let held = live.into_iter().flat_map(crdt::DotStore::dots).next();
-            let timestamp = live.and_then(P::time_of).unwrap_or(timestamp);
+            let live = live.into_iter().flat_map(crdt::DotStore::dots).next();
+            let timestamp = held.unwrap_or(timestamp);
             return Ok(Minted {
-                is_to_be_held: held.is_some(),
+                is_to_be_held: live.is_some(),
+                held: timestamp,
                 attempt: Attempt {
-                    dot: held.unwrap_or(Dot::new(self.replica.id(), 0)),
+                    dot: live.unwrap_or(Dot::new(self.replica.id(), 0)),
                     timestamp,
                     again: None,
                     acknowledged,
@@ -425,7 +436,10 @@ impl<P: Policy> Partition<P> {
                 took_effect: false,
             });
         };
-        let again = (P::BY_TIME && given.is_none() && !is_final).then(|| start.clone());
+        // Nobody waits for a write at level `One`, but who waits for an earlier one may wait for it.
+        let is_waited_for = start.level != Level::One || self.writes.waits_for(&start.key);
+        let is_minted_again = P::BY_TIME && given.is_none() && !is_final && is_waited_for;
+        let again = is_minted_again.then(|| start.clone());
         let attempt = Attempt {
             dot: written.dot,
             timestamp,
@@ -443,6 +457,7 @@ impl<P: Policy> Partition<P> {
         Ok(Minted {
             attempt,
             listing: Arc::new(written.listing),
+            held: held.unwrap_or_default().max(timestamp),
             took_effect: true,
             is_to_be_held: true,
         })
@@ -491,7 +506,10 @@ impl<P: Policy> Partition<P> {
             return;
         };
         for request in answered.requests {
-            self.reply_written(&answered.key, request, answered.acknowledged);
+            let held = self.replica.map().get(&answered.key).and_then(P::time_of);
+            let time = held.unwrap_or_default().max(request.timestamp);
+            let seen = self.seen(&answered.key, time);
+            self.reply_written(request, seen, answered.acknowledged);
         }
     }
 
