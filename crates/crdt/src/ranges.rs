@@ -78,6 +78,15 @@ impl Ranges {
 
     /// Adds a range; true if anything in it was new. Constant time at the end of the set.
     pub(crate) fn insert(&mut self, new: Range) -> bool {
+        // Nearly always the next event of a replica, or one seen before: only the last range is touched.
+        if let Some(last) = self.0.last_mut()
+            && last.first <= new.first
+            && new.first <= last.last.saturating_add(1)
+        {
+            let grew = last.last < new.last;
+            last.last = last.last.max(new.last);
+            return grew;
+        }
         // The first range that overlaps or touches `new`, and the first one behind it.
         let from = match self.0.last() {
             Some(last) if last.last.saturating_add(1) < new.first => self.0.len(),
