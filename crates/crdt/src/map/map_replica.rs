@@ -317,7 +317,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     ) -> Result<Delta<K, C>, Truncated> {
         let missing = self.knowledge().base().difference(remote.base());
         let all: u64 = missing.event_count();
-        let mut by_key: BTreeMap<&K, SmallVec<[Dot; 1]>> = BTreeMap::new();
+        let mut by_key: BTreeMap<&K, (Option<&C>, SmallVec<[Dot; 1]>)> = BTreeMap::new();
         let (mut events, mut bytes) = (0_usize, 0_usize);
         'ranges: for range in missing.ranges() {
             for (dot, key) in self.log.names(range) {
@@ -325,10 +325,11 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
                     break 'ranges;
                 }
                 let key = key.ok_or(Truncated)?;
-                let dots = by_key.entry(key).or_default();
-                if dots.is_empty() {
-                    bytes += self.map.get(key).map_or(0, |cell| weigh(key, cell));
-                }
+                let (_, dots) = by_key.entry(key).or_insert_with(|| {
+                    let cell = self.map.get(key);
+                    bytes += cell.map_or(0, |cell| weigh(key, cell));
+                    (cell, SmallVec::new())
+                });
                 dots.push(dot);
                 events += 1;
             }
@@ -337,11 +338,11 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         let shared = self.knowledge().base().intersection(remote.base());
         let mut listings: Vec<_> = by_key
             .into_iter()
-            .map(|(key, dots)| {
-                let covered = dots.clone();
-                self.listing(key.clone(), covered, |known| {
+            .map(|(key, (held, dots))| {
+                let (cell, covered) = (held.cloned().unwrap_or_default(), dots.clone());
+                self.list(key.clone(), cell, covered, |known| {
                     Arc::new(if all_named {
-                        let live = self.map.get(key).into_iter().flat_map(|cell| cell.dots());
+                        let live = held.into_iter().flat_map(|cell| cell.dots());
                         Self::claim_beyond(known, &shared, dots.iter().copied().chain(live))
                     } else {
                         known.to_context()
