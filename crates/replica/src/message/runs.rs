@@ -4,7 +4,7 @@
 //! and nothing that its cell does not prove. A run of these names the form once.
 
 use bytes::Bytes;
-use crdt::{Cell, Claim, DotStore, KeyListing, Listing};
+use crdt::{Cell, Claim, KeyListing, Listing};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
