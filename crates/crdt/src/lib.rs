@@ -127,7 +127,7 @@ pub use lattice::{Difference, Lattice};
 pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};
 pub use lww_map::{Behind, LwwMap};
 pub use map::{
-    Budget, CausalMap, Change, Claim, Cut, Delta, EventLog, HeldBack, Horizon, Interval,
+    Budget, CausalMap, Change, Claim, Closed, Cut, Delta, EventLog, HeldBack, Horizon, Interval,
     IntervalListing, Joined, KeyListing, Knowledge, Known, Listing, MapReplica, OwnerView, Promise,
     Promises, TransferChunk, Truncated, Written,
 };

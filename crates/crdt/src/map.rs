@@ -3,6 +3,7 @@
 
 mod causal_map;
 mod change;
+mod closed;
 mod cut;
 mod display;
 mod event_log;
@@ -14,6 +15,7 @@ mod stability;
 
 pub use causal_map::CausalMap;
 pub use change::{Change, Joined};
+pub use closed::Closed;
 pub use cut::{Cut, Interval};
 pub use event_log::EventLog;
 pub use knowledge::{Knowledge, Known};

@@ -4,9 +4,10 @@ mod runs;
 
 use bytes::Bytes;
 use crdt::{
-    Cell, Cut, Dot, Knowledge, Listing, LwwCell, OwnerView, Promises, ReplicaId, Timestamp,
+    Cell, Closed, Cut, Dot, Knowledge, Listing, LwwCell, OwnerView, Promises, ReplicaId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The cell under each key of a store by time.
@@ -132,6 +133,9 @@ pub enum Message<C = StoredCell> {
         listings: Vec<StoreListing<C>>,
         /// Where the next part starts; `None` after the last.
         next: Option<Cut<Bytes>>,
+        /// The writers that the sender knows to be closed: the listings may count all their events as
+        /// known.
+        closed: Closed,
     },
 }
 
@@ -155,6 +159,10 @@ pub struct SyncAnswer<C = StoredCell> {
     pub extent: Extent,
     /// The sender's own promise and those it has heard of; only with a complete answer.
     pub promises: Option<Promises>,
+    /// For each owner, the incarnation whose predecessors the sender has retired.
+    pub retired: BTreeMap<u32, ReplicaId>,
+    /// The writers that the sender knows to be closed: the listings may count all their events as known.
+    pub closed: Closed,
 }
 
 /// How much an answer holds of what was asked for.

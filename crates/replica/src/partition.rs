@@ -356,10 +356,11 @@ impl<P: Policy> Partition<P> {
                     from: cut,
                     listings,
                     next,
+                    closed,
                 },
                 Some(_),
             ) => {
-                self.note_transfer(from, &cut, &listings, next);
+                self.note_transfer(from, &cut, &listings, next, &closed);
             }
             // A sender without an identity can only say hello, and that it is not reconciled.
             (_, None) => {}

@@ -327,6 +327,16 @@ pub enum RequestError {
         /// Owners whose knowledge was joined, the coordinator included.
         answered: usize,
     },
+    /// The session has seen events that are lost for good: the node that had written them lost its data,
+    /// and no owner has them. Nothing was changed. A session that goes on without them takes them off its
+    /// token: [`Token::prune`](crate::Token::prune).
+    #[error("the session has seen events of {partition} that are lost for good: {lost}")]
+    SessionLost {
+        /// The partition.
+        partition: PartitionId,
+        /// The events.
+        lost: CausalContext,
+    },
     /// A write of a store that takes the caller's timestamps came without one. Nothing was changed.
     #[error("this store orders writes by the caller's timestamps: the write needs one")]
     TimestampNeeded,

@@ -108,6 +108,7 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
         ("tombstones purged", counters.tombstones_purged),
         ("incarnations", counters.incarnations),
         ("incarnations retired", counters.incarnations_retired),
+        ("incarnations closed", counters.incarnations_closed),
         ("exceptions left", counters.exceptions_left),
         (
             "acknowledgements dropped",

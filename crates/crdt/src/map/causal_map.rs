@@ -12,7 +12,7 @@ use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
-use crate::{Cell, Difference, Dot, Knows, Lattice, Timestamp};
+use crate::{Cell, Difference, Dot, Knows, Lattice, ReplicaId, Timestamp};
 
 /// A map whose keys share one causal knowledge, so that a removal leaves nothing behind.
 ///
@@ -306,6 +306,11 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     /// Adds an event of this replica to what is known of all keys.
     pub(crate) fn know(&mut self, dot: Dot) {
         self.knowledge.insert(dot);
+    }
+
+    /// Counts all events that `writer` could ever number as known for every key; true if that was news.
+    pub(crate) fn close(&mut self, writer: ReplicaId) -> bool {
+        self.knowledge.close(writer)
     }
 
     /// Forgets a tombstone. Its dot stays known, so a copy of what it deleted stays obsolete (I2).

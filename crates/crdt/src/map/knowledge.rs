@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::map::cut::Interval;
 use crate::map::exceptions::Exceptions;
-use crate::{CausalContext, Difference, Dot, Knows, Lattice, ReplicaId};
+use crate::{CausalContext, Difference, Dot, DotRange, Knows, Lattice, ReplicaId};
 
 /// Which events a replica has seen of each key.
 ///
@@ -145,6 +145,19 @@ impl<K: Ord + Clone> Knowledge<K> {
     /// Adds an event to the base. The caller must hold the event's effect.
     pub(crate) fn insert(&mut self, dot: Dot) -> bool {
         let grew = self.base.insert(dot);
+        if grew {
+            self.settle();
+        }
+        grew
+    }
+
+    /// Counts all events that `writer` could ever number as known for every key; true if that was news.
+    pub(crate) fn close(&mut self, writer: ReplicaId) -> bool {
+        let grew = self.base.insert_range(DotRange {
+            replica: writer,
+            first: 1,
+            last: u64::MAX,
+        });
         if grew {
             self.settle();
         }

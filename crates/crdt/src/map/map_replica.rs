@@ -9,12 +9,15 @@ use std::sync::Arc;
 use crate::causal::{Edit, Events};
 use crate::map::causal_map::CausalMap;
 use crate::map::change::Joined;
+use crate::map::closed::{Closed, is_tail};
 use crate::map::cut::{Cut, Interval};
 use crate::map::event_log::EventLog;
 use crate::map::knowledge::{Knowledge, Known};
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
 use crate::map::stability::Horizon;
-use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows, Lattice, ReplicaId, Timestamp};
+use crate::{
+    CausalContext, Cell, Dot, DotRange, InvalidBytes, Knows, Lattice, ReplicaId, Timestamp,
+};
 
 /// A [`CausalMap`] with its writer's identity, its [`EventLog`] and an index of its tombstones: all
 /// that is needed to write, to answer what a peer lacks, and to forget.
@@ -39,6 +42,7 @@ pub struct MapReplica<K, C> {
     map: CausalMap<K, C>,
     log: EventLog<K>,
     tombstones: BTreeSet<(Timestamp, K)>,
+    closed: Closed,
 }
 
 /// A write that was made locally.
@@ -116,6 +120,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
             map: CausalMap::default(),
             log: EventLog::default(),
             tombstones: BTreeSet::new(),
+            closed: Closed::default(),
         }
     }
 
@@ -179,6 +184,55 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     /// What is known of each key.
     pub const fn knowledge(&self) -> &Knowledge<K> {
         self.map.knowledge()
+    }
+
+    /// The closed writers, and what they have left.
+    pub const fn closed(&self) -> &Closed {
+        &self.closed
+    }
+
+    /// Takes note of what closed writers have left, as a replica tells it that has closed them; true if
+    /// it was news. It closes none of them here.
+    pub fn note_closed(&mut self, closed: &Closed) -> bool {
+        self.closed.join(closed)
+    }
+
+    /// Closes a writer: from here on all its events count as known for every key, and those that are
+    /// not known now count as lost. True if it was open. Linear in the entries under exceptions.
+    ///
+    /// The caller MUST know that the writer is dead, and that no replica holds an event of it that is not
+    /// known here: an event that is somewhere else would be forgotten wherever this knowledge goes.
+    pub fn close(&mut self, writer: ReplicaId) -> bool {
+        let of_writer = |range: &DotRange| range.replica == writer && !is_tail(range);
+        let mut left: CausalContext = self.knowledge().base().ranges().filter(of_writer).collect();
+        for (interval, beyond) in self.knowledge().exceptions() {
+            if beyond.last_counter(writer) > 0 {
+                let cells = self.map.within(&interval);
+                let live = cells.flat_map(|(_, cell)| cell.dots());
+                left.extend(live.filter(|dot| dot.replica == writer));
+            }
+        }
+        let is_news = self.map.close(writer);
+        if is_news {
+            self.closed.record(writer, &left);
+        }
+        is_news
+    }
+
+    /// The events known of a key; of closed writers those that are left.
+    pub fn events_of_key(&self, key: &K) -> CausalContext {
+        self.events_of(self.knowledge().of_key(key))
+    }
+
+    /// The events of a peer's base that are not known here of every key; of closed writers those that
+    /// are left.
+    pub fn lacking(&self, base: &CausalContext) -> CausalContext {
+        self.closed
+            .without_tails(base.difference(self.knowledge().base()))
+    }
+
+    fn events_of(&self, known: Known<'_>) -> CausalContext {
+        self.closed.without_tails(known.to_context())
     }
 
     /// Number of tombstones held.
@@ -258,7 +312,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
             self.log.note(dot, key.clone());
         }
         Self::index_tombstone(&mut self.tombstones, &key, before, cell.tombstone());
-        self.list(key, cell, dots, |known| Arc::new(known.to_context()))
+        self.list(key, cell, dots, |known| Arc::new(self.events_of(known)))
     }
 
     /// Joins a listing that another replica made.
@@ -283,14 +337,14 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
 
     /// The listing of one key as it stands, for read repair and write-back.
     pub fn list_key(&self, key: K) -> Listing<K, C> {
-        self.listing(key, [], |known| Arc::new(known.to_context()))
+        self.listing(key, [], |known| Arc::new(self.events_of(known)))
     }
 
     /// The listing of one key with all that is known of it, even where the cell would speak for itself:
     /// what a reader needs that asks what this replica has seen, not only what it shows.
     pub fn list_known(&self, key: K) -> Listing<K, C> {
         let cell = self.map.get(&key).cloned().unwrap_or_default();
-        let claim = Claim::Context(Arc::new(self.knowledge().of_key(&key).to_context()));
+        let claim = Claim::Context(Arc::new(self.events_of_key(&key)));
         let listing = KeyListing::new(key, cell, claim, []);
         Listing::Key(listing.expect("a listing of a valid map is valid"))
     }
@@ -301,7 +355,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     /// # Panics
     /// If the event is not known for the key.
     pub fn list_written(&self, key: K, dot: Dot) -> Listing<K, C> {
-        self.listing(key, [dot], |known| Arc::new(known.to_context()))
+        self.listing(key, [dot], |known| Arc::new(self.events_of(known)))
     }
 
     /// What a peer with this knowledge lacks: its missing events first, then what is known here of some
@@ -316,6 +370,8 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         weigh: impl Fn(&K, &C) -> usize,
     ) -> Result<Delta<K, C>, Truncated> {
         let missing = self.knowledge().base().difference(remote.base());
+        // Of a closed writer a peer can lack no more than what is left.
+        let missing = self.closed.without_tails(missing);
         let all: u64 = missing.event_count();
         let mut by_key: BTreeMap<&K, (Option<&C>, SmallVec<[Dot; 1]>)> = BTreeMap::new();
         let (mut events, mut bytes) = (0_usize, 0_usize);
@@ -343,9 +399,9 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
                 self.list(key.clone(), cell, covered, |known| {
                     Arc::new(if all_named {
                         let live = held.into_iter().flat_map(|cell| cell.dots());
-                        Self::claim_beyond(known, &shared, dots.iter().copied().chain(live))
+                        self.claim_beyond(known, &shared, dots.iter().copied().chain(live))
                     } else {
-                        known.to_context()
+                        self.events_of(known)
                     })
                 })
             })
@@ -491,6 +547,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     /// events of the key; the live ones are among the others unless a peer has lied about which key an
     /// event touched.
     fn claim_beyond(
+        &self,
         known: Known<'_>,
         shared: &CausalContext,
         dots: impl Iterator<Item = Dot>,
@@ -500,7 +557,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         if let Some(beyond) = known.beyond() {
             claim.join(beyond);
         }
-        claim
+        self.closed.without_tails(claim)
     }
 
     fn index_tombstone(

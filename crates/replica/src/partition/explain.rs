@@ -72,7 +72,7 @@ impl<P: Policy> Partition<P> {
             partition: self.config.partition,
             is_visible: cell.is_visible(),
             live: crdt::DotStore::dots(&cell).collect(),
-            known: known.to_context(),
+            known: self.replica.events_of_key(key),
             beyond_base: known.beyond().cloned().unwrap_or_default(),
             tombstone,
             cell,

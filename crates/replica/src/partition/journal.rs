@@ -1,7 +1,7 @@
 //! What has changed since the last batch, and how a node's state is stored and read back.
 
 use bytes::Bytes;
-use crdt::{Dot, Knowledge, MapReplica, OwnerView, Promises, ReplicaId};
+use crdt::{Closed, Dot, Knowledge, MapReplica, OwnerView, Promises, ReplicaId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::{PartitionId, Policy};
 const STATE: &[u8] = b"state";
 
 /// Version of the stored form; another one is refused.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Changes that are not durable yet.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ struct Stored {
     view: OwnerView,
     promises: Promises,
     retired: BTreeMap<u32, ReplicaId>,
+    closed: Closed,
 }
 
 impl<P: Policy> Partition<P> {
@@ -117,6 +118,7 @@ impl<P: Policy> Partition<P> {
                 view: OwnerView::clone(&self.view),
                 promises: self.promises.clone(),
                 retired: self.retired.clone(),
+                closed: self.replica.closed().clone(),
             };
             batch
                 .changes
@@ -157,6 +159,7 @@ impl<P: Policy> Partition<P> {
         self.view = Arc::new(stored.view);
         self.promises = stored.promises;
         self.retired = stored.retired;
+        self.replica.note_closed(&stored.closed);
         self.phase = match stored.reconciled {
             true => Phase::Ready,
             false => Phase::Recovering(Recovery::nameless()),

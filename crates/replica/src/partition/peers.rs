@@ -23,6 +23,9 @@ struct Peer {
     asked_ms: Option<u64>,
     /// The incarnation that last gave a complete answer, with its view then.
     complete: Option<(ReplicaId, Arc<OwnerView>)>,
+    /// The incarnation that last said what it has retired, and for each owner the first one that it has
+    /// not.
+    retired: Option<(ReplicaId, BTreeMap<u32, ReplicaId>)>,
     /// How often in a row its log could not name what this node lacks.
     truncated: u32,
 }
@@ -34,6 +37,7 @@ impl Peers {
             shown: None,
             asked_ms: None,
             complete: None,
+            retired: None,
             truncated: 0,
         };
         Self {
@@ -129,6 +133,30 @@ impl Peers {
         complete.all(|given| given.as_ref().is_some_and(|(_, then)| **then >= *view))
     }
 
+    /// Takes note of what a peer has retired.
+    pub(super) fn note_retired(
+        &mut self,
+        node: NodeId,
+        id: ReplicaId,
+        retired: &BTreeMap<u32, ReplicaId>,
+    ) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.retired = Some((id, retired.clone()));
+        }
+    }
+
+    /// Whether every peer has retired the incarnations before `first` at `position`.
+    pub(super) fn all_retired(&self, position: u32, first: ReplicaId) -> bool {
+        let has_retired = |peer: &Peer| {
+            let retired = peer
+                .retired
+                .as_ref()
+                .and_then(|(_, all)| all.get(&position));
+            retired.is_some_and(|theirs| *theirs >= first)
+        };
+        self.peers.values().all(has_retired)
+    }
+
     /// Takes note whether a peer's log could name what this node lacks; returns how often in a row it
     /// could not.
     pub(super) fn note_truncated(&mut self, node: NodeId, truncated: bool) -> u32 {
@@ -160,6 +188,13 @@ impl Peers {
             {
                 peer.complete = None;
             }
+            if peer
+                .retired
+                .as_ref()
+                .is_some_and(|(id, _)| view.is_fenced(node.0, *id))
+            {
+                peer.retired = None;
+            }
         }
     }
 
@@ -173,14 +208,9 @@ impl Peers {
             })
     }
 
-    /// How many events of each peer's last shown base are not in `own`.
-    pub(super) fn lacking(&self, own: &CausalContext) -> Vec<(NodeId, u64)> {
-        let shown = self
-            .peers
-            .iter()
-            .filter_map(|(n, p)| Some((*n, &p.shown.as_ref()?.1)));
-        shown
-            .map(|(node, base)| (node, base.difference(own).event_count()))
-            .collect()
+    /// The base that each peer has shown last.
+    pub(super) fn shown(&self) -> impl Iterator<Item = (NodeId, &CausalContext)> {
+        let peers = self.peers.iter();
+        peers.filter_map(|(node, peer)| Some((*node, &peer.shown.as_ref()?.1)))
     }
 }

@@ -132,6 +132,9 @@ impl<P: Policy> Partition<P> {
         floor: Floor,
         due: Due,
     ) {
+        if let Err(error) = self.check_nothing_lost(&floor) {
+            return self.reply(request, Err(error));
+        }
         let needed = self.owners_needed(level, self.config.read_quorum);
         if needed == 1 && level != Level::Linearizable && self.covers(&key, &floor) {
             let outcome = self.outcome_of(&key, 1);
@@ -155,6 +158,7 @@ impl<P: Policy> Partition<P> {
         floor: &Floor,
     ) -> Result<Option<Outcome<P::Cell>>, RequestError> {
         self.check_serves()?;
+        self.check_nothing_lost(floor)?;
         Ok(self.covers(key, floor).then(|| self.outcome_of(key, 1)))
     }
 
@@ -166,6 +170,9 @@ impl<P: Policy> Partition<P> {
         if !asks && (P::BY_TIME || self.covers(&start.key, &floor)) {
             return self.start_write(&start);
         }
+        if let Err(error) = self.check_nothing_lost(&floor) {
+            return self.reply(start.request, Err(error));
+        }
         let needed = if asks {
             self.config.read_quorum as usize
         } else {
@@ -175,12 +182,33 @@ impl<P: Policy> Partition<P> {
         self.ask_owners(Purpose::Write(Box::new(start)), key, needed, floor, due);
     }
 
-    /// Whether what is known here of the key includes all that the session has seen.
+    /// Refuses a session that has seen events of the dead that nobody has any more: no wait can bring them
+    /// back.
+    fn check_nothing_lost(&self, floor: &Floor) -> Result<(), RequestError> {
+        if self.retired.is_empty() && self.replica.closed().is_empty() {
+            return Ok(());
+        }
+        let lost = self.lost_of(&floor.context);
+        let partition = self.config.partition;
+        match lost.is_empty() {
+            true => Ok(()),
+            false => Err(RequestError::SessionLost { partition, lost }),
+        }
+    }
+
+    /// Whether what is known here of the key includes all that the session has seen. What is lost for
+    /// good is not: that it counts as known must not hide it.
     fn covers(&self, key: &Bytes, floor: &Floor) -> bool {
-        self.replica
-            .knowledge()
-            .of_key(key)
-            .includes(&floor.context)
+        let known = self.replica.knowledge().of_key(key);
+        known.includes(&floor.context) && self.check_nothing_lost(floor).is_ok()
+    }
+
+    /// Answers the pending reads whose session has seen what is lost for good.
+    pub(super) fn fail_lost(&mut self) {
+        let reads = self.reads.reads.iter();
+        let lost = reads.filter(|(_, read)| self.check_nothing_lost(&read.floor).is_err());
+        let lost: Vec<u64> = lost.map(|(number, _)| *number).collect();
+        self.give_up_reads(&lost);
     }
 
     fn ask_owners(
@@ -229,7 +257,7 @@ impl<P: Policy> Partition<P> {
 
     /// What an operation on the key has seen, no event of it later than `time`.
     pub(super) fn seen(&self, key: &Bytes, time: Timestamp) -> Floor {
-        let context = self.replica.knowledge().of_key(key).to_context();
+        let context = self.replica.events_of_key(key);
         Floor { context, time }
     }
 
@@ -485,11 +513,14 @@ impl<P: Policy> Partition<P> {
             };
             self.reads.unanswered -= 1;
             let (answered, needed) = pending.progress(self.config.write_quorum);
-            let known = self.replica.knowledge().of_key(&pending.key).to_context();
+            let known = self.replica.events_of_key(&pending.key);
             let missing = pending.floor.context.difference(&known);
-            let first = missing.ranges().next();
-            let error = match first {
-                Some(first) if answered >= needed => RequestError::SessionUnmet {
+            let error = match (
+                self.check_nothing_lost(&pending.floor),
+                missing.ranges().next(),
+            ) {
+                (Err(lost), _) => lost,
+                (Ok(()), Some(first)) if answered >= needed => RequestError::SessionUnmet {
                     partition: self.config.partition,
                     missing: missing.event_count(),
                     first: crdt::Dot::new(first.replica, first.first).to_string(),

@@ -213,7 +213,8 @@ impl<P: Policy> Partition<P> {
         self.adopt_identity(id);
     }
 
-    /// Asks for the next chunk of the full transfer, from any source, if none is on its way.
+    /// Asks for the next chunk of the full transfer, if none is on its way: from a source that knows what
+    /// is missing here, if there is one. All may have the same entries, and one alone know who is closed.
     fn ask_chunk(&mut self, sources: &[NodeId]) {
         let (now_ms, patience_ms) = (self.now.elapsed_ms, 2 * self.config.sync_interval_ms);
         let Phase::Recovering(recovery) = &mut self.phase else {
@@ -229,6 +230,17 @@ impl<P: Policy> Partition<P> {
             return;
         }
         recovery.asked_chunk_ms = Some(now_ms);
+        let own = self.replica.knowledge();
+        let knows_more = |peer: &NodeId| {
+            let target = recovery.targets.get(peer);
+            target.is_none_or(|(_, target)| !own.includes(target))
+        };
+        let helpful: Vec<NodeId> = sources.iter().copied().filter(knows_more).collect();
+        let sources = if helpful.is_empty() {
+            sources
+        } else {
+            &helpful
+        };
         let turn = self
             .peers
             .next_in_turn()
@@ -274,6 +286,19 @@ impl<P: Policy> Partition<P> {
                 recovery.transfer = Some(Cut::BelowAll);
                 recovery.asked_chunk_ms = None;
                 self.ask_chunk(&[from]);
+            }
+            // No event is missing, and still not all is known: a writer is closed there, which only a
+            // transfer can tell.
+            Extent::Complete if recovery.transfer.is_none() => {
+                let own = self.replica.knowledge();
+                let lacks_closing = recovery.targets.get(&from).is_some_and(|(_, target)| {
+                    !own.includes(target) && self.replica.lacking(target.base()).is_empty()
+                });
+                if lacks_closing {
+                    recovery.transfer = Some(Cut::BelowAll);
+                    recovery.asked_chunk_ms = None;
+                    self.ask_chunk(&[from]);
+                }
             }
             Extent::KnowledgeOnly if recovery.transfer.is_none() => {
                 let own = self.replica.knowledge();

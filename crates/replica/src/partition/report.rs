@@ -36,6 +36,8 @@ pub struct Counters {
     pub probes_differed: u64,
     /// Times that dead incarnations were retired.
     pub incarnations_retired: u64,
+    /// Dead incarnations closed.
+    pub incarnations_closed: u64,
     /// Acknowledgements dropped because their sender has lost its data since.
     pub acknowledgements_dropped: u64,
 }
@@ -56,6 +58,7 @@ impl Counters {
             incarnations: self.incarnations + other.incarnations,
             exceptions_left: self.exceptions_left + other.exceptions_left,
             incarnations_retired: self.incarnations_retired + other.incarnations_retired,
+            incarnations_closed: self.incarnations_closed + other.incarnations_closed,
             probes_differed: self.probes_differed + other.probes_differed,
             write_backs: self.write_backs + other.write_backs,
             acknowledgements_dropped: self.acknowledgements_dropped
@@ -168,7 +171,7 @@ impl<P: Policy> Partition<P> {
             entries: self.replica.map().len(),
             tombstones: self.replica.tombstone_count(),
             log_events: self.replica.log().len(),
-            lacks: self.peers.lacking(self.replica.knowledge().base()),
+            lacks: self.lacking(),
             pending: self.writes.len() + self.reads.len(),
             recovery,
             counters: self.counters,

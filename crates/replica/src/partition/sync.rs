@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use crdt::{
-    Budget, Cut, Knowledge, Lattice as _, OwnerView, Promise, Promises, ReplicaId, Timestamp,
+    Budget, CausalContext, Closed, Cut, Knowledge, Lattice as _, OwnerView, Promise, Promises,
+    ReplicaId, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Partition, Phase, weight};
@@ -32,6 +33,7 @@ impl<P: Policy> Partition<P> {
         }
         self.trim_log();
         self.retire_the_dead();
+        self.close_the_dead();
         self.purge();
     }
 
@@ -114,6 +116,8 @@ impl<P: Policy> Partition<P> {
             listings,
             extent,
             promises,
+            retired: self.retired.clone(),
+            closed: self.replica.closed().clone(),
         };
         self.send(from, Message::SyncAnswer(answer));
         if self.is_ready() && want_entries && !self.replica.knowledge().includes(remote) {
@@ -148,6 +152,8 @@ impl<P: Policy> Partition<P> {
             return self.start_over();
         }
         self.note_shown(from, id, answer.knowledge.base());
+        self.note_closed(&answer.closed);
+        self.peers.note_retired(from, id, &answer.retired);
         let truncated = self
             .peers
             .note_truncated(from, answer.extent == Extent::Truncated);
@@ -192,7 +198,7 @@ impl<P: Policy> Partition<P> {
     /// Whom to ask for a transfer: a peer that has shown most of what is missing here. In turn, if none
     /// has, but then nobody can help yet.
     fn transfer_source(&mut self) -> Option<NodeId> {
-        let lacking = self.peers.lacking(self.replica.knowledge().base());
+        let lacking = self.lacking();
         let reachable: Vec<NodeId> = self.peers.reachable().collect();
         let ahead = lacking
             .into_iter()
@@ -230,6 +236,7 @@ impl<P: Policy> Partition<P> {
             from: cut,
             listings: chunk.listings,
             next: chunk.next,
+            closed: self.replica.closed().clone(),
         };
         self.send(from, message);
     }
@@ -241,7 +248,9 @@ impl<P: Policy> Partition<P> {
         cut: &Cut<Bytes>,
         listings: &[StoreListing<P::Cell>],
         next: Option<Cut<Bytes>>,
+        closed: &Closed,
     ) {
+        self.note_closed(closed);
         for listing in listings {
             self.counters.transfer_chunks += 1;
             self.join_listing(listing);
@@ -296,6 +305,70 @@ impl<P: Policy> Partition<P> {
         self.counters.incarnations_retired += 1;
         self.retired = successors;
         self.journal.note_meta();
+    }
+
+    /// Takes note of what closed writers have left.
+    pub(super) fn note_closed(&mut self, closed: &Closed) {
+        if self.replica.note_closed(closed) {
+            self.journal.note_meta();
+            self.fail_lost();
+        }
+    }
+
+    /// Closes the dead incarnations that every owner has retired: each of them knows all their events
+    /// that are left, so those that nobody has are lost, and nothing has to wait for them.
+    ///
+    /// Having retired them here is not enough: another owner may still lack an event that this one has,
+    /// and one that has just come back may even have heard from the dead. What an owner says of itself
+    /// holds for the incarnation that said it.
+    fn close_the_dead(&mut self) {
+        if self.retired.is_empty() {
+            return;
+        }
+        let knowledge = self.replica.knowledge();
+        let beyond = knowledge
+            .exceptions()
+            .flat_map(|(_, beyond)| beyond.ranges());
+        let known = knowledge.base().ranges().chain(beyond);
+        let writers = known.map(|range| range.replica);
+        let writers = writers.chain(self.view.incarnations().map(|(_, id)| id));
+        let dead = writers.filter(|writer| self.is_closed(*writer));
+        let dead: BTreeSet<ReplicaId> = dead.collect();
+        for writer in dead {
+            if self.replica.close(writer) {
+                self.counters.incarnations_closed += 1;
+                self.digest = None;
+                self.journal.note_meta();
+            }
+        }
+        self.fail_lost();
+    }
+
+    /// Whether every owner has retired the writer.
+    fn is_closed(&self, writer: ReplicaId) -> bool {
+        let position = crate::node_of(writer).0;
+        let first = self.retired.get(&position);
+        first.is_some_and(|first| writer < *first && self.peers.all_retired(position, *first))
+    }
+
+    /// The events of `context` that are lost for good: those of closed writers that nobody has. A writer
+    /// that nobody has ever heard of, and that all have retired by its place, has left none.
+    pub(super) fn lost_of(&self, context: &CausalContext) -> CausalContext {
+        let closed = self.replica.closed();
+        let of_unheard_of = context
+            .ranges()
+            .filter(|r| !closed.contains(r.replica) && self.is_closed(r.replica));
+        let of_unheard_of: CausalContext = of_unheard_of.collect();
+        let mut lost = of_unheard_of.difference(self.replica.knowledge().base());
+        lost.join(&closed.lost_of(context));
+        lost
+    }
+
+    /// For each peer that has shown what it knows, how many events of it are not known here.
+    pub(super) fn lacking(&self) -> Vec<(NodeId, u64)> {
+        let events = |base: &_| self.replica.lacking(base).event_count();
+        let shown = self.peers.shown();
+        shown.map(|(node, base)| (node, events(base))).collect()
     }
 
     /// The owners that have lost their data at least once more often than is known here who wrote for

@@ -1,7 +1,7 @@
 //! The simulation itself: nodes, a queue of events in virtual time, and the checks after every step.
 
 use bytes::Bytes;
-use crdt::{CausalContext, Lattice as _, ReplicaId};
+use crdt::{CausalContext, Lattice as _};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::cmp::Reverse;
@@ -408,23 +408,11 @@ impl<P: Simulated> Simulation<P> {
     }
 
     fn is_settled(&self) -> bool {
-        // What only the dead knew of the rest of the key space stays an exception until they are closed.
-        let is_of_the_dead = |p: &Partition<P>, writer: ReplicaId| {
-            let node = crate::node_of(writer);
-            p.view().is_fenced(node.0, writer)
-        };
-        // Where nobody knows the members nobody can tell who is dead.
+        // Where nobody knows the members nobody can tell who is dead, and exceptions may name their events.
         let gossips = self.config.node.gossip.is_some();
         let is_quiet = |p: &Partition<P>| {
-            let mut exceptions = p.replica().knowledge().exceptions();
-            let mut is_explained = || {
-                exceptions.all(|(_, beyond)| {
-                    beyond
-                        .ranges()
-                        .all(|range| is_of_the_dead(p, range.replica))
-                })
-            };
-            p.state() == State::Up && (gossips || is_explained())
+            let exceptions = p.replica().knowledge().exception_count();
+            p.state() == State::Up && (gossips || exceptions == 0)
         };
         let is_equal = |(partition, owners): (&PartitionId, &Vec<NodeId>)| {
             let mut up = self.up_owners(*partition);

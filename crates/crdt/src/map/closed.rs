@@ -1,0 +1,139 @@
+//! Writers that are closed: dead, with every event of theirs that exists known to all.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use crate::{CausalContext, DotRange, Lattice, ReplicaId};
+
+/// The closed writers, and the events that each of them has left.
+///
+/// A writer that has lost its data never writes again. Once it is certain that nobody holds an event of
+/// it that is not known everywhere, the writer is *closed*: all its events, to the last that could ever
+/// be numbered, count as known for every key, so that nothing waits for those that were lost. What it
+/// has left is kept here: an event of a closed writer that is not in it is **lost** for good.
+///
+/// **Order and join.** Union of the writers, and of what they have left.
+///
+/// **Cost.** An id for each loss of data, with a range for each gap that the loss has left.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Closed {
+    writers: BTreeSet<ReplicaId>,
+    left: CausalContext,
+}
+
+impl Closed {
+    /// Whether no writer is closed.
+    pub fn is_empty(&self) -> bool {
+        self.writers.is_empty()
+    }
+
+    /// Whether `writer` is closed.
+    pub fn contains(&self, writer: ReplicaId) -> bool {
+        self.writers.contains(&writer)
+    }
+
+    /// The closed writers, ascending.
+    pub fn writers(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.writers.iter().copied()
+    }
+
+    /// Notes a closed writer with the events of it that are left.
+    pub(crate) fn record(&mut self, writer: ReplicaId, left: &CausalContext) {
+        self.writers.insert(writer);
+        self.left.join(left);
+    }
+
+    /// The events of `context` that are lost for good.
+    pub fn lost_of(&self, context: &CausalContext) -> CausalContext {
+        let of_closed = context.ranges().filter(|r| self.contains(r.replica));
+        let of_closed: CausalContext = of_closed.collect();
+        of_closed.difference(&self.left)
+    }
+
+    /// The events of `context` without those that nobody has written: of a closed writer only those that
+    /// are left, in place of all that it could have written.
+    pub(crate) fn without_tails(&self, context: CausalContext) -> CausalContext {
+        if !context.ranges().any(|range| is_tail(&range)) {
+            return context;
+        }
+        let (tails, rest): (Vec<_>, Vec<_>) = context.ranges().partition(is_tail);
+        let tails: CausalContext = tails.into_iter().collect();
+        let mut real: CausalContext = rest.into_iter().collect();
+        real.join(&tails.intersection(&self.left));
+        real
+    }
+}
+
+/// Whether a run of events has no end: only closing makes one.
+pub(crate) const fn is_tail(range: &DotRange) -> bool {
+    range.last == u64::MAX
+}
+
+impl Lattice for Closed {
+    fn join(&mut self, other: &Self) -> bool {
+        let before = self.writers.len();
+        self.writers.extend(&other.writers);
+        self.left.join(&other.left) | (self.writers.len() > before)
+    }
+}
+
+impl PartialOrd for Closed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        let includes =
+            |a: &Self, b: &Self| a.writers.is_superset(&b.writers) && a.left.includes(&b.left);
+        crate::laws::order_of_inclusion(includes(other, self), includes(self, other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(replica: u64, first: u64, last: u64) -> DotRange {
+        DotRange {
+            replica: ReplicaId(replica),
+            first,
+            last,
+        }
+    }
+
+    fn context(ranges: &[DotRange]) -> CausalContext {
+        ranges.iter().copied().collect()
+    }
+
+    #[test]
+    fn what_a_closed_writer_has_not_left_is_lost() {
+        let mut closed = Closed::default();
+        closed.record(ReplicaId(7), &context(&[range(7, 1, 3), range(7, 5, 5)]));
+        let seen = context(&[range(1, 1, 9), range(7, 2, 4)]);
+        assert_eq!(closed.lost_of(&seen), context(&[range(7, 4, 4)]));
+        assert!(closed.lost_of(&context(&[range(1, 1, 9)])).is_empty());
+    }
+
+    #[test]
+    fn a_tail_stands_for_the_events_that_are_left() {
+        let mut closed = Closed::default();
+        closed.record(ReplicaId(7), &context(&[range(7, 1, 3)]));
+        let all = context(&[range(1, 1, 9), range(7, 1, u64::MAX)]);
+        let real = context(&[range(1, 1, 9), range(7, 1, 3)]);
+        assert_eq!(closed.without_tails(all), real);
+        assert_eq!(closed.without_tails(real.clone()), real);
+        // Beyond what is left there is nothing.
+        assert!(
+            closed
+                .without_tails(context(&[range(7, 4, u64::MAX)]))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn joining_tells_whether_there_was_news() {
+        let mut one = Closed::default();
+        one.record(ReplicaId(7), &CausalContext::default());
+        let mut other = Closed::default();
+        other.record(ReplicaId(7), &context(&[range(7, 1, 3)]));
+        assert!(one.join(&other) && !one.join(&other));
+        assert!(Closed::default().join(&one) && one == other);
+    }
+}
