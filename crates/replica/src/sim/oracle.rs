@@ -102,7 +102,7 @@ impl Oracle<Lww> for LwwOracle {
             .check_invariants()
             .map_err(|violation| format!("{node}: {violation}"))?;
         for (key, events) in &self.by_key {
-            let known = replica.knowledge().of_key(key);
+            let known = replica.events_of_key(key);
             let winner = events.iter().find(|entry| known.knows(entry.dot));
             let live = replica.map().get(key).and_then(|cell| cell.live());
             let agrees = match (winner, live) {
@@ -172,7 +172,7 @@ impl<P: Policy> Oracle<P> for CausalOracle {
         for (dot, key) in self.minted.news(partition)? {
             let cell = partition.replica().map().get(&key);
             let events = self.by_key.entry(key.clone()).or_default();
-            let known = partition.replica().knowledge().of_key(&key);
+            let known = partition.replica().events_of_key(&key);
             let is_live = |dot: Dot| cell.is_some_and(|cell| cell.is_live(dot));
             let before = events.keys().copied();
             let obsolete = before.filter(|e| known.knows(*e) && !is_live(*e)).collect();
@@ -188,7 +188,7 @@ impl<P: Policy> Oracle<P> for CausalOracle {
             .check_invariants()
             .map_err(|violation| format!("{node}: {violation}"))?;
         for (key, events) in &self.by_key {
-            let known = replica.knowledge().of_key(key);
+            let known = replica.events_of_key(key);
             let known: Vec<_> = events.iter().filter(|(e, _)| known.knows(**e)).collect();
             let cell = replica.map().get(key);
             for (dot, minting) in &known {

@@ -105,6 +105,8 @@ fn exceptions_of_the_dead_are_settled() {
 #[test]
 fn an_event_of_the_dead_that_one_owner_has_is_not_closed_away() {
     let mut bench = Bench::new(5, |_| ());
+    bench.write_one(D, "other", Some("heard of"));
+    bench.run(|_| true);
     bench.write_one(D, "k", Some("v"));
     let event = bench.live(D, "k").expect("D has it");
     bench.run(|f| f.goes(D, E));
