@@ -135,7 +135,7 @@ pub enum Message<C = StoredCell> {
         next: Option<Cut<Bytes>>,
         /// The writers that the sender knows to be closed: the listings may count all their events as
         /// known.
-        closed: Closed,
+        closed: Arc<Closed>,
     },
 }
 
@@ -162,7 +162,7 @@ pub struct SyncAnswer<C = StoredCell> {
     /// For each owner, the incarnation whose predecessors the sender has retired.
     pub retired: BTreeMap<u32, ReplicaId>,
     /// The writers that the sender knows to be closed: the listings may count all their events as known.
-    pub closed: Closed,
+    pub closed: Arc<Closed>,
 }
 
 /// How much an answer holds of what was asked for.

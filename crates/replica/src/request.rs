@@ -334,8 +334,8 @@ pub enum RequestError {
     SessionLost {
         /// The partition.
         partition: PartitionId,
-        /// The events.
-        lost: CausalContext,
+        /// The events; boxed, as results are handed around far more often than this error is made.
+        lost: Box<CausalContext>,
     },
     /// A write of a store that takes the caller's timestamps came without one. Nothing was changed.
     #[error("this store orders writes by the caller's timestamps: the write needs one")]

@@ -42,7 +42,7 @@ pub struct MapReplica<K, C> {
     map: CausalMap<K, C>,
     log: EventLog<K>,
     tombstones: BTreeSet<(Timestamp, K)>,
-    closed: Closed,
+    closed: Arc<Closed>,
 }
 
 /// A write that was made locally.
@@ -120,7 +120,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
             map: CausalMap::default(),
             log: EventLog::default(),
             tombstones: BTreeSet::new(),
-            closed: Closed::default(),
+            closed: Arc::default(),
         }
     }
 
@@ -187,14 +187,14 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
     }
 
     /// The closed writers, and what they have left.
-    pub const fn closed(&self) -> &Closed {
+    pub const fn closed(&self) -> &Arc<Closed> {
         &self.closed
     }
 
     /// Takes note of what closed writers have left, as a replica tells it that has closed them; true if
     /// it was news. It closes none of them here.
     pub fn note_closed(&mut self, closed: &Closed) -> bool {
-        self.closed.join(closed)
+        *closed != *self.closed && Arc::make_mut(&mut self.closed).join(closed)
     }
 
     /// Closes a writer: from here on all its events count as known for every key, and those that are
@@ -214,7 +214,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         }
         let is_news = self.map.close(writer);
         if is_news {
-            self.closed.record(writer, &left);
+            Arc::make_mut(&mut self.closed).record(writer, &left);
         }
         is_news
     }

@@ -85,7 +85,7 @@ struct Stored {
     view: OwnerView,
     promises: Promises,
     retired: BTreeMap<u32, ReplicaId>,
-    closed: Closed,
+    closed: Arc<Closed>,
 }
 
 impl<P: Policy> Partition<P> {
@@ -118,7 +118,7 @@ impl<P: Policy> Partition<P> {
                 view: OwnerView::clone(&self.view),
                 promises: self.promises.clone(),
                 retired: self.retired.clone(),
-                closed: self.replica.closed().clone(),
+                closed: Arc::clone(self.replica.closed()),
             };
             batch
                 .changes

@@ -192,7 +192,10 @@ impl<P: Policy> Partition<P> {
         let partition = self.config.partition;
         match lost.is_empty() {
             true => Ok(()),
-            false => Err(RequestError::SessionLost { partition, lost }),
+            false => Err(RequestError::SessionLost {
+                partition,
+                lost: Box::new(lost),
+            }),
         }
     }
 

@@ -117,7 +117,7 @@ impl<P: Policy> Partition<P> {
             extent,
             promises,
             retired: self.retired.clone(),
-            closed: self.replica.closed().clone(),
+            closed: Arc::clone(self.replica.closed()),
         };
         self.send(from, Message::SyncAnswer(answer));
         if self.is_ready() && want_entries && !self.replica.knowledge().includes(remote) {
@@ -236,7 +236,7 @@ impl<P: Policy> Partition<P> {
             from: cut,
             listings: chunk.listings,
             next: chunk.next,
-            closed: self.replica.closed().clone(),
+            closed: Arc::clone(self.replica.closed()),
         };
         self.send(from, message);
     }

@@ -50,7 +50,7 @@ fn a_session_that_has_seen_a_lost_event_is_told_so() {
             bench.failure(read),
             &RequestError::SessionLost {
                 partition: replica::PartitionId(0),
-                lost: [event].into_iter().collect(),
+                lost: Box::new([event].into_iter().collect()),
             },
             "at once, at {node}"
         );
