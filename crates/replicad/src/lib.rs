@@ -16,3 +16,4 @@ pub mod node;
 mod resp;
 pub mod run;
 pub mod server;
+pub mod transport;
