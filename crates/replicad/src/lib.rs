@@ -5,9 +5,11 @@
 //! the other side, for the subcommands of [`cli`].
 
 pub mod backend;
+pub mod certificates;
 pub mod cli;
 pub mod client;
 mod commands;
+pub mod config;
 mod connection;
 #[cfg(test)]
 mod fake;

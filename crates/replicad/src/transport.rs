@@ -43,12 +43,13 @@ use bytes::Bytes;
 use replica::NodeId;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time;
+use tokio::time::{self, Instant};
 
 pub use counters::{Counters, LaneCounters, PeerCounters};
 pub use error::TransportError;
@@ -92,6 +93,17 @@ struct Shared {
     counters: Counters,
     /// Tells this life of the process from others under the same number.
     process: u64,
+    started: Instant,
+    /// Seconds since the start, and one more, at which something that strangers cause was last logged as a warning.
+    last_warning: AtomicU64,
+}
+
+impl Shared {
+    /// Whether a warning that strangers can cause may be logged: once a second.
+    fn may_warn(&self) -> bool {
+        let now = self.started.elapsed().as_secs() + 1;
+        self.last_warning.swap(now, Relaxed) != now
+    }
 }
 
 impl Transport {
@@ -145,6 +157,8 @@ impl Transport {
             peers,
             counters: Counters::default(),
             process,
+            started: Instant::now(),
+            last_warning: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();

@@ -3,6 +3,8 @@
 //! Without a subcommand the program runs a cluster. The subcommands talk to a running one over the
 //! same ports as any other client.
 
+mod cert;
+mod config;
 mod dump;
 mod load;
 mod node;
@@ -35,6 +37,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print all settings of a node with their defaults, or check a file of settings.
+    Config(config::ConfigOptions),
+    /// Make an authority and certificates for a cluster.
+    Cert(cert::CertOptions),
     /// Load keys and values from a file into a running cluster.
     Load(load::LoadOptions),
     /// Write all keys and values of a running node to standard output.
@@ -99,6 +105,8 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match command {
+            Command::Config(options) => config::config(&options).map(|()| ExitCode::SUCCESS),
+            Command::Cert(options) => cert::cert(&options).map(|()| ExitCode::SUCCESS),
             Command::Load(options) => load::load(&options).await,
             Command::Dump(options) => dump::dump(&options).await.map(|()| ExitCode::SUCCESS),
             Command::Status(options) => status::status(&options).await.map(|()| ExitCode::SUCCESS),

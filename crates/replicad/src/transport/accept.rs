@@ -99,7 +99,13 @@ async fn welcome(
         Ok(incoming) => Some(incoming),
         Err(error) => {
             shared.counters.refused.fetch_add(1, Relaxed);
-            tracing::warn!(address, %error, "a connection from a peer is not accepted");
+            // Strangers do not fill the log.
+            match shared.may_warn() {
+                true => tracing::warn!(address, %error, "a connection from a peer is not accepted"),
+                false => {
+                    tracing::debug!(address, %error, "a connection from a peer is not accepted")
+                }
+            }
             None
         }
     }

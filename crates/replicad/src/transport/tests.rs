@@ -1,6 +1,8 @@
 //! Transports that talk to each other, and strangers that talk to them.
 
+mod certificates;
 mod links;
+mod strangers;
 
 use super::*;
 use std::sync::mpsc;

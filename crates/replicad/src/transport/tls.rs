@@ -9,6 +9,7 @@ use replica::NodeId;
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use std::fmt;
@@ -159,21 +160,49 @@ impl Identity {
     }
 }
 
-/// What a node needs to speak TLS 1.2 and 1.3 with clients: certificate and key, from PEM files. Clients show no
-/// certificate.
+/// What a node needs to speak TLS 1.2 and 1.3 with clients: certificate and key, from PEM files. With `authority`
+/// clients must show a certificate of that authority, otherwise they show none.
 ///
 /// # Errors
 /// If a file cannot be read or the key is not that of the certificate.
-pub fn client_facing(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn client_facing(
+    certificate: &Path,
+    key: &Path,
+    authority: Option<&Path>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let (chain, key) = (certificates(certificate)?, private_key(key)?);
-    let config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key));
-    let config = config.map_err(|error| TlsError::Unusable {
+    let roots = authority.map(certificates).transpose()?;
+    let unusable = |cause: String| TlsError::Unusable {
         certificate: certificate.to_owned(),
-        cause: error.to_string(),
-    })?;
-    Ok(Arc::new(config))
+        cause,
+    };
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?;
+    let builder = match roots {
+        Some(roots) => builder.with_client_cert_verifier(
+            verifier(root_store(roots).map_err(unusable)?).map_err(unusable)?,
+        ),
+        None => builder.with_no_client_auth(),
+    };
+    let config = builder.with_single_cert(chain, key);
+    Ok(Arc::new(
+        config.map_err(|error| unusable(error.to_string()))?,
+    ))
+}
+
+fn root_store(authority: Vec<CertificateDer<'static>>) -> Result<Arc<RootCertStore>, String> {
+    let mut roots = RootCertStore::empty();
+    for root in authority {
+        roots.add(root).map_err(|error| error.to_string())?;
+    }
+    Ok(Arc::new(roots))
+}
+
+fn verifier(roots: Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    WebPkiClientVerifier::builder_with_provider(roots, provider())
+        .build()
+        .map_err(|error| error.to_string())
 }
 
 fn peer_configs(
@@ -181,23 +210,16 @@ fn peer_configs(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<(ClientConfig, ServerConfig), String> {
-    let mut roots = RootCertStore::empty();
-    for root in authority {
-        roots.add(root).map_err(|error| error.to_string())?;
-    }
-    let (roots, provider) = (Arc::new(roots), provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| error.to_string())?;
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let roots = root_store(authority)?;
+    let verifier = verifier(Arc::clone(&roots))?;
+    let server = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .and_then(|config| {
             let config = config.with_client_cert_verifier(verifier);
             config.with_single_cert(chain.clone(), key.clone_key())
         })
         .map_err(|error| error.to_string())?;
-    let client = ClientConfig::builder_with_provider(provider)
+    let client = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .and_then(|config| {
             let config = config.with_root_certificates(roots);

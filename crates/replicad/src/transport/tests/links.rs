@@ -48,3 +48,144 @@ async fn messages_arrive_both_ways_in_order_on_both_lanes() {
     a.stop().await;
     b.stop().await;
 }
+
+/// Holds the task that hands on the first large message until a small one has arrived.
+struct Stuck {
+    large: mpsc::SyncSender<usize>,
+    small: Mutex<mpsc::Sender<()>>,
+    has_small: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Handler for Stuck {
+    fn message(&self, _: NodeId, frame: Bytes) {
+        if frame.len() < 1 << 20 {
+            let _gone = self.small.lock().expect("unpoisoned").send(());
+            return;
+        }
+        let waited = self
+            .has_small
+            .lock()
+            .expect("unpoisoned")
+            .recv_timeout(LIMIT);
+        waited.expect("the small message does not wait for the large one");
+        let _gone = self.large.send(frame.len());
+    }
+
+    fn reachable(&self, _: NodeId, _: bool) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_large_message_does_not_stand_before_a_small_one() {
+    let (listeners, nodes) = listeners(2).await;
+    let [first, second]: [TcpListener; 2] = listeners.try_into().expect("two");
+    let (large, large_out) = mpsc::sync_channel(1);
+    let (small, has_small) = mpsc::channel();
+    let stuck = Arc::new(Stuck {
+        large,
+        small: Mutex::new(small),
+        has_small: Mutex::new(has_small),
+    });
+    let (handler, records) = recorder();
+    let a = Transport::start_on(first, options(1, &nodes), handler).expect("it starts");
+    let b = Transport::start_on(second, options(2, &nodes), stuck).expect("it starts");
+    assert_eq!(next(&records.reachable).await, (NodeId(2), true));
+    a.send(NodeId(2), vec![1; 1 << 20].into());
+    a.send(NodeId(2), Bytes::from_static(b"small"));
+    assert_eq!(next(&large_out).await, 1 << 20);
+    drop((a, b));
+}
+
+#[tokio::test]
+async fn a_peer_that_restarts_is_found_again() {
+    let (listeners, nodes) = listeners(2).await;
+    let [first, second]: [TcpListener; 2] = listeners.try_into().expect("two");
+    let (handler, at_a) = recorder();
+    let a = Transport::start_on(first, options(1, &nodes), handler).expect("it starts");
+    let (handler, _at_b) = recorder();
+    let b = Transport::start_on(second, options(2, &nodes), handler).expect("it starts");
+    assert_eq!(next(&at_a.reachable).await, (NodeId(2), true));
+    b.stop().await;
+    assert_eq!(next(&at_a.reachable).await, (NodeId(2), false));
+    assert!(!a.is_reachable(NodeId(2)) && a.trouble(NodeId(2)).is_some());
+    a.send(NodeId(2), Bytes::from_static(b"for nobody"));
+
+    let (handler, at_b) = recorder();
+    let b = Transport::start(options(2, &nodes), handler)
+        .await
+        .expect("the port is free again");
+    assert_eq!(next(&at_a.reachable).await, (NodeId(2), true));
+    assert_eq!(a.trouble(NodeId(2)), None);
+    a.send(NodeId(2), Bytes::from_static(b"hello again"));
+    assert_eq!(next(&at_b.messages).await.1, b"hello again"[..]);
+    let (_, counted) = a.peers().next().expect("a peer");
+    assert_eq!(counted.small.connects.load(Relaxed), 2);
+    assert!(counted.small.dropped_down.load(Relaxed) >= 1);
+    drop(b);
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_stop_arrives() {
+    let ([a, b], [_, at_b]) = pair().await;
+    for _ in 0..500 {
+        a.send(NodeId(2), vec![1; 2_000].into());
+    }
+    a.stop().await;
+    for _ in 0..500 {
+        assert_eq!(next(&at_b.messages).await.1.len(), 2_000);
+    }
+    a.send(NodeId(2), Bytes::from_static(b"too late"));
+    drop(b);
+}
+
+#[tokio::test]
+async fn frames_that_cannot_be_sent_are_counted() {
+    let ([a, b], _) = pair_with(|options| options.limits.max_frame_bytes = 1_000).await;
+    a.send(NodeId(2), vec![1; 1_001].into());
+    a.send(NodeId(2), Bytes::new());
+    a.send(NodeId(9), Bytes::from_static(b"who?"));
+    let (_, counted) = a.peers().next().expect("a peer");
+    assert_eq!(counted.dropped_length.load(Relaxed), 2);
+    assert_eq!(a.counters().dropped_unknown.load(Relaxed), 1);
+    drop(b);
+}
+
+#[tokio::test]
+async fn a_node_without_a_cluster_hears_of_it_from_its_peers() {
+    let ([a, b], [at_a, at_b]) = pair().await;
+    a.set_cluster(ClusterId(7));
+    assert_eq!(next(&at_b.clusters).await, (NodeId(1), ClusterId(7)));
+    b.set_cluster(ClusterId(7));
+    a.send(NodeId(2), Bytes::from_static(b"still here"));
+    assert_eq!(next(&at_b.messages).await.1, b"still here"[..]);
+    assert!(at_a.clusters.try_recv().is_err(), "it knew before");
+}
+
+#[tokio::test]
+async fn nodes_that_turn_out_to_be_of_two_clusters_part() {
+    let ([a, b], [at_a, _at_b]) = pair().await;
+    a.set_cluster(ClusterId(7));
+    b.set_cluster(ClusterId(8));
+    assert_eq!(next(&at_a.reachable).await, (NodeId(2), false));
+    until("the reason is known", || {
+        a.trouble(NodeId(2)).is_some_and(|trouble| {
+            trouble.starts_with("the peer refused: this node belongs to the cluster with the id")
+        })
+    })
+    .await;
+}
+
+#[test]
+fn options_that_contradict_themselves_are_refused() {
+    let nodes = [(NodeId(1), "a:1".to_owned()), (NodeId(2), "b:1".to_owned())];
+    let refused = |change: &dyn Fn(&mut TransportOptions)| {
+        let mut options = options(1, &nodes);
+        change(&mut options);
+        options.validate().expect_err("refused").to_string()
+    };
+    assert!(
+        refused(&|o| o.peers.push((NodeId(1), "c:1".into()))).contains("node 1 is in the list")
+    );
+    assert!(refused(&|o| o.limits.queue_frames = 0).contains("queue_frames"));
+    assert!(refused(&|o| o.limits.max_frame_bytes = 1 << 40).contains("32 bits"));
+    assert!(refused(&|o| o.timeouts.dead = o.timeouts.heartbeat).contains("longer"));
+}

@@ -1,0 +1,44 @@
+//! `replicad config`: prints the settings, or checks a file.
+
+use clap::Args;
+use std::path::PathBuf;
+
+use super::CliError;
+use crate::config::{ConfigArgs, default_file};
+
+#[derive(Debug, Args)]
+pub(super) struct ConfigOptions {
+    /// Check this file, with the environment and the changes of --set, and say what its choices give up.
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+    /// A change of one setting, as for `replicad start`.
+    #[arg(long, value_name = "SECTION.KEY=VALUE", requires = "check")]
+    set: Vec<String>,
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the settings are the output of the subcommand"
+)]
+pub(super) fn config(options: &ConfigOptions) -> Result<(), CliError> {
+    let Some(path) = &options.check else {
+        print!("{}", default_file());
+        return Ok(());
+    };
+    let arguments = ConfigArgs {
+        config: Some(path.clone()),
+        set: options.set.clone(),
+        ..ConfigArgs::default()
+    };
+    let wrong = |errors: crate::config::SettingsErrors| CliError::Other(errors.to_string());
+    let settings = arguments.load().map_err(wrong)?;
+    settings.check().map_err(wrong)?;
+    let unusable = |error: crate::transport::tls::TlsError| CliError::Other(error.to_string());
+    settings.transport().map_err(unusable)?;
+    settings.client_tls().map_err(unusable)?;
+    println!("{} is valid", path.display());
+    for sentence in settings.gives_up() {
+        println!("- {sentence}");
+    }
+    Ok(())
+}
