@@ -108,3 +108,54 @@ fn label(text: &str) -> Result<String, String> {
         false => Err("1 to 32 of a-z, 0-9 and -, not beginning or ending with -".into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+    use std::path::Path;
+
+    fn run(words: &[&str], out: &Path) -> Result<(), CliError> {
+        let out = out.display().to_string();
+        let line = ["replicad", "cert"].iter().chain(words);
+        let line = line.copied().chain(["--out", &out]);
+        match Cli::try_parse_from(line).expect("a command").command {
+            Some(Command::Cert(options)) => cert(&options),
+            other => panic!("{other:?} is another command"),
+        }
+    }
+
+    #[test]
+    fn an_authority_signs_for_nodes_and_clients() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (ca, out) = (dir.path().join("ca"), dir.path().join("out"));
+        let ca_text = ca.display().to_string();
+        run(&["ca", "--cluster", "demo"], &ca).expect("an authority");
+        let node = [
+            "node",
+            "--ca",
+            &ca_text,
+            "--id",
+            "3",
+            "--cluster",
+            "demo",
+            "--host",
+            "::1",
+        ];
+        run(&node, &out).expect("a certificate");
+        run(&["client", "--ca", &ca_text, "--name", "app"], &out).expect("a certificate");
+        for file in [
+            "node-3.pem",
+            "node-3-key.pem",
+            "client-app.pem",
+            "client-app-key.pem",
+        ] {
+            assert!(out.join(file).is_file(), "{file}");
+        }
+        let again = run(&node, &out).expect_err("they are there");
+        assert!(again.to_string().contains("node-3-key.pem"), "{again}");
+        let nowhere = run(&["client", "--ca", "/nowhere", "--name", "app"], &out);
+        assert!(nowhere.is_err());
+    }
+}

@@ -42,3 +42,36 @@ pub(super) fn config(options: &ConfigOptions) -> Result<(), CliError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_checked_with_the_changes_that_are_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("node.toml");
+        std::fs::write(&path, default_file()).expect("written");
+        let check = |set: &[&str]| {
+            config(&ConfigOptions {
+                check: Some(path.clone()),
+                set: set.iter().copied().map(str::to_owned).collect(),
+            })
+        };
+        let error = check(&[]).expect_err("it names no nodes").to_string();
+        assert!(error.contains("node.id is not set"), "{error}");
+        let nodes =
+            r#"cluster.nodes=[{id=1,address="a:1"},{id=2,address="b:1"},{id=3,address="c:1"}]"#;
+        check(&["node.id=1", nodes]).expect("it is valid");
+        let missing = [
+            "tls.peers.ca=/no/ca",
+            "tls.peers.cert=/no/cert",
+            "tls.peers.key=/no/key",
+        ];
+        let all: Vec<&str> = ["node.id=1", nodes].into_iter().chain(missing).collect();
+        let error = check(&all)
+            .expect_err("there is no certificate")
+            .to_string();
+        assert!(error.contains("/no/cert"), "{error}");
+    }
+}

@@ -158,9 +158,7 @@ impl Answer {
         let (answer, _later): (Self, _) = postcard::take_from_bytes(rest)
             .map_err(|_| LinkError::Malformed("its answer cannot be read"))?;
         match answer {
-            Self::Refused(reason) => Err(LinkError::RefusedByPeer(
-                shortened(&reason).escape_debug().to_string(),
-            )),
+            Self::Refused(reason) => Err(LinkError::RefusedByPeer(printable(&reason))),
             Self::Welcome(_) if ours.common(theirs).is_none() => {
                 Err(Refusal::Version { ours, theirs }.into())
             }
@@ -212,6 +210,12 @@ fn decode_prefix(bytes: &[u8]) -> Result<(Versions, &[u8]), LinkError> {
 /// At most [`MAX_REASON_BYTES`] of a text.
 fn shortened(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_REASON_BYTES)].to_owned()
+}
+
+/// What a peer says, fit for a line of a log.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    shortened(text).chars().map(shown).collect()
 }
 
 impl Versions {

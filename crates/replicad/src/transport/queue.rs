@@ -38,9 +38,13 @@ impl Queue {
         }
     }
 
-    /// Takes frames from now on.
+    /// Takes frames from now on. What is in it already, from a connection that was made anew, is announced again.
     pub(super) fn open(&self) {
-        self.state().is_open = true;
+        let mut state = self.state();
+        state.is_open = true;
+        if !state.waiting.is_empty() {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes no more frames, and forgets those it has.

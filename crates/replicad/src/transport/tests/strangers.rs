@@ -231,7 +231,7 @@ async fn play_node_two(listener: &TcpListener) -> (TcpStream, Hello) {
         .await
         .expect("it greets");
     let hello = Hello::decode(&frame, VERSIONS).expect("it greets");
-    let welcome = super::super::handshake::Welcome {
+    let welcome = handshake::Welcome {
         node: NodeId(2),
         cluster: None,
         nonce: hello.nonce,
