@@ -85,7 +85,7 @@ fn every_setting_is_printed_and_each_example_is_valid() {
                 .and_then(|l| l.strip_prefix(*name))
                 .is_some_and(|l| l.starts_with(" = "))
         };
-        names.iter().any(|name| starts(&name)) || line.starts_with("#   {") || line == "# ]"
+        names.iter().any(starts) || line.starts_with("#   {") || line == "# ]"
     };
     let uncommented = lines
         .iter()

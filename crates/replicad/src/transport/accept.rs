@@ -100,11 +100,10 @@ async fn welcome(
         Err(error) => {
             shared.counters.refused.fetch_add(1, Relaxed);
             // Strangers do not fill the log.
-            match shared.may_warn() {
-                true => tracing::warn!(address, %error, "a connection from a peer is not accepted"),
-                false => {
-                    tracing::debug!(address, %error, "a connection from a peer is not accepted")
-                }
+            if shared.may_warn() {
+                tracing::warn!(address, %error, "a connection from a peer is not accepted");
+            } else {
+                tracing::debug!(address, %error, "a connection from a peer is not accepted");
             }
             None
         }
