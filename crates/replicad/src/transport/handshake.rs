@@ -209,7 +209,9 @@ fn decode_prefix(bytes: &[u8]) -> Result<(Versions, &[u8]), LinkError> {
 
 /// At most [`MAX_REASON_BYTES`] of a text.
 fn shortened(text: &str) -> String {
-    text[..text.floor_char_boundary(MAX_REASON_BYTES)].to_owned()
+    let fits = |(start, c): &(usize, char)| start + c.len_utf8() <= MAX_REASON_BYTES;
+    let kept = text.char_indices().take_while(fits);
+    kept.map(|(_, c)| c).collect()
 }
 
 /// What a peer says, fit for a line of a log.
