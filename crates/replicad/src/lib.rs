@@ -19,3 +19,4 @@ mod resp;
 pub mod run;
 pub mod server;
 pub mod transport;
+pub mod storage;

@@ -1,0 +1,52 @@
+//! A node's storage: one file for all that it holds, and the directory around it.
+//!
+//! [`Store`] is the file. It takes what one turn of the node has changed, in all partitions of both key
+//! spaces, as one transaction: that is the group commit. [`SyncPolicy`] says how much of it a crash may
+//! take. [`PartitionStore`] shows one partition of it as [`replica::Storage`], to start a node from.
+//!
+//! # What a store remembers of itself
+//!
+//! The store keeps, in the same transactions as the data, whose it is and how its last run ended.
+//! [`Store::standing`] draws the conclusion: whether the node may go on as the incarnation that it was, has
+//! to take a new one with the data as a head start, or has nothing. A stop that may have lost
+//! acknowledged writes and a restored snapshot are both recognised by it, whatever is configured now.
+//!
+//! # Damage
+//!
+//! Every page is checked when a store is opened, and every entry when it is read: its checksum covers key
+//! and value, and a scan checks number and order. A damaged store is an error that says so: it is put
+//! aside, and the node comes back as one that has lost its data.
+
+mod backend;
+mod cluster_id;
+mod create;
+mod engine;
+mod entry;
+mod error;
+mod options;
+mod partition_store;
+mod state;
+mod store;
+
+pub use cluster_id::ClusterId;
+pub use error::StoreError;
+pub use options::{StoreOptions, StoreOwner, SyncPolicy};
+pub use partition_store::PartitionStore;
+pub use state::{HeadStart, Standing};
+pub use store::{Room, Store};
+
+use serde::{Deserialize, Serialize};
+
+/// One of the two key spaces of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Space {
+    /// Strings, under the store's conflict policy.
+    Strings,
+    /// Counters and sets.
+    Types,
+}
+
+impl Space {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Strings, Self::Types];
+}
