@@ -165,6 +165,30 @@ impl<P: Policy> Node<P> {
         })
     }
 
+    /// Starts a node that may have lost a part of its data, with what is in the storage of each of its
+    /// partitions as a head start: [`Partition::recover_with`]. A partition whose storage holds nothing
+    /// recovers without.
+    ///
+    /// # Errors
+    /// If a storage cannot be read, or holds what no node can have stored.
+    pub fn recover_with<'s>(
+        config: Config,
+        storage: impl Fn(PartitionId) -> Option<&'s dyn Storage>,
+        random: u64,
+        now: Now,
+    ) -> Result<Self, StorageError> {
+        Self::start(config, random, |config, random| {
+            let recovered = match storage(config.partition) {
+                Some(storage) => Partition::recover_with(config.clone(), storage, random, now)?,
+                None => None,
+            };
+            match recovered {
+                Some(partition) => Ok(partition),
+                None => Ok(Partition::recover(config, random, now)?),
+            }
+        })
+    }
+
     fn start<E: From<ConfigError>>(
         config: Config,
         random: u64,

@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use explain::{Explanation, TombstoneReport};
-use journal::Journal;
+use journal::{Identity, Journal};
 use peers::Peers;
 use reads::PendingReads;
 use recovery::Recovery;
@@ -149,6 +149,30 @@ impl<P: Policy> Partition<P> {
         Ok(partition)
     }
 
+    /// Starts a node that may have lost a part of its data: after an unclean stop under a sync policy
+    /// weaker than [`Storage`] asks for, or from an older copy of its storage or of another node's. It
+    /// takes a new identity and catches up from the others like one that is
+    /// [recovered](Self::recover), and is spared most of the transfer: what the storage holds is its head
+    /// start. `None` if the storage holds nothing.
+    ///
+    /// The storage MUST hold the state after some prefix of the commits of one node of this cluster.
+    ///
+    /// # Errors
+    /// If the storage cannot be read, or holds what no node can have stored.
+    pub fn recover_with(
+        config: Config,
+        storage: &dyn Storage,
+        random: u64,
+        now: Now,
+    ) -> Result<Option<Self>, StorageError> {
+        let mut partition = Self::empty(config, random, now)?;
+        if !partition.restore_from(storage, Identity::GivenUp)? {
+            return Ok(None);
+        }
+        partition.start_over();
+        Ok(Some(partition))
+    }
+
     /// Starts a node with the state in its storage; `None` if the storage holds none.
     ///
     /// # Errors
@@ -159,9 +183,8 @@ impl<P: Policy> Partition<P> {
         random: u64,
         now: Now,
     ) -> Result<Option<Self>, StorageError> {
-        let partition = Self::empty(config, random, now);
-        let mut partition = partition.map_err(|e| StorageError::new("configuration", e))?;
-        let restored = partition.restore_from(storage)?;
+        let mut partition = Self::empty(config, random, now)?;
+        let restored = partition.restore_from(storage, Identity::Kept)?;
         Ok(restored.then_some(partition))
     }
 

@@ -14,8 +14,8 @@
 //! # Damage
 //!
 //! Every page is checked when a store is opened, and every entry when it is read: its checksum covers key
-//! and value, and a scan checks number and order. A damaged store is an error that says so: it is put
-//! aside, and the node comes back as one that has lost its data.
+//! and value, and a scan checks number and order. A damaged store is an error that says so: [`NodeDir`]
+//! puts it aside, and the node comes back as one that has lost its data.
 
 mod backend;
 mod cluster_id;
@@ -23,15 +23,23 @@ mod create;
 mod engine;
 mod entry;
 mod error;
+mod node_dir;
 mod options;
 mod partition_store;
+mod reader;
+mod restore;
+mod snapshot;
 mod state;
 mod store;
 
 pub use cluster_id::ClusterId;
 pub use error::StoreError;
+pub use node_dir::{DAMAGED_STORES, NodeDir, NodeDirError, OpenedStore};
 pub use options::{StoreOptions, StoreOwner, SyncPolicy};
 pub use partition_store::PartitionStore;
+pub use reader::StoreReader;
+pub use restore::{RestoreError, restore_snapshot};
+pub use snapshot::{SnapshotManifest, SnapshotReport, read_snapshot_manifest};
 pub use state::{HeadStart, Standing};
 pub use store::{Room, Store};
 

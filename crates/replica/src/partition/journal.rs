@@ -18,6 +18,13 @@ const STATE: &[u8] = b"state";
 /// Version of the stored form; another one is refused.
 const FORMAT: u32 = 4;
 
+/// Whether a node goes on as the one whose state is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    Kept,
+    GivenUp,
+}
+
 /// Changes that are not durable yet.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -128,7 +135,11 @@ impl<P: Policy> Partition<P> {
     }
 
     /// Reads back what was stored; false if there is nothing.
-    pub(super) fn restore_from(&mut self, storage: &dyn Storage) -> Result<bool, StorageError> {
+    pub(super) fn restore_from(
+        &mut self,
+        storage: &dyn Storage,
+        identity: Identity,
+    ) -> Result<bool, StorageError> {
         let mut stored: Option<Stored> = None;
         storage.scan(Table::Meta, &mut |name, bytes| {
             if name == STATE {
@@ -139,7 +150,7 @@ impl<P: Policy> Partition<P> {
         let Some(stored) = stored else {
             return Ok(false);
         };
-        self.check_stored(&stored)?;
+        self.check_stored(&stored, identity)?;
         let mut entries = Vec::new();
         storage.scan(Table::Cells, &mut |key, bytes| {
             entries.push((
@@ -167,7 +178,7 @@ impl<P: Policy> Partition<P> {
         Ok(true)
     }
 
-    fn check_stored(&self, stored: &Stored) -> Result<(), StorageError> {
+    fn check_stored(&self, stored: &Stored, identity: Identity) -> Result<(), StorageError> {
         let refuse = |what: &'static str, is: u32, expected: u32| {
             Err(StorageError::new(
                 what,
@@ -195,7 +206,9 @@ impl<P: Policy> Partition<P> {
                 self.config.partition.0,
             ),
         ];
-        for (what, is, expected) in checked {
+        // Whose state it was matters to who goes on as that node.
+        let skipped = usize::from(identity == Identity::GivenUp);
+        for (what, is, expected) in checked.into_iter().skip(skipped) {
             if is != expected {
                 return refuse(what, is, expected);
             }

@@ -43,10 +43,24 @@ enum Step {
         node: u32,
         commits: usize,
     },
+    /// The same at any moment, and the node knows that it may have happened.
+    ComeBackAsNew {
+        node: u32,
+        commits: usize,
+    },
 }
 
-/// Scripts; with `lose_tails` a disk may lose a tail of commits.
-fn scripts(lose_tails: bool) -> impl Strategy<Value = Vec<Step>> {
+/// How disks may lose a tail of their commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tails {
+    Kept,
+    /// The node goes on as it was.
+    Lost,
+    /// The node takes a new identity.
+    KnownToBeLost,
+}
+
+fn scripts(tails: Tails) -> impl Strategy<Value = Vec<Step>> {
     let node = || 1..=NODES;
     let write = (node(), 0..KEYS.len(), prop::bool::weighted(0.25));
     let step = prop_oneof![
@@ -59,8 +73,10 @@ fn scripts(lose_tails: bool) -> impl Strategy<Value = Vec<Step>> {
         1 => (node(), any::<bool>()).prop_map(|(node, is_kept)| Step::FailCommit { node, is_kept }),
         1 => node().prop_map(Step::Stop),
         3 => node().prop_map(Step::Restart),
-        u32::from(lose_tails) * 3 =>
+        u32::from(tails == Tails::Lost) * 3 =>
             (node(), 1..6_usize).prop_map(|(node, commits)| Step::LoseTail { node, commits }),
+        u32::from(tails == Tails::KnownToBeLost) * 3 =>
+            (node(), 1..6_usize).prop_map(|(node, commits)| Step::ComeBackAsNew { node, commits }),
     ];
     prop::collection::vec(step, 10..120)
 }
@@ -89,7 +105,33 @@ fn take(world: &mut World, number: usize, step: &Step) {
             restarted.expect("a clean crash leaves a store that is read");
         }
         Step::LoseTail { node, commits } => lose_tail(world, *node, *commits),
+        Step::ComeBackAsNew { node, commits } => come_back_as_new(world, *node, *commits),
     }
+}
+
+/// A node loses its last commits while the others are up, whatever is under way, and comes back under a new
+/// identity. Of three nodes one at a time may lose what it has acknowledged.
+fn come_back_as_new(world: &mut World, node: u32, commits: usize) {
+    if !(1..=NODES).all(|other| world.is_up(other)) {
+        return;
+    }
+    let before = world.node(node).and_then(|p| p.incarnation());
+    world.tally.lost_commits += commits.min(world.disk(node).cached()) as u64;
+    let restarted = world.restart_as_new(node, CrashFault::LoseTail(commits));
+    restarted.expect("a prefix of the commits is a store that is read");
+    assert!(
+        !world.is_up(node),
+        "it serves before it has heard of others"
+    );
+    world.heal_disks();
+    world.talk(12);
+    assert!(world.is_up(node), "it has caught up");
+    let after = world.node(node).and_then(|p| p.incarnation());
+    assert_ne!(
+        after, before,
+        "it goes on under an identity that it gave up"
+    );
+    world.tally.noticed += 1;
 }
 
 /// A node loses its last commits while the others are up and nothing is under way, and hears from the others
@@ -123,10 +165,10 @@ fn lose_tail(world: &mut World, node: u32, commits: usize) {
 }
 
 /// Runs scripts, and says what happened in all of them together.
-fn run(lose_tails: bool) -> Tally {
+fn run(tails: Tails) -> Tally {
     let total = RefCell::new(Tally::default());
     let mut runner = TestRunner::new(Cases::default());
-    let result = runner.run(&scripts(lose_tails), |script| {
+    let result = runner.run(&scripts(tails), |script| {
         let mut world = World::new();
         for (number, step) in script.iter().enumerate() {
             take(&mut world, number, step);
@@ -148,7 +190,7 @@ fn run(lose_tails: bool) -> Tally {
 
 #[test]
 fn nothing_acknowledged_is_lost_over_clean_crashes_of_any_nodes_and_failed_commits() {
-    let tally = run(false);
+    let tally = run(Tails::Kept);
     let happened = [
         tally.acknowledged,
         tally.values_read,
@@ -160,9 +202,81 @@ fn nothing_acknowledged_is_lost_over_clean_crashes_of_any_nodes_and_failed_commi
 
 #[test]
 fn a_node_that_lost_a_tail_notices_at_the_first_contact_and_nothing_acknowledged_is_lost() {
-    let tally = run(true);
+    let tally = run(Tails::Lost);
     let happened = [tally.acknowledged, tally.lost_commits, tally.noticed];
     assert!(happened.iter().all(|count| *count > 0), "{tally:?}");
+}
+
+#[test]
+fn a_node_that_gives_up_its_identity_may_have_lost_any_tail_at_any_moment() {
+    let tally = run(Tails::KnownToBeLost);
+    let happened = [
+        tally.acknowledged,
+        tally.values_read,
+        tally.lost_commits,
+        tally.noticed,
+    ];
+    assert!(happened.iter().all(|count| *count > 0), "{tally:?}");
+}
+
+#[test]
+fn an_older_state_of_another_node_is_a_head_start_and_brings_back_nothing_deleted() {
+    let mut world = World::new();
+    for (node, key) in [(1, "x"), (2, "y"), (3, "z")] {
+        world.write(node, key, Some(format!("{key} first")));
+        world.run(&[1, 2, 3]);
+    }
+    // What node 1 holds now is what node 3 comes back with, long after.
+    world.disk(1).flush().expect("memory takes everything");
+    world.copy_disk(1, 3);
+    world.stop(3);
+    world.write(1, "x", None);
+    world.write(2, "y", Some("y second".to_owned()));
+    world.run(&[1, 2]);
+    world.talk(5);
+    assert_eq!(world.restart_as_new(3, CrashFault::Clean), Ok(()));
+    assert_eq!(world.shown(3, "x").as_deref(), Some(&b"x first"[..]));
+    assert!(!world.is_up(3));
+    world.settle(&KEYS);
+    assert_eq!(world.shown(3, "x"), None);
+    assert_eq!(world.shown(3, "y").as_deref(), Some(&b"y second"[..]));
+    assert_eq!(world.history.check(), Ok(()));
+}
+
+#[test]
+fn a_cluster_that_has_nothing_but_copies_of_its_storage_waits_for_the_operator_and_has_their_data()
+{
+    for copy_of in 1..=NODES {
+        let mut world = World::new();
+        for (node, key) in [(1, "x"), (2, "y"), (3, "z")] {
+            world.write(node, key, Some(format!("{key} kept")));
+            world.run(&[1, 2, 3]);
+        }
+        world.write(2, "y", None);
+        world.run(&[1, 2, 3]);
+        for node in 1..=NODES {
+            world.disk(node).flush().expect("memory takes everything");
+        }
+        for node in (1..=NODES).filter(|node| *node != copy_of) {
+            world.copy_disk(copy_of, node);
+        }
+        for node in 1..=NODES {
+            assert_eq!(world.restart_as_new(node, CrashFault::Clean), Ok(()));
+        }
+        world.talk(10);
+        assert!((1..=NODES).all(|node| !world.is_up(node)), "without a word");
+        for node in 1..=NODES {
+            world.accept_loss(node);
+            world.talk(10);
+            assert!(world.is_up(node), "node {node}");
+        }
+        world.write(1, "x", Some("x after".to_owned()));
+        world.settle(&KEYS);
+        assert_eq!(world.shown(2, "x").as_deref(), Some(&b"x after"[..]));
+        assert_eq!(world.shown(2, "y"), None);
+        assert_eq!(world.shown(2, "z").as_deref(), Some(&b"z kept"[..]));
+        assert_eq!(world.history.check(), Ok(()));
+    }
 }
 
 #[test]

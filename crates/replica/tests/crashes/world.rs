@@ -5,7 +5,7 @@ use replica::sim::{Action, History, Operation};
 use replica::storage::{CommitFault, CrashFault, FaultyStorage};
 use replica::{
     Command, Config, Envelope, Level, MemoryStorage, NodeId, Now, Outcome, Output, Partition,
-    Request, RequestId, State, Storage as _, StorageError,
+    Request, RequestId, State, Storage, StorageError, Table, WriteBatch,
 };
 use std::collections::BTreeMap;
 
@@ -278,11 +278,51 @@ impl World {
 
     /// The node stops, its disk crashes, and the node starts with what is left.
     pub(crate) fn restart(&mut self, node: u32, fault: CrashFault) -> Result<(), StorageError> {
+        self.come_back(node, fault, Partition::restore)
+    }
+
+    /// The same, and the node gives up its identity: what is left is its head start.
+    pub(crate) fn restart_as_new(
+        &mut self,
+        node: u32,
+        fault: CrashFault,
+    ) -> Result<(), StorageError> {
+        self.come_back(node, fault, Partition::recover_with)
+    }
+
+    /// The disk of a node holds what the disk of another did, from now on.
+    pub(crate) fn copy_disk(&mut self, from: u32, to: u32) {
+        let mut copy = MemoryStorage::default();
+        for table in Table::ALL {
+            let mut batch = WriteBatch::default();
+            let read = self.disk(from).scan(table, &mut |key, value| {
+                let change = (table, key.to_vec(), Some(value.to_vec()));
+                batch.changes.push(change);
+                Ok(())
+            });
+            read.and_then(|()| copy.commit(&batch))
+                .expect("memory is read and takes everything");
+        }
+        let disk = FaultyStorage::new(copy).expect("it is read");
+        self.disks.insert(to, disk);
+    }
+
+    /// An operator accepts loss at a node.
+    pub(crate) fn accept_loss(&mut self, node: u32) {
+        self.feed(node, Partition::handle_accept_loss);
+    }
+
+    fn come_back(
+        &mut self,
+        node: u32,
+        fault: CrashFault,
+        start: impl FnOnce(Config, &dyn Storage, u64, Now) -> Result<Option<Partition>, StorageError>,
+    ) -> Result<(), StorageError> {
         self.stop(node);
         self.disk(node).crash(fault)?;
         let (config, random, now) = self.start(node);
         let disk = self.disks.get(&node).expect("a disk for each node");
-        let restored = Partition::restore(config.clone(), disk, random, now)?;
+        let restored = start(config.clone(), disk, random, now)?;
         let partition = match restored {
             Some(restored) => restored,
             None => Partition::recover(config, random, now).expect("it is valid"),

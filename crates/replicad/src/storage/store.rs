@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::create;
 use super::engine::Engine;
 use super::state::Standing;
-use super::{PartitionStore, Space, StoreError, StoreOptions};
+use super::{PartitionStore, SnapshotReport, Space, StoreError, StoreOptions, StoreReader};
 
 /// The store of a node.
 ///
@@ -142,13 +142,27 @@ impl Store {
         self.engine.sync()
     }
 
-    /// Reads every entry and checks it, to find damage that has come since the store was opened. Changes
-    /// go on meanwhile in other threads; it looks at the store as it was when it began.
+    /// Reads every entry and checks it, to find damage that has come since the store was opened.
     ///
     /// # Errors
     /// If an entry is damaged or cannot be read.
     pub fn verify(&mut self) -> Result<(), StorageError> {
         self.engine.verify()
+    }
+
+    /// Copies what the store holds at this moment, commits that are not synced included, to a new
+    /// directory at `to`, which appears once it is complete and durable. Every entry is checked on the
+    /// way. [`reader`](Self::reader) does the same beside a running node.
+    ///
+    /// # Errors
+    /// If the store cannot be read, or the copy not be written. Nothing is left at `to` then.
+    pub fn snapshot(&self, to: &Path) -> Result<SnapshotReport, StorageError> {
+        self.engine.snapshot(to)
+    }
+
+    /// The store as another thread may read it meanwhile.
+    pub fn reader(&self) -> StoreReader {
+        StoreReader::new(Arc::clone(&self.engine))
     }
 
     /// What was found to be damaged since the store was opened. An error of reading may come from the
