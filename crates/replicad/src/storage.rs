@@ -27,10 +27,12 @@ mod node_dir;
 mod options;
 mod partition_store;
 mod reader;
+mod record;
 mod restore;
 mod snapshot;
 mod state;
 mod store;
+mod tables;
 
 pub use cluster_id::ClusterId;
 pub use error::StoreError;

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::engine::{self, guarded_open};
+use super::engine::guarded_open;
+use super::record::note_life;
 use super::state::Life;
 use super::{StoreError, StoreOptions};
 
@@ -25,8 +26,7 @@ pub(super) fn create(path: &Path, options: &StoreOptions) -> Result<(), StoreErr
     guarded_open(&partial, || {
         let made = Database::builder().create_with_backend(medium);
         let database = made.map_err(|e| StoreError::opening(&partial, e))?;
-        engine::note_life(&database, options.owner, Life::New)
-            .map_err(|e| StoreError::engine(&partial, e))
+        note_life(&database, options.owner, Life::New).map_err(|e| StoreError::engine(&partial, e))
     })?;
     rename(&partial, path).map_err(|e| StoreError::io(path, e))
 }

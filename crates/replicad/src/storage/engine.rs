@@ -1,24 +1,20 @@
 //! What the store and its partitions share: the engine's database, and the transactions on it.
 
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, StorageBackend};
-use redb::{ReadTransaction, WriteTransaction};
-use redb::{ReadableTableMetadata as _, TableDefinition, TableError, TableHandle as _};
+use redb::WriteTransaction;
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase as _, StorageBackend};
 use replica::{PartitionId, StorageError, Table, Visitor, WriteBatch};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backend::{SwitchedBackend, SyncSwitch};
-use super::entry::{CHECKSUM_BYTES, TableName};
-use super::state::{FORMAT, Life, StoreState};
-use super::{Space, StoreError, StoreOptions, StoreOwner, SyncPolicy};
-
-/// The table of the store's record of itself.
-pub(super) const STATE_TABLE: &str = "store";
-
-/// The key of that record.
-const STATE_KEY: &[u8] = b"state";
+use super::entry::TableName;
+use super::record::{find_life, put_state};
+use super::state::Life;
+use super::tables::{ReadError, clear, data_tables, put_batch, scan};
+use super::{Space, StoreError, StoreOptions, SyncPolicy};
 
 /// The database and how it is kept.
 pub(super) struct Engine {
@@ -53,21 +49,21 @@ impl Engine {
             medium,
             switch: switch.clone(),
         };
+        // After an unclean stop the engine checks every page before it opens.
+        let was_checked = Arc::new(AtomicBool::new(false));
+        let note = Arc::clone(&was_checked);
         let mut builder = Database::builder();
-        builder.set_cache_size(options.cache_bytes);
+        builder
+            .set_cache_size(options.cache_bytes)
+            .set_repair_callback(move |_| note.store(true, Ordering::Relaxed));
         let mut database = guarded_open(path, || {
             builder
                 .create_with_backend(medium)
                 .map_err(|e| StoreError::opening(path, e))
         })?;
-        guarded_open(path, || match database.check_integrity() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(StoreError::damaged(
-                path,
-                "pages and checksums do not match",
-            )),
-            Err(error) => Err(StoreError::opening(path, error)),
-        })?;
+        if !was_checked.load(Ordering::Relaxed) {
+            guarded_open(path, || check_pages(&mut database, path))?;
+        }
         let found = guarded_open(path, || find_life(&database, path, options.owner))?;
         Ok(Self {
             database,
@@ -243,188 +239,14 @@ impl Engine {
     }
 }
 
-/// Why a read ended early.
-#[derive(Debug)]
-pub(super) enum ReadError {
-    /// What is there is not what was written.
-    Damaged(String),
-    /// The engine or the system refused.
-    Engine(redb::Error),
-    /// The reader had enough.
-    Visitor(StorageError),
-}
-
-impl<E: Into<redb::Error>> From<E> for ReadError {
-    fn from(error: E) -> Self {
-        match error.into() {
-            redb::Error::Corrupted(cause) => Self::Damaged(cause),
-            error => Self::Engine(error),
-        }
-    }
-}
-
-/// The tables that hold entries of partitions, ascending by name.
-pub(super) fn data_tables(transaction: &ReadTransaction) -> Result<Vec<TableName>, ReadError> {
-    let tables = transaction.list_tables()?;
-    let names = tables.map(|table| table.name().to_owned());
-    Ok(names
-        .filter(|name| name != STATE_TABLE)
-        .map(TableName::of)
-        .collect())
-}
-
-/// Visits the entries of a table; checks each, their order and their number.
-pub(super) fn scan(
-    transaction: &ReadTransaction,
-    name: &TableName,
-    visit: &mut Visitor<'_>,
-) -> Result<(), ReadError> {
-    let table = match transaction.open_table(name.definition()) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let damaged = |what: &str| ReadError::Damaged(format!("{} in table {}", what, name.as_str()));
-    let mut last: Option<Vec<u8>> = None;
-    let mut visited = 0;
-    for entry in table.iter()? {
-        let (key, stored) = entry?;
-        let (key, stored) = (key.value(), stored.value());
-        if last.as_deref().is_some_and(|last| last >= key) {
-            return Err(damaged("an entry is out of order"));
-        }
-        let value = name
-            .open(key, stored)
-            .ok_or_else(|| damaged("the checksum of an entry does not match"))?;
-        visit(key, value).map_err(ReadError::Visitor)?;
-        let last = last.get_or_insert_default();
-        last.clear();
-        last.extend_from_slice(key);
-        visited += 1;
-    }
-    match table.len()? == visited {
-        true => Ok(()),
-        false => Err(damaged("entries are missing")),
-    }
-}
-
-fn put_batch(
-    transaction: &WriteTransaction,
-    space: Space,
-    partition: PartitionId,
-    batch: &WriteBatch,
-) -> Result<(), redb::Error> {
-    for table in Table::ALL {
-        let mut changes = batch
-            .changes
-            .iter()
-            .filter(|(t, ..)| *t == table)
-            .peekable();
-        if changes.peek().is_none() {
-            continue;
-        }
-        let name = TableName::new(space, partition, table);
-        let mut open = transaction.open_table(name.definition())?;
-        for (_, key, value) in changes {
-            match value {
-                Some(value) => {
-                    let length = value.len() + CHECKSUM_BYTES;
-                    let mut into = open.insert_reserve(key.as_slice(), length)?;
-                    name.seal(key, value, into.as_mut());
-                }
-                None => drop(open.remove(key.as_slice())?),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Removes all entries of all partitions.
-fn clear(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    let tables: Vec<_> = transaction.list_tables()?.collect();
-    for table in tables {
-        if table.name() != STATE_TABLE {
-            transaction.delete_table(table)?;
-        }
-    }
-    Ok(())
-}
-
-const STATE: TableDefinition<'static, &'static [u8], &'static [u8]> =
-    TableDefinition::new(STATE_TABLE);
-
-/// Writes the record of the store in a transaction of its own.
-pub(super) fn note_life(
-    database: &Database,
-    owner: StoreOwner,
-    life: Life,
-) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    put_state(&transaction, owner, life)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-fn put_state(
-    transaction: &WriteTransaction,
-    owner: StoreOwner,
-    life: Life,
-) -> Result<(), redb::Error> {
-    let state = StoreState {
-        format: FORMAT,
-        owner,
-        life,
-    };
-    let bytes =
-        postcard::to_stdvec(&state).expect("the record serialises into memory without fail");
-    let name = TableName::of(STATE_TABLE.to_owned());
-    let mut table = transaction.open_table(STATE)?;
-    let mut into = table.insert_reserve(STATE_KEY, bytes.len() + CHECKSUM_BYTES)?;
-    name.seal(STATE_KEY, &bytes, into.as_mut());
-    Ok(())
-}
-
-/// Reads the record of the store; makes one in a database that holds nothing.
-fn find_life(database: &Database, path: &Path, owner: StoreOwner) -> Result<Life, StoreError> {
-    let unread = |error: redb::Error| StoreError::engine(path, error);
-    let transaction = database.begin_read().map_err(|e| unread(e.into()))?;
-    let table = match transaction.open_table(STATE) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => {
-            let mut tables = transaction.list_tables().map_err(|e| unread(e.into()))?;
-            if tables.next().is_some() {
-                return Err(StoreError::foreign(path));
-            }
-            note_life(database, owner, Life::New).map_err(unread)?;
-            return Ok(Life::New);
-        }
-        Err(error) => return Err(unread(error.into())),
-    };
-    let stored = table.get(STATE_KEY).map_err(|e| unread(e.into()))?;
-    let stored = stored.ok_or_else(|| StoreError::foreign(path))?;
-    let bytes = TableName::of(STATE_TABLE.to_owned());
-    let bytes = bytes
-        .open(STATE_KEY, stored.value())
-        .ok_or_else(|| StoreError::damaged(path, "its record of itself has a wrong checksum"))?;
-    // The format comes first in every version.
-    let (format, _) = postcard::take_from_bytes::<u32>(bytes)
-        .map_err(|e| StoreError::damaged(path, format!("its record of itself: {e}")))?;
-    if format != FORMAT {
-        return Err(StoreError::Format {
-            path: path.to_owned(),
-            found: format,
-            expected: FORMAT,
-        });
-    }
-    let state: StoreState = postcard::from_bytes(bytes)
-        .map_err(|e| StoreError::damaged(path, format!("its record of itself: {e}")))?;
-    match state.owner == owner {
-        true => Ok(state.life),
-        false => Err(StoreError::Owner {
-            path: path.to_owned(),
-            found: state.owner,
-            expected: owner,
-        }),
+fn check_pages(database: &mut Database, path: &Path) -> Result<(), StoreError> {
+    match database.check_integrity() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(StoreError::damaged(
+            path,
+            "pages and checksums do not match",
+        )),
+        Err(error) => Err(StoreError::opening(path, error)),
     }
 }
 

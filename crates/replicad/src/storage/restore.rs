@@ -6,8 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::create::{directory, rename, sync_directory, with_suffix};
-use super::engine::{self, guarded_open};
+use super::engine::guarded_open;
 use super::node_dir::{self, NodeDirError};
+use super::record::note_life;
 use super::snapshot::{SnapshotManifest, copy_bytes, read_snapshot_manifest, remove_leftover};
 use super::state::Life;
 use super::{Standing, Store, StoreError, StoreOptions, StoreOwner};
@@ -114,7 +115,7 @@ fn restore_into(
 fn give_to(path: &Path, owner: StoreOwner) -> Result<(), StoreError> {
     guarded_open(path, || {
         let database = Database::open(path).map_err(|e| StoreError::opening(path, e))?;
-        engine::note_life(&database, owner, Life::Snapshot).map_err(|e| StoreError::engine(path, e))
+        note_life(&database, owner, Life::Snapshot).map_err(|e| StoreError::engine(path, e))
     })
 }
 

@@ -16,9 +16,11 @@ use std::time::SystemTime;
 use twox_hash::XxHash3_128;
 
 use super::create::{rename, sync_directory, with_suffix};
-use super::engine::{self, Engine, ReadError};
+use super::engine::Engine;
 use super::entry::{CHECKSUM_BYTES, TableName};
+use super::record::note_life;
 use super::state::Life;
+use super::tables::{ReadError, data_tables, scan};
 use super::{StoreError, StoreOwner};
 
 /// Version of the form of snapshots; another one is refused.
@@ -174,11 +176,11 @@ fn copy(from: &ReadTransaction, to: &Path, owner: StoreOwner) -> Result<u64, Cop
         .map_err(|e| target(e.into()))?;
     let transaction = database.begin_write().map_err(|e| target(e.into()))?;
     let mut entries = 0;
-    for name in engine::data_tables(from).map_err(CopyError::Source)? {
+    for name in data_tables(from).map_err(CopyError::Source)? {
         entries += copy_table(from, &transaction, &name)?;
     }
     transaction.commit().map_err(|e| target(e.into()))?;
-    engine::note_life(&database, owner, Life::Snapshot).map_err(target)?;
+    note_life(&database, owner, Life::Snapshot).map_err(target)?;
     Ok(entries)
 }
 
@@ -194,7 +196,7 @@ fn copy_table(
         .open_table(name.definition())
         .map_err(|e| CopyError::Target(e.into()))?;
     let (mut entries, mut refused) = (0, None);
-    let scanned = engine::scan(from, name, &mut |key, value| {
+    let scanned = scan(from, name, &mut |key, value| {
         let put = table
             .insert_reserve(key, value.len() + CHECKSUM_BYTES)
             .map(|mut into| name.seal(key, value, into.as_mut()));

@@ -9,7 +9,7 @@ use super::{Contents, commit, contents, medium::Medium, open, options, started};
 const HEADER_BYTES: usize = 320;
 
 /// Positions that are tried in the rest of the file.
-const POSITIONS: usize = 2_500;
+const POSITIONS: usize = 1_500;
 
 /// The bytes of a store, what it holds, and what it held before the last commit.
 fn made(is_closed: bool) -> (Vec<u8>, Contents, Contents) {
