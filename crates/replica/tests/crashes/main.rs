@@ -73,10 +73,11 @@ fn scripts(tails: Tails) -> impl Strategy<Value = Vec<Step>> {
         1 => (node(), any::<bool>()).prop_map(|(node, is_kept)| Step::FailCommit { node, is_kept }),
         1 => node().prop_map(Step::Stop),
         3 => node().prop_map(Step::Restart),
-        u32::from(tails == Tails::Lost) * 3 =>
-            (node(), 1..6_usize).prop_map(|(node, commits)| Step::LoseTail { node, commits }),
-        u32::from(tails == Tails::KnownToBeLost) * 3 =>
-            (node(), 1..6_usize).prop_map(|(node, commits)| Step::ComeBackAsNew { node, commits }),
+        u32::from(tails != Tails::Kept) * 3 =>
+            (node(), 1..6_usize).prop_map(move |(node, commits)| match tails {
+                Tails::KnownToBeLost => Step::ComeBackAsNew { node, commits },
+                _ => Step::LoseTail { node, commits },
+            }),
     ];
     prop::collection::vec(step, 10..120)
 }
@@ -112,6 +113,7 @@ fn take(world: &mut World, number: usize, step: &Step) {
 /// A node loses its last commits while the others are up, whatever is under way, and comes back under a new
 /// identity. Of three nodes one at a time may lose what it has acknowledged.
 fn come_back_as_new(world: &mut World, node: u32, commits: usize) {
+    world.heal_disks();
     if !(1..=NODES).all(|other| world.is_up(other)) {
         return;
     }
