@@ -77,7 +77,8 @@ fn commit(store: &mut Store, number: u32, expected: &mut Contents) -> Result<(),
             let table = Table::ALL[(n % 3) as usize];
             let key = (number.wrapping_mul(7) + n * n).to_be_bytes()[2..].to_vec();
             let length = ((number * 37 + n * 101) % 300) as usize;
-            let value = (!(number + n).is_multiple_of(5)).then(|| vec![number as u8 ^ n as u8; length]);
+            let value =
+                (!(number + n).is_multiple_of(5)).then(|| vec![number as u8 ^ n as u8; length]);
             let place = (space, partition.0, table, key.clone());
             match &value {
                 Some(value) => after.insert(place, value.clone()),
