@@ -408,6 +408,19 @@ pub enum RequestError {
     /// still take effect.
     #[error("the node's clock cannot advance any further; a write in flight may still take effect")]
     ClockExhausted,
+    /// The disk under the node asked has less room than is kept in reserve: it takes no writes until
+    /// there is more, and goes on answering reads. Nothing was changed.
+    #[error(
+        "{node} takes no writes: its disk has {free} bytes left and keeps {reserve} in reserve"
+    )]
+    NoRoom {
+        /// The node asked.
+        node: NodeId,
+        /// Bytes that are left.
+        free: u64,
+        /// Bytes that are kept in reserve.
+        reserve: u64,
+    },
 }
 
 impl RequestError {

@@ -226,7 +226,8 @@ impl Session {
         self.token.partitions.get(&partition)
     }
 
-    fn floor_of_reads(&self, key: &[u8]) -> Floor {
+    /// What a read of a key must not fall behind.
+    pub fn floor_of_reads(&self, key: &[u8]) -> Floor {
         let (mut floor, chosen) = (Floor::default(), self.guarantees);
         if let Some(position) = self.position(key) {
             let wanted = [
@@ -240,9 +241,9 @@ impl Session {
         floor
     }
 
-    /// The events come from the key's partition, the time from all of them: timestamps respect causality
-    /// across partitions too.
-    fn floor_of_writes(&self, key: &[u8]) -> Floor {
+    /// What a write of a key must come after. The events come from the key's partition, the time from all
+    /// of them: timestamps respect causality across partitions too.
+    pub fn floor_of_writes(&self, key: &[u8]) -> Floor {
         let (mut floor, chosen) = (Floor::default(), self.guarantees);
         let here = self.placement.partition_of(key);
         for (partition, position) in &self.token.partitions {
@@ -265,11 +266,25 @@ impl Session {
     /// # Errors
     /// If the token has outgrown its limit. The session has taken note all the same.
     pub fn note<C>(&mut self, key: &[u8], outcome: &Outcome<C>) -> Result<(), TokenTooLarge> {
+        let is_write = matches!(outcome, Outcome::Written { .. });
+        self.note_seen(key, outcome.seen(), is_write)
+    }
+
+    /// Takes note of what an operation on a key has seen, where a driver hands out no more of its outcome.
+    ///
+    /// # Errors
+    /// If the token has outgrown its limit. The session has taken note all the same.
+    pub fn note_seen(
+        &mut self,
+        key: &[u8],
+        seen: &Floor,
+        is_write: bool,
+    ) -> Result<(), TokenTooLarge> {
         let partition = self.placement.partition_of(key);
         let position = self.token.partitions.entry(partition).or_default();
-        match outcome {
-            Outcome::Read { seen, .. } => position.read.join(seen),
-            Outcome::Written { seen, .. } => position.written.join(seen),
+        match is_write {
+            true => position.written.join(seen),
+            false => position.read.join(seen),
         };
         let (ranges, limit) = (self.token.range_count(), self.max_ranges);
         match ranges > limit {

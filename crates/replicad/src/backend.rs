@@ -1,32 +1,51 @@
 //! The seam between the protocol front end and the node behind it.
 
 use bytes::Bytes;
-use replica::{Command, NodeId, Outcome, RequestError};
+use replica::{NodeId, Placement, RequestError};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 use crate::limits::Limits;
+use crate::store::{ConflictPolicy, PendingAnswer, ScannedKey, Space, StoreRequest};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
-/// Where the answer to a submitted command arrives. A dropped sender means that the node stopped.
-pub type PendingOutcome = oneshot::Receiver<Result<Outcome, RequestError>>;
-
 /// One node as its front end sees it. No method blocks the calling thread for longer than a lock of
 /// bounded duration.
 pub trait Backend: Send + Sync + 'static {
-    /// Hands a command to the node at level `Quorum`.
+    /// Hands a request to the node.
     ///
-    /// The node MUST start commands in the order of the calls: a write submitted after another one
-    /// wins over it, and a read submitted after a write sees it or something newer.
-    fn submit(&self, command: Command) -> PendingOutcome;
+    /// A node that owns the key MUST start requests in the order of the calls: a write submitted after
+    /// another one wins over it, and a read submitted after a write sees it or something newer. Requests
+    /// that are forwarded may overtake each other.
+    fn submit(&self, request: StoreRequest) -> PendingAnswer;
 
-    /// Up to `limit` keys of the local replica that hold a value, in key order, strictly after
-    /// `after`. Fewer than `limit` means that there are no more.
+    /// Where the keys of a space are.
+    fn placement(&self, space: Space) -> Placement;
+
+    /// Whether the node owns every key, so that requests start in the order in which they are submitted.
+    fn owns_everything(&self) -> bool;
+
+    /// What the strings of the store do with concurrent writes.
+    fn conflict(&self) -> ConflictPolicy;
+
+    /// Whether the local replica shows a key in a space. Asks nobody, and may lag; false of a key that the
+    /// node does not own.
+    fn peek(&self, space: Space, key: &Bytes) -> bool;
+
+    /// What the node knows of a key in both spaces, in lines of text for people: the local replica and what
+    /// is known of others, without asking them.
+    ///
+    /// # Errors
+    ///
+    /// If the node has failed.
+    fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>>;
+
+    /// Up to `limit` keys of the local replica that hold something in either space, in key order,
+    /// strictly after `after`. Fewer than `limit` means that there are no more.
     ///
     /// # Errors
     ///
@@ -35,9 +54,9 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         after: Option<Bytes>,
         limit: usize,
-    ) -> BoxFuture<Result<Vec<Bytes>, RequestError>>;
+    ) -> BoxFuture<Result<Vec<ScannedKey>, RequestError>>;
 
-    /// How many keys of the local replica hold a value.
+    /// How many keys of the local replica hold something. A key that is in both spaces may count twice.
     ///
     /// # Errors
     ///

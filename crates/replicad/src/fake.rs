@@ -1,9 +1,8 @@
 //! A node in memory, for tests: answers at once unless told to hold its answers back.
 
 use bytes::Bytes;
-use crdt::{Dot, LwwCell, ReplicaId, Timestamp};
-use replica::{Command, Floor, NodeId, Outcome, RequestError};
-use std::collections::{BTreeMap, VecDeque};
+use replica::{Floor, NodeId, Placement, RequestError};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -11,11 +10,14 @@ use tokio::sync::oneshot;
 
 use crate::backend::{
     AdminError, Backend, BoxFuture, ClusterStatus, Lack, NodeInfo, NodeState, NodeStatus,
-    PendingOutcome,
 };
 use crate::limits::Limits;
+use crate::store::{
+    ConflictPolicy, Contents, Effect, Operation, PendingAnswer, Record, ScannedKey, Space,
+    StoreAnswer, StoreRequest,
+};
 
-type Answer = Result<Outcome, RequestError>;
+type Answer = Result<StoreAnswer, RequestError>;
 
 /// The node. It is one of three; the other two hold nothing.
 #[derive(Debug, Default)]
@@ -27,11 +29,13 @@ pub(crate) struct Fake {
 /// What the fake node holds, open to the tests.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// Its keys.
+    /// Its strings.
     pub(crate) values: BTreeMap<Bytes, Bytes>,
-    /// Every command submitted.
-    pub(crate) submitted: Vec<Command>,
-    /// Answers to commands whose key starts with a byte, instead of doing them.
+    /// Its counters and sets.
+    pub(crate) records: BTreeMap<Bytes, Record>,
+    /// Every request submitted.
+    pub(crate) submitted: Vec<StoreRequest>,
+    /// Answers to requests whose key starts with a byte, instead of doing them.
     pub(crate) failures: BTreeMap<u8, RequestError>,
     /// Whether answers are held back.
     pub(crate) holding: bool,
@@ -98,50 +102,82 @@ impl Fake {
 }
 
 impl State {
-    fn apply(&mut self, command: Command) -> Answer {
-        let failure = command
-            .key()
-            .first()
-            .and_then(|byte| self.failures.get(byte));
+    fn apply(&mut self, request: StoreRequest) -> Answer {
+        let StoreRequest { key, operation, .. } = request;
+        let failure = key.first().and_then(|byte| self.failures.get(byte));
         if let Some(failure) = failure {
             return Err(failure.clone());
         }
-        match command {
-            Command::Get { key } => {
-                let entry = |value: &Bytes| {
-                    let dot = Dot::new(ReplicaId(1), 1);
-                    LwwCell::entry(dot, Timestamp::default(), Some(value.clone()))
-                };
-                return Ok(Outcome::Read {
-                    cell: self.values.get(&key).map(entry).unwrap_or_default(),
-                    seen: Floor::default(),
-                    owners: 2,
+        let seen = Floor::default();
+        let mut effect = None;
+        match operation {
+            Operation::Get => {
+                let values = self.values.get(&key).cloned().into_iter().collect();
+                let timestamp = None;
+                return Ok(StoreAnswer::Values {
+                    values,
+                    timestamp,
+                    seen,
                 });
             }
-            Command::Write { key, write, .. } => {
-                match write.value {
-                    Some(value) => self.values.insert(key, value),
-                    None => self.values.remove(&key),
-                };
+            Operation::Look => {
+                let record = self.records.get(&key).cloned().unwrap_or_default();
+                return Ok(StoreAnswer::Record { record, seen });
             }
-            _ => unreachable!("there are two commands"),
+            Operation::Put { value, .. } => drop(self.values.insert(key, value)),
+            Operation::Delete { .. } => drop(self.values.remove(&key)),
+            change => effect = Some(self.change(key, change)),
         }
-        Ok(Outcome::Written {
-            timestamp: Default::default(),
-            event: None,
-            seen: Floor::default(),
+        Ok(StoreAnswer::Written {
             took_effect: true,
+            timestamp: None,
             acknowledged: 2,
+            seen,
+            effect,
         })
+    }
+
+    fn change(&mut self, key: Bytes, change: Operation) -> Effect {
+        let mut record = self.records.remove(&key).unwrap_or_default();
+        let mut effect = Effect::default();
+        let mut set = record.members.take().unwrap_or_default();
+        match change {
+            Operation::Increment { by } => record.counter = Some(record.counter.unwrap_or(0) + by),
+            Operation::Add { members } => {
+                effect.added = members
+                    .into_iter()
+                    .filter(|m| set.insert(m.clone()))
+                    .count();
+            }
+            Operation::Remove { members } => {
+                effect.removed = members.iter().filter(|m| set.remove(*m)).count();
+            }
+            _ => (record.counter, set) = Default::default(),
+        }
+        effect.counter = record.counter;
+        record.members = (!set.is_empty()).then_some(set);
+        if record != Record::default() {
+            self.records.insert(key, record);
+        }
+        effect
+    }
+
+    fn contents(&self, key: &Bytes) -> Contents {
+        let record = self.records.get(key);
+        Contents {
+            string: self.values.contains_key(key),
+            counter: record.is_some_and(|record| record.counter.is_some()),
+            set: record.is_some_and(|record| record.members.is_some()),
+        }
     }
 }
 
 impl Backend for Fake {
-    fn submit(&self, command: Command) -> PendingOutcome {
+    fn submit(&self, request: StoreRequest) -> PendingAnswer {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
-        state.submitted.push(command.clone());
-        let answer = state.apply(command);
+        state.submitted.push(request.clone());
+        let answer = state.apply(request);
         if state.holding {
             state.held.push_back((sender, answer));
         } else {
@@ -150,15 +186,50 @@ impl Backend for Fake {
         receiver
     }
 
+    fn placement(&self, _: Space) -> Placement {
+        Placement::new(3, 3, 1)
+    }
+
+    fn owns_everything(&self) -> bool {
+        true
+    }
+
+    fn conflict(&self) -> ConflictPolicy {
+        ConflictPolicy::Hybrid
+    }
+
+    fn peek(&self, space: Space, key: &Bytes) -> bool {
+        let state = self.state();
+        match space {
+            Space::Strings => state.values.contains_key(key),
+            Space::Types => state.records.contains_key(key),
+        }
+    }
+
+    fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {
+        let contents = self.state().contents(&key);
+        Box::pin(std::future::ready(Ok(format!("{contents:?}"))))
+    }
+
     fn scan(
         &self,
         after: Option<Bytes>,
         limit: usize,
-    ) -> BoxFuture<Result<Vec<Bytes>, RequestError>> {
-        let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+    ) -> BoxFuture<Result<Vec<ScannedKey>, RequestError>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = (from, Bound::Unbounded);
         let state = self.state();
-        let keys = state.values.range::<Bytes, _>((from, Bound::Unbounded));
-        let page = keys.map(|(key, _)| key.clone()).take(limit).collect();
+        let strings = state.values.range::<Bytes, _>(range.clone());
+        let types = state.records.range::<Bytes, _>(range);
+        let keys: BTreeSet<&Bytes> = strings
+            .map(|(k, _)| k)
+            .chain(types.map(|(k, _)| k))
+            .collect();
+        let scanned = |key: &Bytes| ScannedKey {
+            key: key.clone(),
+            contents: state.contents(key),
+        };
+        let page = keys.into_iter().take(limit).map(scanned).collect();
         Box::pin(std::future::ready(Ok(page)))
     }
 

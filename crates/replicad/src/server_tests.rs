@@ -2,8 +2,8 @@ use super::*;
 use crate::client::{Client, ClientError, Value};
 use crate::fake::Fake;
 use crate::limits::Limits;
+use crate::store::{Operation, StoreRequest};
 use bytes::Bytes;
-use replica::Command;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -136,17 +136,18 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
         replies.await.unwrap(),
         [text("OK"), text("1"), Value::Integer(1), text("OK")]
     );
-    let key = || Bytes::from("a");
-    let put = |value| Command::put(key(), Bytes::from_static(value));
+    let put = |value| Operation::put(Bytes::from_static(value));
+    let request = |operation| StoreRequest::new(Bytes::from("a"), operation);
     assert_eq!(
         served.fake.state().submitted,
         [
             put(b"1"),
-            Command::get(key()),
-            Command::get(key()),
-            Command::delete(key()),
+            Operation::Get,
+            Operation::Get,
+            Operation::delete(),
             put(b"2")
         ]
+        .map(request)
     );
 }
 

@@ -150,6 +150,7 @@ impl<P: Policy> Forwards<P> {
             result,
             Err(RequestError::NodeFailed(_)
                 | RequestError::Recovering { .. }
+                | RequestError::NoRoom { .. }
                 | RequestError::NoMajority {
                     may_take_effect: false,
                     ..

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::errors::request_error;
 use super::{Session, Shared, Started, glob, is, number, quoted};
 use crate::resp::reply::Reply;
+use crate::store::ScannedKey;
 
 /// Keys looked at by one call without `COUNT`, as in Redis.
 const DEFAULT_COUNT: usize = 10;
@@ -52,9 +53,14 @@ fn start_scan(session: &Session, arguments: &[Bytes]) -> Result<Started, Reply> 
     }))
 }
 
-fn scan_reply(shared: &Shared, cursor: u64, options: &ScanOptions, mut keys: Vec<Bytes>) -> Reply {
+fn scan_reply(
+    shared: &Shared,
+    cursor: u64,
+    options: &ScanOptions,
+    mut keys: Vec<ScannedKey>,
+) -> Reply {
     let next = match keys.last() {
-        Some(last) if keys.len() >= options.count => shared.cursors.insert(last, cursor),
+        Some(last) if keys.len() >= options.count => shared.cursors.insert(&last.key, cursor),
         _ => 0,
     };
     let matches = |key: &Bytes| {
@@ -63,8 +69,11 @@ fn scan_reply(shared: &Shared, cursor: u64, options: &ScanOptions, mut keys: Vec
             .as_ref()
             .is_none_or(|pattern| glob::matches(pattern, key))
     };
-    keys.retain(|key| options.strings && matches(key));
-    let keys = keys.into_iter().map(Reply::Bulk).collect();
+    keys.retain(|found| options.strings && found.contents.string && matches(&found.key));
+    let keys = keys
+        .into_iter()
+        .map(|found| Reply::Bulk(found.key))
+        .collect();
     Reply::Array(vec![Reply::text(next.to_string()), Reply::Array(keys)])
 }
 

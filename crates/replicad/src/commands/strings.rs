@@ -4,14 +4,13 @@
 //! operation of its own; only the order of submission is kept.
 
 use bytes::Bytes;
-use replica::{Command, Outcome};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::errors::outcome;
+use super::errors::answer;
 use super::{Session, Started, quoted, wrong_arity};
-use crate::backend::PendingOutcome;
 use crate::resp::reply::Reply;
+use crate::store::{Operation, PendingAnswer, StoreAnswer, StoreRequest};
 
 /// Values shorter than this are copied out of the receive buffer before they are stored, because a
 /// slice of it would keep all of it in memory for as long as the value lives.
@@ -34,7 +33,7 @@ pub(super) fn set(session: &mut Session, arguments: &[Bytes]) -> Started {
     }
     let pending = write(session, &arguments[0], &arguments[1]);
     Started::waiting(async move {
-        match outcome(pending.await) {
+        match answer(pending.await) {
             Ok(_) => Reply::OK,
             Err(error) => error,
         }
@@ -58,7 +57,10 @@ pub(super) fn del(session: &mut Session, arguments: &[Bytes]) -> Started {
         };
         let deletes: Vec<_> = keys
             .into_iter()
-            .map(|key| shared.backend.submit(Command::delete(key)))
+            .map(|key| {
+                let delete = StoreRequest::new(key, Operation::delete());
+                shared.backend.submit(delete)
+            })
             .collect();
         Started::waiting(async move {
             let total = deletes.len();
@@ -121,24 +123,26 @@ pub(super) fn mset(session: &mut Session, arguments: &[Bytes]) -> Started {
     })
 }
 
-fn read(session: &Session, key: &Bytes) -> PendingOutcome {
-    session.backend().submit(Command::get(key.clone()))
+fn read(session: &Session, key: &Bytes) -> PendingAnswer {
+    let get = StoreRequest::new(key.clone(), Operation::Get);
+    session.backend().submit(get)
 }
 
-fn write(session: &Session, key: &Bytes, value: &Bytes) -> PendingOutcome {
+fn write(session: &Session, key: &Bytes, value: &Bytes) -> PendingAnswer {
     let key = Bytes::copy_from_slice(key);
     let value = if value.len() < COPIED_BELOW_BYTES {
         Bytes::copy_from_slice(value)
     } else {
         value.clone()
     };
-    session.backend().submit(Command::put(key, value))
+    let put = StoreRequest::new(key, Operation::put(value));
+    session.backend().submit(put)
 }
 
 /// Awaits a read.
-async fn value(pending: PendingOutcome) -> Result<Option<Bytes>, Reply> {
-    match outcome(pending.await)? {
-        outcome @ Outcome::Read { .. } => Ok(outcome.value().cloned()),
+async fn value(pending: PendingAnswer) -> Result<Option<Bytes>, Reply> {
+    match answer(pending.await)? {
+        StoreAnswer::Values { values, .. } => Ok(values.into_iter().next()),
         other => Err(Reply::error(format!(
             "the node answered a read with {other:?}"
         ))),
@@ -146,7 +150,7 @@ async fn value(pending: PendingOutcome) -> Result<Option<Bytes>, Reply> {
 }
 
 /// Awaits all reads and counts those that found a value; the first error in order ends it.
-async fn count(reads: Vec<PendingOutcome>) -> Result<usize, Reply> {
+async fn count(reads: Vec<PendingAnswer>) -> Result<usize, Reply> {
     let mut found = 0;
     for pending in reads {
         found += usize::from(value(pending).await?.is_some());
@@ -155,11 +159,11 @@ async fn count(reads: Vec<PendingOutcome>) -> Result<usize, Reply> {
 }
 
 /// Awaits all writes: how many succeeded, and the first error in order.
-async fn written(writes: Vec<PendingOutcome>) -> (usize, Option<Reply>) {
+async fn written(writes: Vec<PendingAnswer>) -> (usize, Option<Reply>) {
     let mut done = 0;
     let mut first = None;
     for pending in writes {
-        match outcome(pending.await) {
+        match answer(pending.await) {
             Ok(_) => done += 1,
             Err(error) => first = first.or(Some(error)),
         }

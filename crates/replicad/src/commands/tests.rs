@@ -1,7 +1,8 @@
 use super::*;
 use crate::fake::Fake;
 use crate::limits::Limits;
-use replica::{Command, NodeId, RequestError};
+use crate::store::{Operation, StoreRequest};
+use replica::{NodeId, RequestError};
 use std::collections::BTreeSet;
 use std::task::{Context, Waker};
 
@@ -108,7 +109,8 @@ fn absent_keys_are_deleted_too() {
     let mut c = Connection::new();
     c.expect("DEL a", &Reply::Integer(0));
     let key = Bytes::from("a");
-    let expected = [Command::get(key.clone()), Command::delete(key)];
+    let expected = [Operation::Get, Operation::delete()]
+        .map(|operation| StoreRequest::new(key.clone(), operation));
     assert_eq!(c.fake.state().submitted, expected);
 }
 

@@ -4,7 +4,7 @@
 //! that is the group commit. While it commits, its inbox fills for the next round.
 
 use replica::{
-    Command, Envelope, Level, NodeId, Now, Outcome, Output, Partition, Request, RequestError,
+    Command, Envelope, Lww, LwwWrite, NodeId, Now, Output, Partition, Request, RequestError,
     RequestId, State, Storage, StorageError,
 };
 use std::collections::BTreeMap;
@@ -14,7 +14,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
-use crate::backend::{NodeState, PendingOutcome};
+use crate::backend::NodeState;
+use crate::policies::StorePolicy as _;
+use crate::store::{PendingAnswer, StoreAnswer, StoreRequest};
 
 /// Inputs that wait in a node's inbox. A full inbox refuses clients as overloaded and loses messages of
 /// peers, which are sent again: two full inboxes must not wait for each other.
@@ -29,11 +31,13 @@ const BATCH_BYTES: usize = 8 << 20;
 /// A look at a node from outside.
 type Inspection = Box<dyn FnOnce(&Partition) + Send>;
 
+type Reply = oneshot::Sender<Result<StoreAnswer, RequestError>>;
+
 /// What arrives in an inbox.
 pub(super) enum Input {
     Request {
-        command: Command,
-        reply: oneshot::Sender<Result<Outcome, RequestError>>,
+        request: Request<LwwWrite>,
+        reply: Reply,
     },
     Message {
         from: NodeId,
@@ -71,9 +75,10 @@ struct Summary {
 }
 
 impl Mailbox {
-    pub(super) fn submit(&self, command: Command) -> PendingOutcome {
-        let (reply, outcome) = oneshot::channel();
-        match self.inbox.try_send(Input::Request { command, reply }) {
+    pub(super) fn submit(&self, request: StoreRequest) -> PendingAnswer {
+        let (reply, answer) = oneshot::channel();
+        let request = Lww::request(request);
+        match self.inbox.try_send(Input::Request { request, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(Input::Request { reply, .. })) => {
                 let overloaded = RequestError::Overloaded {
@@ -88,7 +93,7 @@ impl Mailbox {
             }
             Err(_) => {}
         }
-        outcome
+        answer
     }
 
     /// Hands over an input that may be lost.
@@ -137,7 +142,7 @@ pub(super) struct Actor {
     storage: Box<dyn Storage>,
     router: Arc<dyn Router>,
     inbox: Receiver<Input>,
-    replies: BTreeMap<RequestId, oneshot::Sender<Result<Outcome, RequestError>>>,
+    replies: BTreeMap<RequestId, Reply>,
     inspections: Vec<Inspection>,
     /// What follows from the node's start, once all nodes can be reached.
     first_outputs: Vec<Output>,
@@ -253,12 +258,11 @@ impl Actor {
     fn handle(&mut self, input: Input) {
         let now = now(self.started);
         match input {
-            Input::Request { command, reply } => {
+            Input::Request { request, reply } => {
                 self.next_request += 1;
-                let request = RequestId(self.next_request);
-                self.replies.insert(request, reply);
-                self.partition
-                    .handle_request(request, Request::new(command, Level::Quorum), now);
+                let id = RequestId(self.next_request);
+                self.replies.insert(id, reply);
+                self.partition.handle_request(id, request, now);
             }
             Input::Message { from, envelope } => self.partition.handle_message(from, envelope, now),
             Input::Reachable { node, reachable } => {
@@ -297,7 +301,7 @@ impl Actor {
                 Output::Reply { request, result } => {
                     if let Some(reply) = self.replies.remove(&request) {
                         // A client that is gone needs no answer.
-                        let _gone = reply.send(result);
+                        let _gone = reply.send(result.map(Lww::answer));
                     }
                 }
                 _ => {}
@@ -322,7 +326,11 @@ impl Actor {
 fn size(input: &Input) -> usize {
     match input {
         Input::Request {
-            command: Command::Write { write, .. },
+            request:
+                Request {
+                    command: Command::Write { write, .. },
+                    ..
+                },
             ..
         } => write.value.as_ref().map_or(0, bytes::Bytes::len),
         Input::Message { envelope, .. } => {
@@ -341,6 +349,7 @@ fn size(input: &Input) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Operation;
     use bytes::Bytes;
     use replica::{Config, Table, Visitor, WriteBatch};
     use std::sync::Mutex;
@@ -407,8 +416,9 @@ mod tests {
         (diary, mailbox, std::thread::spawn(move || actor.run()))
     }
 
-    fn put(key: &'static str) -> Command {
-        Command::put(Bytes::from_static(key.as_bytes()), Bytes::from_static(b"v"))
+    fn put(key: &'static str) -> StoreRequest {
+        let put = Operation::put(Bytes::from_static(b"v"));
+        StoreRequest::new(Bytes::from_static(key.as_bytes()), put)
     }
 
     #[test]

@@ -1,16 +1,16 @@
 //! One node of a cluster in this process, as its front end sees it.
 
 use bytes::Bytes;
-use replica::{Command, NodeId, RequestError, checksum};
+use replica::{NodeId, Placement, RequestError, checksum};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::cluster::Shared;
 use crate::backend::{
     AdminError, Backend, BoxFuture, ClusterStatus, Lack, NodeInfo, NodeState, NodeStatus,
-    PendingOutcome,
 };
 use crate::limits::Limits;
+use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
 
 /// One node of a cluster, as its front end sees it.
 pub(super) struct LocalNode {
@@ -78,25 +78,66 @@ impl Shared {
 }
 
 impl Backend for LocalNode {
-    fn submit(&self, command: Command) -> PendingOutcome {
+    fn submit(&self, request: StoreRequest) -> PendingAnswer {
         match self.shared.inboxes.get(self.node) {
-            Some(mailbox) => mailbox.submit(command),
+            Some(mailbox) => mailbox.submit(request),
             None => {
-                let (reply, outcome) = oneshot::channel();
+                let (reply, answer) = oneshot::channel();
                 let _gone = reply.send(Err(RequestError::NodeFailed(self.node)));
-                outcome
+                answer
             }
         }
+    }
+
+    fn placement(&self, _: Space) -> Placement {
+        self.shared.config(self.node).placement()
+    }
+
+    fn owns_everything(&self) -> bool {
+        true
+    }
+
+    fn conflict(&self) -> ConflictPolicy {
+        ConflictPolicy::Hybrid
+    }
+
+    fn peek(&self, _: Space, _: &Bytes) -> bool {
+        false
+    }
+
+    fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {
+        let node = self.node;
+        let told =
+            self.shared.inboxes.get(node).map(|mailbox| {
+                mailbox.inspect(move |partition| partition.explain(&key).to_string())
+            });
+        Box::pin(async move {
+            let stopped = RequestError::NodeFailed(node);
+            match told {
+                Some(told) => told.await.map_err(|_| stopped),
+                None => Err(stopped),
+            }
+        })
     }
 
     fn scan(
         &self,
         after: Option<Bytes>,
         limit: usize,
-    ) -> BoxFuture<Result<Vec<Bytes>, RequestError>> {
+    ) -> BoxFuture<Result<Vec<ScannedKey>, RequestError>> {
         let node = self.node;
         let page = self.shared.inboxes.get(node).map(|mailbox| {
-            mailbox.inspect(move |partition| partition.scan_local(after.as_ref(), limit))
+            mailbox.inspect(move |partition| {
+                let contents = Contents {
+                    string: true,
+                    ..Contents::default()
+                };
+                let keys = partition.scan_local(after.as_ref(), limit)?;
+                Ok(keys
+                    .into_iter()
+                    .map(|key| ScannedKey { key, contents })
+                    .collect())
+            })
         });
         Box::pin(async move {
             let stopped = Err(RequestError::NodeFailed(node));

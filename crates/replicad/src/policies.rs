@@ -1,0 +1,94 @@
+//! The policies of a node's two spaces, and how what clients ask is said to each.
+
+mod strings;
+mod types;
+
+use bytes::Bytes;
+use replica::{Command, Outcome, Policy, Request};
+
+use crate::store::{ConflictPolicy, Contents, Operation, Space, StoreAnswer, StoreRequest};
+
+pub use types::{StoredRecord, TypedWrite, Types};
+
+/// A conflict policy of `replica` as one space of a store: what an operation means to it, and what its
+/// outcome means to a client.
+pub trait StorePolicy: Policy {
+    /// The space that it is for.
+    const SPACE: Space;
+
+    /// The write that an operation asks for; `None` for a read.
+    fn write(operation: Operation) -> Option<Self::Write>;
+
+    /// The answer to a read.
+    fn read_answer(cell: Self::Cell, seen: replica::Floor) -> StoreAnswer;
+
+    /// What a key with this cell holds.
+    fn contents(cell: &Self::Cell) -> Contents;
+
+    /// The request as the protocol has it.
+    fn request(request: StoreRequest) -> Request<Self::Write> {
+        let StoreRequest {
+            key,
+            operation,
+            level,
+            floor,
+            context,
+            timeout_ms,
+        } = request;
+        debug_assert_eq!(
+            operation.space(),
+            Self::SPACE,
+            "of another space: {operation:?}"
+        );
+        let command = match Self::write(operation) {
+            Some(write) => Command::Write {
+                key,
+                write,
+                context,
+            },
+            None => Command::get(key),
+        };
+        let mut request = Request::new(command, level).after(floor);
+        request.timeout_ms = timeout_ms;
+        request
+    }
+
+    /// The outcome as a client is told it.
+    fn answer(outcome: Outcome<Self::Cell>) -> StoreAnswer {
+        match outcome {
+            Outcome::Read { cell, seen, .. } => Self::read_answer(cell, seen),
+            Outcome::Written {
+                timestamp,
+                seen,
+                took_effect,
+                acknowledged,
+                ..
+            } => StoreAnswer::Written {
+                took_effect,
+                timestamp: Self::BY_TIME.then_some(timestamp),
+                acknowledged,
+                seen,
+                effect: None,
+            },
+            _ => unreachable!("there are two outcomes"),
+        }
+    }
+}
+
+/// A policy for the strings of a store.
+pub trait StringPolicy: StorePolicy {
+    /// Whether this is the one that a store with this setting uses.
+    fn serves(conflict: ConflictPolicy) -> bool;
+}
+
+fn string_contents(is_visible: bool) -> Contents {
+    Contents {
+        string: is_visible,
+        ..Contents::default()
+    }
+}
+
+/// The bytes of some members.
+fn total(members: &[Bytes]) -> usize {
+    members.iter().map(Bytes::len).sum()
+}
