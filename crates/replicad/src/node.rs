@@ -1,12 +1,22 @@
-//! The nodes behind the front end: their stores, their actors, and the cluster that they form in this
-//! process.
+//! The nodes behind the front end: their stores, their actors, and the clusters that they form, in one
+//! process or over the network.
 
 mod actor;
 mod cluster;
 mod data_dir;
+mod disk;
+mod formation;
 mod local_node;
+mod mailbox;
 mod redb_storage;
+mod spaces;
+mod starting;
+mod status;
+pub mod wire;
 
 pub use cluster::{LocalCluster, StartError};
 pub use data_dir::DataDirError;
+pub use formation::{ClusterStanding, Offer};
 pub use redb_storage::RedbStorage;
+pub use starting::SpaceConfigs;
+pub use status::StatusMessage;

@@ -1,14 +1,16 @@
 //! The policies of a node's two spaces, and how what clients ask is said to each.
 
+mod counter;
 mod strings;
 mod types;
 
-use bytes::Bytes;
 use replica::{Command, Outcome, Policy, Request};
 
 use crate::store::{ConflictPolicy, Contents, Operation, Space, StoreAnswer, StoreRequest};
 
-pub use types::{StoredRecord, TypedWrite, Types};
+pub use counter::{Count, Counter};
+pub use types::{MAX_SET_BYTES, MEMBER_BYTES, StoredRecord, TypedWrite, Types};
+pub(crate) use types::{counter_of, new_and_present, size_with};
 
 /// A conflict policy of `replica` as one space of a store: what an operation means to it, and what its
 /// outcome means to a client.
@@ -86,9 +88,4 @@ fn string_contents(is_visible: bool) -> Contents {
         string: is_visible,
         ..Contents::default()
     }
-}
-
-/// The bytes of some members.
-fn total(members: &[Bytes]) -> usize {
-    members.iter().map(Bytes::len).sum()
 }

@@ -45,18 +45,4 @@ pub use snapshot::{SnapshotManifest, SnapshotReport, read_snapshot_manifest};
 pub use state::{HeadStart, Standing};
 pub use store::{Room, Store};
 
-use serde::{Deserialize, Serialize};
-
-/// One of the two key spaces of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Space {
-    /// Strings, under the store's conflict policy.
-    Strings,
-    /// Counters and sets.
-    Types,
-}
-
-impl Space {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Strings, Self::Types];
-}
+pub use crate::store::Space;

@@ -1,19 +1,25 @@
 //! A whole cluster in this process: one actor for each node, messages through their inboxes.
 
-use replica::{ClockKind, Config, ConfigError, Envelope, NodeId, Partition, StorageError};
+use replica::{ClockKind, Config, ConfigError, Lww, NodeId, Now, StorageError};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::actor::{Actor, Input, Mailbox, Router, now};
+use super::actor::{Actor, Router};
 use super::data_dir::{DataDir, DataDirError};
 use super::local_node::LocalNode;
-use super::redb_storage::RedbStorage;
+use super::mailbox::{Input, Mailbox};
+use super::spaces::Spaces;
+use super::starting::{Origin, SpaceConfigs, prepare};
+use super::wire::SpaceMessage;
 use crate::backend::{AdminError, Backend, NodeState};
 use crate::limits::Limits;
+use crate::storage::{ClusterId, Store, StoreError, StoreOptions, StoreOwner};
+
+/// The cluster of a store here: it is told from others by its directory, and never meets them.
+const LOCAL: ClusterId = ClusterId(0);
 
 /// How far ahead of a node's physical clock a timestamp may lie, in milliseconds: more than clocks
 /// drift that are looked after, less than a day that was set wrongly.
@@ -32,6 +38,14 @@ pub enum StartError {
         /// The node.
         node: NodeId,
         /// What is wrong with its store.
+        error: StoreError,
+    },
+    /// A node cannot be started from its store.
+    #[error("{node}: {error}")]
+    Restore {
+        /// The node.
+        node: NodeId,
+        /// What is wrong.
         error: StorageError,
     },
     /// The configuration cannot work.
@@ -79,7 +93,7 @@ pub(super) struct Shared {
 /// The mailboxes of the nodes that run.
 #[derive(Default)]
 pub(super) struct Inboxes {
-    mailboxes: RwLock<BTreeMap<NodeId, Mailbox>>,
+    mailboxes: RwLock<BTreeMap<NodeId, Mailbox<Lww>>>,
 }
 
 impl LocalCluster {
@@ -107,7 +121,7 @@ impl LocalCluster {
             shared,
             was_new: is_new,
         };
-        cluster.shared.config(NodeId(1)).validate()?;
+        cluster.shared.configs(NodeId(1)).strings.validate()?;
         match is_new {
             true => cluster.bootstrap()?,
             false => cluster.come_back()?,
@@ -140,9 +154,8 @@ impl LocalCluster {
         for node in shared.ids() {
             // What an interrupted first start has left was never acknowledged to anyone.
             shared.dir.remove_store(node)?;
-            let partition =
-                Partition::bootstrap(shared.config(node), random(), now(shared.started))?;
-            actors.push((node, shared.prepare(node, partition)?));
+            let prepared = shared.prepare(node, Origin::Bootstrap, |_, _| ())?;
+            actors.push((node, prepared));
         }
         shared.dir.establish(shared.nodes)?;
         let mut threads = lock(&shared.threads);
@@ -165,13 +178,7 @@ impl LocalCluster {
         }
         let mut prepared = Vec::new();
         for node in up {
-            let (config, now) = (shared.config(node), now(shared.started));
-            let (storage, restored) = shared.open(node, &config, now)?;
-            let partition = match restored {
-                Some(partition) => partition,
-                None => Partition::recover(config, random(), now)?,
-            };
-            prepared.push((node, shared.ready(node, partition, storage)?));
+            prepared.push((node, shared.prepare(node, Origin::Store, |_, _| ())?));
         }
         let mut threads = lock(&shared.threads);
         for (node, prepared) in prepared {
@@ -201,47 +208,35 @@ impl Shared {
         }
     }
 
-    /// Opens a node's store and reads what it holds, if anything.
-    fn open(
-        &self,
-        node: NodeId,
-        config: &Config,
-        now: replica::Now,
-    ) -> Result<(RedbStorage, Option<Partition>), StartError> {
-        let in_store = |error| StartError::Store { node, error };
-        let path = self.dir.store(node)?;
-        let existed = path.exists();
-        let mut storage = RedbStorage::open(&path).map_err(in_store)?;
-        if existed {
-            storage.verify().map_err(in_store)?;
-        }
-        let restored =
-            Partition::restore(config.clone(), &storage, random(), now).map_err(in_store)?;
-        Ok((storage, restored))
-    }
-
-    /// A node's actor with an empty store.
-    fn prepare(&self, node: NodeId, partition: Partition) -> Result<(Actor, Mailbox), StartError> {
-        let path = self.dir.store(node)?;
-        let storage =
-            RedbStorage::open(&path).map_err(|error| StartError::Store { node, error })?;
-        self.ready(node, partition, storage)
+    pub(super) fn configs(&self, node: NodeId) -> SpaceConfigs {
+        let strings = self.config(node);
+        let types = Config {
+            clock: ClockKind::Lamport,
+            ..strings.clone()
+        };
+        SpaceConfigs { strings, types }
     }
 
     /// A node's actor, its first state durable.
-    fn ready(
+    fn prepare(
         &self,
         node: NodeId,
-        partition: Partition,
-        storage: RedbStorage,
-    ) -> Result<(Actor, Mailbox), StartError> {
-        let router = Arc::clone(&self.inboxes);
-        let (mut actor, mailbox) = Actor::new(partition, Box::new(storage), router, self.started);
-        actor
-            .commit_start()
-            .map_err(|error| StartError::Store { node, error })?;
+        origin: Origin,
+        change: impl FnOnce(&mut Spaces<Lww>, Now),
+    ) -> Result<(Actor<Lww>, Mailbox<Lww>), StartError> {
+        let path = self.dir.store(node)?;
+        let options = StoreOptions::new(StoreOwner {
+            cluster: LOCAL,
+            node,
+        });
+        let store =
+            Store::open(&path, options).map_err(|error| StartError::Store { node, error })?;
+        let router: Arc<dyn Router<Lww>> = Arc::<Inboxes>::clone(&self.inboxes);
+        let configs = self.configs(node);
+        let prepared = prepare(&configs, origin, store, router, self.started, change)
+            .map_err(|error| StartError::Restore { node, error })?;
         self.dir.settle(node)?;
-        Ok((actor, mailbox))
+        Ok(prepared)
     }
 
     /// Starts an actor's thread.
@@ -249,7 +244,7 @@ impl Shared {
         &self,
         threads: &mut BTreeMap<NodeId, JoinHandle<()>>,
         node: NodeId,
-        (actor, mailbox): (Actor, Mailbox),
+        (actor, mailbox): (Actor<Lww>, Mailbox<Lww>),
     ) -> Result<(), StartError> {
         self.inboxes.set(node, Some(mailbox));
         let builder = thread::Builder::new().name(format!("node-{}", node.0));
@@ -316,12 +311,11 @@ impl Shared {
         if !self.dir.is_failed(node) {
             return self.accept_loss(node, accept_loss);
         }
-        let config = self.config(node);
         let reconciled = self
             .ids()
             .filter(|other| self.state(*other) == NodeState::Up)
             .count();
-        let needed = config.sources_needed();
+        let needed = self.config(node).sources_needed();
         if reconciled < needed && !accept_loss {
             return Err(AdminError::TooFewReconciled {
                 node,
@@ -330,18 +324,19 @@ impl Shared {
             });
         }
         self.dir.remove_store(node).map_err(other)?;
-        let mut partition =
-            Partition::recover(config, random(), now(self.started)).map_err(other)?;
-        for down in self
+        let down: Vec<NodeId> = self
             .ids()
             .filter(|id| *id != node && self.inboxes.get(*id).is_none())
-        {
-            partition.handle_reachable(down, false, now(self.started));
-        }
-        if accept_loss {
-            partition.handle_accept_loss(now(self.started));
-        }
-        let prepared = self.prepare(node, partition).map_err(other)?;
+            .collect();
+        let change = |spaces: &mut Spaces<Lww>, now: Now| {
+            for node in down {
+                spaces.handle_reachable(node, false, now);
+            }
+            if accept_loss {
+                spaces.handle_accept_loss(now);
+            }
+        };
+        let prepared = self.prepare(node, Origin::Others, change).map_err(other)?;
         self.dir.set_failed(node, false).map_err(other)?;
         self.launch(&mut threads, node, prepared).map_err(other)?;
         self.announce(node, true);
@@ -366,7 +361,7 @@ impl Shared {
 }
 
 impl Inboxes {
-    pub(super) fn get(&self, node: NodeId) -> Option<Mailbox> {
+    pub(super) fn get(&self, node: NodeId) -> Option<Mailbox<Lww>> {
         self.mailboxes
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -374,7 +369,7 @@ impl Inboxes {
             .cloned()
     }
 
-    fn set(&self, node: NodeId, mailbox: Option<Mailbox>) -> Option<Mailbox> {
+    fn set(&self, node: NodeId, mailbox: Option<Mailbox<Lww>>) -> Option<Mailbox<Lww>> {
         let mut mailboxes = self
             .mailboxes
             .write()
@@ -386,10 +381,10 @@ impl Inboxes {
     }
 }
 
-impl Router for Inboxes {
-    fn deliver(&self, from: NodeId, to: NodeId, envelope: Envelope) {
+impl Router<Lww> for Inboxes {
+    fn deliver(&self, from: NodeId, to: NodeId, message: SpaceMessage<Lww>) {
         if let Some(mailbox) = self.get(to) {
-            mailbox.offer(Input::Message { from, envelope });
+            mailbox.offer(Input::Message { from, message });
         }
     }
 }
@@ -401,11 +396,6 @@ fn other(error: impl std::fmt::Display) -> AdminError {
 /// A lock whose data is sound also when a thread that held it has panicked: it is a list of threads.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Random bits from the system, by way of the standard library's hash keys.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 impl std::fmt::Debug for LocalCluster {

@@ -1,16 +1,16 @@
 //! One node of a cluster in this process, as its front end sees it.
 
 use bytes::Bytes;
-use replica::{NodeId, Placement, RequestError, checksum};
+use replica::{NodeId, Placement, RequestError};
+use std::future::ready;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::cluster::Shared;
-use crate::backend::{
-    AdminError, Backend, BoxFuture, ClusterStatus, Lack, NodeInfo, NodeState, NodeStatus,
-};
+use super::status::{status, without_data};
+use crate::backend::{AdminError, Backend, BoxFuture, ClusterStatus, NodeInfo, NodeState};
 use crate::limits::Limits;
-use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::store::{ConflictPolicy, PendingAnswer, ScannedKey, Space, StoreRequest};
 
 /// One node of a cluster, as its front end sees it.
 pub(super) struct LocalNode {
@@ -21,59 +21,6 @@ pub(super) struct LocalNode {
 impl LocalNode {
     pub(super) const fn new(shared: Arc<Shared>, node: NodeId) -> Self {
         Self { shared, node }
-    }
-}
-
-impl Shared {
-    async fn node_status(&self, node: NodeId) -> Option<NodeStatus> {
-        let address = format!("127.0.0.1:{}", self.port(node));
-        let answer = self
-            .inboxes
-            .get(node)?
-            .inspect(|partition| (partition.status(), partition.replica().map().clone()));
-        let (status, map) = answer.await.ok()?;
-        // Hashing every entry takes a while: not on a thread that serves clients.
-        let sum = tokio::task::spawn_blocking(move || checksum(&map))
-            .await
-            .ok()?;
-        let lacks = status.lacks.iter().filter(|(_, events)| *events > 0);
-        Some(NodeStatus {
-            node,
-            address,
-            state: self.state(node),
-            incarnation: status
-                .incarnation
-                .map(|id| id.to_string())
-                .unwrap_or_default(),
-            keys: status.entries - status.tombstones,
-            tombstones: status.tombstones,
-            context: status.context.to_string(),
-            exceptions: status.exceptions,
-            log_entries: status.log_events,
-            lacks: lacks
-                .map(|(from, events)| Lack {
-                    from: *from,
-                    events: *events,
-                })
-                .collect(),
-            checksum: Some(format!("{sum:032x}")),
-        })
-    }
-
-    fn failed_status(&self, node: NodeId) -> NodeStatus {
-        NodeStatus {
-            node,
-            address: format!("127.0.0.1:{}", self.port(node)),
-            state: NodeState::Failed,
-            incarnation: String::new(),
-            keys: 0,
-            tombstones: 0,
-            context: String::new(),
-            exceptions: 0,
-            log_entries: 0,
-            lacks: Vec::new(),
-            checksum: None,
-        }
     }
 }
 
@@ -89,8 +36,12 @@ impl Backend for LocalNode {
         }
     }
 
-    fn placement(&self, _: Space) -> Placement {
-        self.shared.config(self.node).placement()
+    fn placement(&self, space: Space) -> Placement {
+        let configs = self.shared.configs(self.node);
+        match space {
+            Space::Strings => configs.strings.placement(),
+            Space::Types => configs.types.placement(),
+        }
     }
 
     fn owns_everything(&self) -> bool {
@@ -101,23 +52,16 @@ impl Backend for LocalNode {
         ConflictPolicy::Hybrid
     }
 
-    fn peek(&self, _: Space, _: &Bytes) -> bool {
-        false
+    fn peek(&self, space: Space, key: &Bytes) -> bool {
+        let mailbox = self.shared.inboxes.get(self.node);
+        mailbox.is_some_and(|mailbox| mailbox.peek(space, key))
     }
 
     fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {
-        let node = self.node;
-        let told =
-            self.shared.inboxes.get(node).map(|mailbox| {
-                mailbox.inspect(move |partition| partition.explain(&key).to_string())
-            });
-        Box::pin(async move {
-            let stopped = RequestError::NodeFailed(node);
-            match told {
-                Some(told) => told.await.map_err(|_| stopped),
-                None => Err(stopped),
-            }
-        })
+        match self.shared.inboxes.get(self.node) {
+            Some(mailbox) => Box::pin(mailbox.explain(key)),
+            None => Box::pin(ready(Err(RequestError::NodeFailed(self.node)))),
+        }
     }
 
     fn scan(
@@ -125,41 +69,17 @@ impl Backend for LocalNode {
         after: Option<Bytes>,
         limit: usize,
     ) -> BoxFuture<Result<Vec<ScannedKey>, RequestError>> {
-        let node = self.node;
-        let page = self.shared.inboxes.get(node).map(|mailbox| {
-            mailbox.inspect(move |partition| {
-                let contents = Contents {
-                    string: true,
-                    ..Contents::default()
-                };
-                let keys = partition.scan_local(after.as_ref(), limit)?;
-                Ok(keys
-                    .into_iter()
-                    .map(|key| ScannedKey { key, contents })
-                    .collect())
-            })
-        });
-        Box::pin(async move {
-            let stopped = Err(RequestError::NodeFailed(node));
-            match page {
-                Some(page) => page.await.unwrap_or(stopped),
-                None => stopped,
-            }
-        })
+        match self.shared.inboxes.get(self.node) {
+            Some(mailbox) => Box::pin(mailbox.scan(after, limit)),
+            None => Box::pin(ready(Err(RequestError::NodeFailed(self.node)))),
+        }
     }
 
     fn key_count(&self) -> Result<usize, RequestError> {
+        let needed = self.shared.config(self.node).sources_needed();
         match self.shared.inboxes.get(self.node) {
-            Some(mailbox) if mailbox.state() == NodeState::Up => Ok(mailbox.keys()),
-            Some(mailbox) if mailbox.state() == NodeState::Recovering => {
-                let needed = self.shared.config(self.node).sources_needed();
-                Err(RequestError::Recovering {
-                    node: self.node,
-                    reconciled: 0,
-                    needed,
-                })
-            }
-            _ => Err(RequestError::NodeFailed(self.node)),
+            Some(mailbox) => mailbox.key_count(needed),
+            None => Err(RequestError::NodeFailed(self.node)),
         }
     }
 
@@ -191,8 +111,13 @@ impl Backend for LocalNode {
             let config = shared.config(NodeId(1));
             let mut nodes = Vec::new();
             for node in shared.ids() {
-                let status = shared.node_status(node).await;
-                nodes.push(status.unwrap_or_else(|| shared.failed_status(node)));
+                let address = format!("127.0.0.1:{}", shared.port(node));
+                let running = match shared.inboxes.get(node) {
+                    Some(mailbox) => status(node, address.clone(), mailbox).await,
+                    None => None,
+                };
+                let failed = || without_data(node, address, NodeState::Failed);
+                nodes.push(running.unwrap_or_else(failed));
             }
             Ok(ClusterStatus {
                 version: env!("CARGO_PKG_VERSION").into(),

@@ -1,0 +1,210 @@
+//! The outside of an actor: its inbox, and what it shows without being asked.
+
+use bytes::Bytes;
+use replica::{NodeId, Placement, RequestError, State};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use tokio::sync::oneshot;
+
+use super::spaces::Spaces;
+use super::wire::SpaceMessage;
+use crate::backend::NodeState;
+use crate::policies::StringPolicy;
+use crate::store::{PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest};
+
+/// Inputs that wait in a node's inbox. A full inbox refuses clients as overloaded and loses messages of
+/// peers, which are sent again: two full inboxes must not wait for each other.
+pub(super) const INBOX: usize = 1 << 16;
+
+/// A look at a node from outside.
+pub(super) type Inspection<S> = Box<dyn FnOnce(&Spaces<S>) + Send>;
+
+/// Where the answer to a client goes.
+pub(super) type Reply = oneshot::Sender<Result<StoreAnswer, RequestError>>;
+
+/// What arrives in an inbox.
+pub(super) enum Input<S: StringPolicy> {
+    Request {
+        request: StoreRequest,
+        reply: Reply,
+    },
+    Message {
+        from: NodeId,
+        message: SpaceMessage<S>,
+    },
+    Reachable {
+        node: NodeId,
+        reachable: bool,
+    },
+    AcceptLoss,
+    /// Looks at the node once all before it is durable.
+    Inspect(Inspection<S>),
+    Stop,
+}
+
+/// The outside of an actor.
+pub(super) struct Mailbox<S: StringPolicy> {
+    node: NodeId,
+    inbox: SyncSender<Input<S>>,
+    shown: Arc<Shown<S>>,
+}
+
+/// What is shown of a node without the trip through its inbox.
+pub(super) struct Shown<S: StringPolicy> {
+    /// Written by the actor alone, and never while it waits for the disk. It is ahead of the disk.
+    pub(super) spaces: RwLock<Spaces<S>>,
+    keys: AtomicUsize,
+    state: AtomicU8,
+}
+
+impl<S: StringPolicy> Shown<S> {
+    pub(super) fn new(spaces: Spaces<S>) -> Self {
+        let shown = Self {
+            spaces: RwLock::new(spaces),
+            keys: AtomicUsize::new(0),
+            state: AtomicU8::new(0),
+        };
+        shown.publish();
+        shown
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, Spaces<S>> {
+        self.spaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Renews what is counted.
+    pub(super) fn publish(&self) {
+        let spaces = self.read();
+        self.keys.store(spaces.key_count(), Ordering::Relaxed);
+        let state = match spaces.state() {
+            State::Up => 0,
+            State::Recovering => 1,
+            _ => 2,
+        };
+        self.state.store(state, Ordering::Relaxed);
+    }
+}
+
+impl<S: StringPolicy> Clone for Mailbox<S> {
+    fn clone(&self) -> Self {
+        Self {
+            node: self.node,
+            inbox: self.inbox.clone(),
+            shown: Arc::clone(&self.shown),
+        }
+    }
+}
+
+impl<S: StringPolicy> Mailbox<S> {
+    pub(super) const fn new(
+        node: NodeId,
+        inbox: SyncSender<Input<S>>,
+        shown: Arc<Shown<S>>,
+    ) -> Self {
+        Self { node, inbox, shown }
+    }
+
+    pub(super) fn submit(&self, request: StoreRequest) -> PendingAnswer {
+        let (reply, answer) = oneshot::channel();
+        match self.inbox.try_send(Input::Request { request, reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Input::Request { reply, .. })) => {
+                let (pending, limit) = (INBOX, INBOX);
+                let overloaded = RequestError::Overloaded { pending, limit };
+                // A client that is gone needs no answer.
+                let _gone = reply.send(Err(overloaded));
+            }
+            Err(TrySendError::Disconnected(Input::Request { reply, .. })) => {
+                let _gone = reply.send(Err(RequestError::NodeFailed(self.node)));
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    /// Hands over an input that may be lost.
+    pub(super) fn offer(&self, input: Input<S>) {
+        if self.inbox.try_send(input).is_err() {
+            tracing::debug!(node = self.node.0, "an input was lost: the inbox is full");
+        }
+    }
+
+    /// Hands over an input that must not be lost; waits while the inbox is full.
+    pub(super) fn insist(&self, input: Input<S>) {
+        // An actor that has stopped needs no input.
+        let _stopped = self.inbox.send(input);
+    }
+
+    /// The answer of the node to a question, asked once all before it is durable; an error if the node
+    /// has stopped.
+    pub(super) fn inspect<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Spaces<S>) -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
+        let (reply, answer) = oneshot::channel();
+        self.offer(Input::Inspect(Box::new(move |spaces| {
+            // Whoever asked may have gone.
+            let _gone = reply.send(question(spaces));
+        })));
+        answer
+    }
+
+    /// A page of keys, once all before it is durable.
+    pub(super) async fn scan(
+        self,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<Vec<ScannedKey>, RequestError> {
+        let page = self.inspect(move |spaces| spaces.scan(after.as_ref(), limit));
+        page.await
+            .unwrap_or(Err(RequestError::NodeFailed(self.node)))
+    }
+
+    /// What is known of a key, once all before it is durable.
+    pub(super) async fn explain(self, key: Bytes) -> Result<String, RequestError> {
+        let told = self.inspect(move |spaces| spaces.explain(&key)).await;
+        told.map_err(|_| RequestError::NodeFailed(self.node))
+    }
+
+    pub(super) fn placement(&self, space: Space) -> Placement {
+        self.shown.read().placement(space)
+    }
+
+    pub(super) fn owns_everything(&self) -> bool {
+        self.shown.read().owns_everything()
+    }
+
+    pub(super) fn peek(&self, space: Space, key: &[u8]) -> bool {
+        let contents = self.shown.read().contents(key);
+        match space {
+            Space::Strings => contents.string,
+            Space::Types => contents.counter || contents.set,
+        }
+    }
+
+    pub(super) fn keys(&self) -> usize {
+        self.shown.keys.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn state(&self) -> NodeState {
+        match self.shown.state.load(Ordering::Relaxed) {
+            0 => NodeState::Up,
+            1 => NodeState::Recovering,
+            _ => NodeState::Failed,
+        }
+    }
+
+    /// How many keys there are, if the node serves.
+    pub(super) fn key_count(&self, sources_needed: usize) -> Result<usize, RequestError> {
+        match self.state() {
+            NodeState::Up => Ok(self.keys()),
+            NodeState::Recovering => Err(RequestError::Recovering {
+                node: self.node,
+                reconciled: 0,
+                needed: sources_needed,
+            }),
+            _ => Err(RequestError::NodeFailed(self.node)),
+        }
+    }
+}

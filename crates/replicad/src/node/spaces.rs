@@ -1,0 +1,392 @@
+//! The two key spaces of a node as one state machine: requests and messages go to the space they are of, and
+//! what follows from both is taken together.
+
+use bytes::Bytes;
+use crdt::{Cut, Interval, MapReplica};
+use replica::{
+    Node, NodeId, NodeOutput, NodeReady, Now, Partition, PartitionId, Placement, Policy,
+    RequestError, RequestId, State, StorageError, Table, WriteBatch,
+};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::wire::SpaceMessage;
+use crate::policies::{
+    MAX_SET_BYTES, StorePolicy, StringPolicy, Types, counter_of, new_and_present, size_with,
+};
+use crate::store::{Contents, Effect, Operation, ScannedKey, Space, StoreAnswer, StoreRequest};
+
+/// The nodes of both spaces.
+#[derive(Debug)]
+pub(super) struct Spaces<S: StringPolicy> {
+    pub(super) strings: Node<S>,
+    pub(super) types: Node<Types>,
+    /// What the pending writes of types have to tell beside their outcome.
+    effects: BTreeMap<RequestId, PendingEffect>,
+    /// Keys of types that hold nothing visible: removed counters.
+    removed: HashSet<Bytes>,
+}
+
+/// The effect of a write whose outcome is not known yet.
+#[derive(Debug)]
+struct PendingEffect {
+    key: Bytes,
+    /// The size of the set with the members that were to be added.
+    grown: Option<usize>,
+    /// `None` if this node does not own the key.
+    effect: Option<Effect>,
+    /// Whether the write was made when it came, so that the counter in the effect is the one after it.
+    is_made: bool,
+}
+
+/// What is to be made durable, and what follows from it.
+#[derive(Debug)]
+pub(super) struct Turn<S: StringPolicy> {
+    pub(super) batches: Vec<(Space, PartitionId, WriteBatch)>,
+    strings: Vec<NodeOutput<S>>,
+    types: Vec<NodeOutput<Types>>,
+}
+
+/// An effect of a node, in the words of the store.
+#[derive(Debug)]
+pub(super) enum Effectuated<S: StringPolicy> {
+    Send {
+        to: NodeId,
+        message: SpaceMessage<S>,
+    },
+    Reply {
+        request: RequestId,
+        result: Result<StoreAnswer, RequestError>,
+    },
+}
+
+impl<S: StringPolicy> Spaces<S> {
+    pub(super) fn new(strings: Node<S>, types: Node<Types>) -> Self {
+        let mut spaces = Self {
+            strings,
+            types,
+            effects: BTreeMap::new(),
+            removed: HashSet::new(),
+        };
+        for (_, partition) in spaces.types.partitions() {
+            let empty = partition.replica().map().iter();
+            let empty = empty.filter(|(_, cell)| Types::contents(cell).is_empty());
+            spaces.removed.extend(empty.map(|(key, _)| key.clone()));
+        }
+        spaces
+    }
+
+    /// The node.
+    pub(super) const fn node(&self) -> NodeId {
+        self.strings.config().node
+    }
+
+    /// Where the keys of a space are.
+    pub(super) const fn placement(&self, space: Space) -> Placement {
+        match space {
+            Space::Strings => self.strings.placement(),
+            Space::Types => self.types.placement(),
+        }
+    }
+
+    /// Whether this node owns a key.
+    pub(super) fn owns(&self, space: Space, key: &[u8]) -> bool {
+        match space {
+            Space::Strings => partition_of(&self.strings, key).is_some(),
+            Space::Types => partition_of(&self.types, key).is_some(),
+        }
+    }
+
+    /// Whether this node owns every key.
+    pub(super) fn owns_everything(&self) -> bool {
+        let owns_all = |owned: usize, placement: Placement| owned == placement.partitions().count();
+        owns_all(self.strings.partitions().count(), self.strings.placement())
+            && owns_all(self.types.partitions().count(), self.types.placement())
+    }
+
+    pub(super) fn handle_request(&mut self, id: RequestId, request: StoreRequest, now: Now) {
+        if request.operation.space() == Space::Strings {
+            return self.strings.handle_request(id, S::request(request), now);
+        }
+        if !request.operation.is_write() {
+            return self.types.handle_request(id, Types::request(request), now);
+        }
+        let key = request.key.clone();
+        let (pending, minted) = self.expect(&request);
+        self.effects.insert(id, pending);
+        self.types.handle_request(id, Types::request(request), now);
+        let made = partition_of(&self.types, &key).filter(|p| own_events(p) != minted);
+        if let Some(partition) = made
+            && let Some(pending) = self.effects.get_mut(&id)
+        {
+            pending.note_made(partition);
+        }
+    }
+
+    /// What a write of types is about to do, and how many events its partition has minted so far.
+    fn expect(&self, request: &StoreRequest) -> (PendingEffect, u64) {
+        let partition = partition_of(&self.types, &request.key);
+        let record = partition.and_then(|p| p.replica().map().get(&request.key));
+        let (mut effect, mut grown) = (Effect::default(), None);
+        match &request.operation {
+            Operation::Add { members } => {
+                effect.added = new_and_present(record, members).0;
+                let empty = crdt::AddWinsSet::default();
+                let set = record.map_or(&empty, |(_, set)| set);
+                grown = (!members.is_empty()).then(|| size_with(set, members));
+            }
+            Operation::Remove { members } => effect.removed = new_and_present(record, members).1,
+            _ => {}
+        }
+        let pending = PendingEffect {
+            key: request.key.clone(),
+            grown,
+            effect: partition.map(|_| effect),
+            is_made: false,
+        };
+        (pending, partition.map_or(0, own_events))
+    }
+
+    pub(super) fn handle_message(&mut self, from: NodeId, message: SpaceMessage<S>, now: Now) {
+        match message {
+            SpaceMessage::Strings(message) => self.strings.handle_message(from, message, now),
+            SpaceMessage::Types(message) => self.types.handle_message(from, message, now),
+        }
+    }
+
+    pub(super) fn handle_reachable(&mut self, node: NodeId, reachable: bool, now: Now) {
+        self.strings.handle_reachable(node, reachable, now);
+        self.types.handle_reachable(node, reachable, now);
+    }
+
+    pub(super) fn handle_accept_loss(&mut self, now: Now) {
+        self.strings.handle_accept_loss(now);
+        self.types.handle_accept_loss(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next wanted.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        let deadlines = [self.strings.deadline(), self.types.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Now) {
+        if self.deadline().is_some_and(|due| due <= now.elapsed_ms) {
+            self.strings.handle_timeout(now);
+            self.types.handle_timeout(now);
+        }
+    }
+
+    /// Takes what has to be made durable, and what may be released after it.
+    pub(super) fn take_turn(&mut self) -> Turn<S> {
+        let (strings, types) = (self.strings.take_ready(), self.types.take_ready());
+        for (partition, batch) in &types.persist {
+            let keys = batch
+                .changes
+                .iter()
+                .filter(|(table, ..)| *table == Table::Cells);
+            for (_, key, _) in keys {
+                note_removed(&mut self.removed, self.types.partition(*partition), key);
+            }
+        }
+        let NodeReady { persist, outputs } = strings;
+        let of = |space| move |(partition, batch)| (space, partition, batch);
+        let persist = persist.into_iter().map(of(Space::Strings));
+        Turn {
+            batches: persist
+                .chain(types.persist.into_iter().map(of(Space::Types)))
+                .collect(),
+            strings: outputs,
+            types: types.outputs,
+        }
+    }
+
+    /// What follows from a turn that is durable.
+    pub(super) fn effectuate(&mut self, turn: Turn<S>) -> Vec<Effectuated<S>> {
+        let strings = turn.strings.into_iter().map(|output| match output {
+            NodeOutput::Send { to, message } => {
+                let message = SpaceMessage::Strings(message);
+                Effectuated::Send { to, message }
+            }
+            NodeOutput::Reply { request, result } => {
+                let result = result.map(S::answer);
+                Effectuated::Reply { request, result }
+            }
+        });
+        let mut effectuated: Vec<Effectuated<S>> = strings.collect();
+        for output in turn.types {
+            effectuated.push(match output {
+                NodeOutput::Send { to, message } => {
+                    let message = SpaceMessage::Types(message);
+                    Effectuated::Send { to, message }
+                }
+                NodeOutput::Reply { request, result } => {
+                    let result = result.map(Types::answer);
+                    let result = self.complete(request, result);
+                    Effectuated::Reply { request, result }
+                }
+            });
+        }
+        effectuated
+    }
+
+    /// Adds to the answer of a write of types what it did.
+    fn complete(
+        &mut self,
+        request: RequestId,
+        result: Result<StoreAnswer, RequestError>,
+    ) -> Result<StoreAnswer, RequestError> {
+        let Some(mut pending) = self.effects.remove(&request) else {
+            return result;
+        };
+        let mut answer = result?;
+        if let StoreAnswer::Written {
+            took_effect,
+            effect,
+            ..
+        } = &mut answer
+        {
+            if let Some(size) = pending.grown
+                && !*took_effect
+            {
+                let limit = MAX_SET_BYTES;
+                return Err(RequestError::ValueTooLarge { size, limit });
+            }
+            if let Some(partition) = partition_of(&self.types, &pending.key)
+                && !pending.is_made
+            {
+                pending.note_made(partition);
+            }
+            *effect = pending.effect;
+        }
+        Ok(answer)
+    }
+
+    /// A turn could not be made durable: nothing of it is released, and the node stops serving. What is
+    /// left to be said are refusals.
+    pub(super) fn handle_storage_failure(
+        &mut self,
+        error: &StorageError,
+        turn: Turn<S>,
+    ) -> Vec<Effectuated<S>> {
+        fail(&mut self.strings, error, turn.strings);
+        fail(&mut self.types, error, turn.types);
+        let refusals = self.take_turn();
+        self.effectuate(refusals)
+    }
+
+    /// Whether it serves: up once both spaces are, failed as soon as one is.
+    pub(super) fn state(&self) -> State {
+        let strings = self.strings.partitions().map(|(_, p)| p.state());
+        let types = self.types.partitions().map(|(_, p)| p.state());
+        strings
+            .chain(types)
+            .fold(State::Up, |worst, state| match (worst, state) {
+                (State::StorageFailed, _) | (_, State::StorageFailed) => State::StorageFailed,
+                (State::Recovering, _) | (_, State::Recovering) => State::Recovering,
+                _ => state,
+            })
+    }
+
+    /// Keys that hold something; one that is in both spaces counts twice.
+    pub(super) fn key_count(&self) -> usize {
+        fn live<P: Policy>(node: &Node<P>) -> usize {
+            let replicas = node.partitions().map(|(_, p)| p.replica());
+            let live = |r: &MapReplica<Bytes, P::Cell>| r.map().len() - r.tombstone_count();
+            replicas.map(live).sum()
+        }
+        live(&self.strings) + live(&self.types).saturating_sub(self.removed.len())
+    }
+
+    /// What the local replica shows of a key.
+    pub(super) fn contents(&self, key: &[u8]) -> Contents {
+        fn of<P: StorePolicy>(node: &Node<P>, key: &[u8]) -> Contents {
+            let cell = partition_of(node, key).and_then(|p| p.replica().map().get(key));
+            cell.map_or_else(Contents::default, P::contents)
+        }
+        of(&self.strings, key).union(of(&self.types, key))
+    }
+
+    /// Up to `limit` keys that hold something here, ascending, strictly after `after`.
+    pub(super) fn scan(
+        &self,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<Vec<ScannedKey>, RequestError> {
+        let mut keys = BTreeSet::new();
+        collect_keys(&self.strings, after, limit, &mut keys)?;
+        collect_keys(&self.types, after, limit, &mut keys)?;
+        let scanned = |key: Bytes| ScannedKey {
+            contents: self.contents(&key),
+            key,
+        };
+        Ok(keys.into_iter().take(limit).map(scanned).collect())
+    }
+
+    /// What is known here of a key, for people.
+    pub(super) fn explain(&self, key: &Bytes) -> String {
+        fn of<P: StorePolicy>(node: &Node<P>, key: &Bytes) -> String {
+            let owners = node.placement().owners(node.placement().partition_of(key));
+            match partition_of(node, key) {
+                Some(partition) => format!("{}: {}", P::SPACE, partition.explain(key)),
+                None => format!(
+                    "{}: this node does not own the key; {owners:?} do\n",
+                    P::SPACE
+                ),
+            }
+        }
+        of(&self.strings, key) + &of(&self.types, key)
+    }
+}
+
+impl PendingEffect {
+    fn note_made(&mut self, partition: &Partition<Types>) {
+        self.is_made = true;
+        if let Some(effect) = &mut self.effect {
+            effect.counter = counter_of(partition.replica().map().get(&self.key));
+        }
+    }
+}
+
+fn partition_of<'n, P: Policy>(node: &'n Node<P>, key: &[u8]) -> Option<&'n Partition<P>> {
+    node.partition(node.placement().partition_of(key))
+}
+
+fn own_events(partition: &Partition<Types>) -> u64 {
+    partition.replica().own_counter()
+}
+
+fn note_removed(removed: &mut HashSet<Bytes>, partition: Option<&Partition<Types>>, key: &[u8]) {
+    let record = partition.and_then(|p| p.replica().map().get(key));
+    match record.is_some_and(|record| Types::contents(record).is_empty()) {
+        true => removed.insert(Bytes::copy_from_slice(key)),
+        false => removed.remove(key),
+    };
+}
+
+fn fail<P: Policy>(node: &mut Node<P>, error: &StorageError, mut dropped: Vec<NodeOutput<P>>) {
+    let partitions: Vec<PartitionId> = node.partitions().map(|(id, _)| id).collect();
+    for partition in partitions {
+        node.handle_storage_failure(partition, error, std::mem::take(&mut dropped));
+    }
+}
+
+/// Adds the first `limit` keys of each partition that hold something.
+fn collect_keys<P: StorePolicy>(
+    node: &Node<P>,
+    after: Option<&Bytes>,
+    limit: usize,
+    keys: &mut BTreeSet<Bytes>,
+) -> Result<(), RequestError> {
+    let from = after.map_or(Cut::BelowAll, |key| Cut::After(key.clone()));
+    for (_, partition) in node.partitions() {
+        // Refuses where the partition does not serve.
+        partition.cell_local(b"")?;
+        let Some(rest) = Interval::new(from.clone(), Cut::AboveAll) else {
+            continue;
+        };
+        let held = partition.replica().map().within(&rest);
+        let held = held.filter(|(_, cell)| !P::contents(cell).is_empty());
+        keys.extend(held.take(limit).map(|(key, _)| key.clone()));
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! From a store to a node that runs.
+
+use replica::{Config, Node, Now, PartitionId, Storage, StorageError};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::actor::{Actor, Router, now};
+use super::mailbox::Mailbox;
+use super::spaces::Spaces;
+use crate::policies::{StorePolicy, StringPolicy, Types};
+use crate::storage::{PartitionStore, Store};
+
+/// How the nodes of both spaces are told to be.
+#[derive(Debug, Clone)]
+pub struct SpaceConfigs {
+    /// Of the strings.
+    pub strings: Config,
+    /// Of the counters and sets.
+    pub types: Config,
+}
+
+/// Where the first state of a node comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An operator's word that the cluster has never held data.
+    Bootstrap,
+    /// The store, which vouches for the node's identity.
+    Store,
+    /// The other nodes, and the store if it holds anything.
+    Others,
+}
+
+/// Starts a node from its store: its first state is durable when this returns.
+pub(super) fn prepare<S: StringPolicy>(
+    configs: &SpaceConfigs,
+    origin: Origin,
+    mut store: Store,
+    router: Arc<dyn Router<S>>,
+    started: Instant,
+    change: impl FnOnce(&mut Spaces<S>, Now),
+) -> Result<(Actor<S>, Mailbox<S>), StorageError> {
+    let now = now(started);
+    let strings = node::<S>(&configs.strings, origin, &store, now)?;
+    let types = node::<Types>(&configs.types, origin, &store, now)?;
+    let mut spaces = Spaces::new(strings, types);
+    change(&mut spaces, now);
+    let turn = spaces.take_turn();
+    match origin {
+        Origin::Store | Origin::Others => store.start(&turn.batches)?,
+        Origin::Bootstrap => store.start_empty(&turn.batches)?,
+    }
+    let first = spaces.effectuate(turn);
+    Ok(Actor::new(spaces, first, Box::new(store), router, started))
+}
+
+fn node<P: StorePolicy>(
+    config: &Config,
+    origin: Origin,
+    store: &Store,
+    now: Now,
+) -> Result<Node<P>, StorageError> {
+    let (config, random) = (config.clone(), random());
+    if origin == Origin::Bootstrap {
+        return Ok(Node::bootstrap(config, random, now)?);
+    }
+    let partitions = config.placement().partitions();
+    let stores: BTreeMap<PartitionId, PartitionStore> = partitions
+        .map(|partition| (partition, store.partition(P::SPACE, partition)))
+        .collect();
+    let stored = |partition| {
+        let store: &PartitionStore = stores.get(&partition)?;
+        Some(store as &dyn Storage)
+    };
+    Node::restore(config, stored, random, now)
+}
+
+/// Random bits from the system, by way of the standard library's hash keys.
+pub(super) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,130 @@
+//! What nodes say to each other, in bytes.
+//!
+//! A message is the postcard form of [`WireMessage`], whole: bytes behind it are an error. Values are
+//! copied once, out of the received frame; everything else of a message is small. What the handshake of the
+//! transport agrees on is the version of these bytes.
+
+use bytes::Bytes;
+use replica::{Message, MessageOf, NodeMessage, StoreListing};
+use serde::{Deserialize, Serialize};
+
+use super::formation::ClusterStanding;
+use super::status::StatusMessage;
+use crate::policies::{StringPolicy, Types};
+
+/// The oldest version of the messages that this program speaks.
+pub const OLDEST_VERSION: u16 = 1;
+
+/// The version of the messages that this program speaks best.
+pub const VERSION: u16 = 1;
+
+/// A message between two nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub enum WireMessage<S: StringPolicy> {
+    /// Of the protocol.
+    Space(SpaceMessage<S>),
+    /// What the sender is to a cluster, new or old.
+    Standing(ClusterStanding),
+    /// What an operator asks of all nodes.
+    Status(StatusMessage),
+}
+
+/// A message of the protocol in one of the two spaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub enum SpaceMessage<S: StringPolicy> {
+    /// Of the strings.
+    Strings(MessageOf<S>),
+    /// Of the counters and sets.
+    Types(MessageOf<Types>),
+}
+
+/// Bytes that are no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidMessage {
+    /// They cannot be read.
+    #[error("not a message: {0}")]
+    Malformed(String),
+    /// There is a message, and something behind it.
+    #[error("{0} bytes behind the message")]
+    Rest(usize),
+}
+
+impl<S: StringPolicy> WireMessage<S> {
+    /// The bytes of the message.
+    ///
+    /// # Panics
+    /// Never: these types serialise into memory without fail.
+    pub fn encode(&self) -> Bytes {
+        let bytes = postcard::to_stdvec(self);
+        Bytes::from(bytes.expect("messages serialise into memory"))
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// If the bytes are not one message.
+    pub fn decode(frame: &[u8]) -> Result<Self, InvalidMessage> {
+        match postcard::take_from_bytes(frame) {
+            Ok((message, [])) => Ok(message),
+            Ok((_, rest)) => Err(InvalidMessage::Rest(rest.len())),
+            Err(error) => Err(InvalidMessage::Malformed(error.to_string())),
+        }
+    }
+}
+
+impl<S: StringPolicy> SpaceMessage<S> {
+    /// Whether it brings entries to be kept, which take room on the disk. The answers to this node's own
+    /// reads are not counted: without them it would not answer any.
+    pub(super) fn brings_entries(&self) -> bool {
+        match self {
+            Self::Strings(message) => brings_entries(message),
+            Self::Types(message) => brings_entries(message),
+        }
+    }
+
+    /// Bytes of entries in it, about.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Strings(message) => weight::<S>(message),
+            Self::Types(message) => weight::<Types>(message),
+        }
+    }
+}
+
+fn brings_entries<C, W>(message: &NodeMessage<C, W>) -> bool {
+    let NodeMessage::Partition { envelope, .. } = message else {
+        return false;
+    };
+    matches!(
+        envelope.message,
+        Message::Write { .. }
+            | Message::Repair { .. }
+            | Message::WriteBack { .. }
+            | Message::SyncAnswer(_)
+            | Message::TransferAnswer { .. }
+    )
+}
+
+fn weight<P: replica::Policy>(message: &MessageOf<P>) -> usize {
+    match message {
+        NodeMessage::Partition { envelope, .. } => {
+            let listings = envelope.message.listings().iter();
+            listings.map(listing_weight::<P>).sum()
+        }
+        NodeMessage::Forward { request, .. } => match &request.command {
+            replica::Command::Write { write, .. } => P::size(write),
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+fn listing_weight<P: replica::Policy>(listing: &StoreListing<P::Cell>) -> usize {
+    match listing {
+        crdt::Listing::Key(listing) => P::weight(listing.cell()),
+        crdt::Listing::Interval(listing) => listing.cells().len() * 64,
+    }
+}
