@@ -72,6 +72,13 @@ pub trait Backend: Send + Sync + 'static {
     /// What every node of the cluster holds and lacks. Answered through failed nodes too.
     fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>>;
 
+    /// An operator's word that the cluster is new and has never held data: it begins, with all of its
+    /// nodes. Complete when this node has begun; the answer is the id of the cluster.
+    fn bootstrap(&self) -> BoxFuture<Result<String, AdminError>> {
+        let refusal = "the nodes of this cluster are one process, which begins by itself";
+        Box::pin(std::future::ready(Err(AdminError::Other(refusal.into()))))
+    }
+
     /// Takes a node down: it loses its data and answers nothing. Complete when the node is down.
     fn fail(&self, node: NodeId) -> BoxFuture<Result<(), AdminError>>;
 
@@ -91,6 +98,10 @@ pub enum NodeState {
     Failed,
     /// It came back empty and is catching up; it serves nothing yet.
     Recovering,
+    /// It belongs to no cluster yet: it waits for `replicad bootstrap`, or for a node that knows one.
+    Waiting,
+    /// It does not answer the node that was asked.
+    Unreachable,
 }
 
 impl NodeState {
@@ -100,6 +111,8 @@ impl NodeState {
             Self::Up => "up",
             Self::Failed => "failed",
             Self::Recovering => "recovering",
+            Self::Waiting => "waiting",
+            Self::Unreachable => "unreachable",
         }
     }
 }
@@ -207,6 +220,25 @@ pub enum AdminError {
         /// Nodes that are up and reconciled.
         reconciled: usize,
         /// Nodes that must be.
+        needed: usize,
+    },
+    /// There is a cluster already.
+    #[error(
+        "the node belongs to the cluster {cluster} already, which may hold data; nothing was done"
+    )]
+    HasCluster {
+        /// The id of the cluster.
+        cluster: String,
+    },
+    /// A new cluster has not begun yet, because it begins with all of its nodes.
+    #[error(
+        "a new cluster begins with all of its nodes, and {reachable} of the {needed} others can be \
+         reached from here; it will begin once all can"
+    )]
+    NodesMissing {
+        /// Other nodes that can be reached.
+        reachable: usize,
+        /// Other nodes.
         needed: usize,
     },
     /// Anything else, in words.

@@ -19,6 +19,8 @@ pub mod policies;
 mod resp;
 pub mod run;
 pub mod server;
+pub mod start;
+pub mod storage;
 pub mod transport;
 pub mod storage;
 pub mod store;

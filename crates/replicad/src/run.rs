@@ -109,7 +109,7 @@ fn announce(cluster: &LocalCluster, data_dir: &str, first: u16, last: u16) {
     println!("stop with Ctrl-C");
 }
 
-async fn wait_for_signal() -> std::io::Result<()> {
+pub(crate) async fn wait_for_signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

@@ -98,7 +98,7 @@ fn row(node: &NodeStatus) -> [String; HEAD.len()] {
         .iter()
         .map(|lack| format!("{} of {}", lack.events, lack.from))
         .collect();
-    let failed = node.state == NodeState::Failed;
+    let failed = !matches!(node.state, NodeState::Up | NodeState::Recovering);
     let shown = |cell: String| if failed { "-".to_owned() } else { cell };
     [
         node.node.0.to_string(),
@@ -133,7 +133,9 @@ fn verdict(nodes: &[NodeStatus]) -> String {
     for node in nodes.iter().filter(|node| node.state != NodeState::Up) {
         let state = match node.state {
             NodeState::Failed => "has failed",
-            _ => "is recovering",
+            NodeState::Waiting => "waits for a cluster",
+            NodeState::Unreachable => "cannot be reached",
+            NodeState::Up | NodeState::Recovering => "is recovering",
         };
         let _ = write!(text, "; {} {state}", node.node);
     }

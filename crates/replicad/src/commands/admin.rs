@@ -3,6 +3,7 @@
 //! | command | reply |
 //! |---|---|
 //! | `REPLICAD STATUS` | a [`ClusterStatus`](crate::backend::ClusterStatus) as JSON |
+//! | `REPLICAD BOOTSTRAP` | the id of the new cluster, once this node has begun |
 //! | `REPLICAD FAIL n` | `OK` once node n is down |
 //! | `REPLICAD RECOVER n [ACCEPT-LOSS]` | `OK` once node n has come back empty and is catching up |
 //! | `REPLICAD HELP` | these lines |
@@ -18,6 +19,8 @@ use crate::resp::reply::Reply;
 const HELP: &[&str] = &[
     "REPLICAD STATUS",
     "    What every node holds and lacks, as JSON.",
+    "REPLICAD BOOTSTRAP",
+    "    Begins a new cluster with all of its nodes, none of which holds data. Answers its id.",
     "REPLICAD FAIL <node>",
     "    Takes a node down. It loses its data.",
     "REPLICAD RECOVER <node> [ACCEPT-LOSS]",
@@ -34,6 +37,12 @@ pub(super) fn replicad(session: &mut Session, arguments: &[Bytes]) -> Started {
             status(session)
         } else {
             wrong_arity("replicad|status").into()
+        };
+    }
+    if is(subcommand, "bootstrap") {
+        return match rest {
+            [] => bootstrap(session),
+            _ => wrong_arity("replicad|bootstrap").into(),
         };
     }
     if is(subcommand, "fail") {
@@ -67,6 +76,16 @@ fn status(session: &Session) -> Started {
         };
         match serde_json::to_string(&status) {
             Ok(json) => Reply::text(json).into(),
+            Err(error) => Reply::error(error).into(),
+        }
+    })
+}
+
+fn bootstrap(session: &Session) -> Started {
+    let shared = Arc::clone(&session.shared);
+    Started::held(async move {
+        match shared.backend.bootstrap().await {
+            Ok(cluster) => Reply::text(cluster).into(),
             Err(error) => Reply::error(error).into(),
         }
     })

@@ -233,8 +233,13 @@ impl Shared {
             Store::open(&path, options).map_err(|error| StartError::Store { node, error })?;
         let router: Arc<dyn Router<Lww>> = Arc::<Inboxes>::clone(&self.inboxes);
         let configs = self.configs(node);
-        let prepared = prepare(&configs, origin, store, router, self.started, change)
-            .map_err(|error| StartError::Restore { node, error })?;
+        let prepared =
+            prepare(&configs, origin, store, router, self.started, change).map_err(|failed| {
+                StartError::Restore {
+                    node,
+                    error: failed.error,
+                }
+            })?;
         self.dir.settle(node)?;
         Ok(prepared)
     }

@@ -1,7 +1,7 @@
 //! The outside of an actor: its inbox, and what it shows without being asked.
 
 use bytes::Bytes;
-use replica::{NodeId, Placement, RequestError, State};
+use replica::{NodeId, RequestError, State};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -165,14 +165,6 @@ impl<S: StringPolicy> Mailbox<S> {
     pub(super) async fn explain(self, key: Bytes) -> Result<String, RequestError> {
         let told = self.inspect(move |spaces| spaces.explain(&key)).await;
         told.map_err(|_| RequestError::NodeFailed(self.node))
-    }
-
-    pub(super) fn placement(&self, space: Space) -> Placement {
-        self.shown.read().placement(space)
-    }
-
-    pub(super) fn owns_everything(&self) -> bool {
-        self.shown.read().owns_everything()
     }
 
     pub(super) fn peek(&self, space: Space, key: &[u8]) -> bool {

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use crdt::{Cut, Interval, MapReplica};
 use replica::{
-    Node, NodeId, NodeOutput, NodeReady, Now, Partition, PartitionId, Placement, Policy,
-    RequestError, RequestId, State, StorageError, Table, WriteBatch,
+    Node, NodeId, NodeOutput, NodeReady, Now, Partition, PartitionId, Policy, RequestError,
+    RequestId, State, StorageError, Table, WriteBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -80,27 +80,12 @@ impl<S: StringPolicy> Spaces<S> {
         self.strings.config().node
     }
 
-    /// Where the keys of a space are.
-    pub(super) const fn placement(&self, space: Space) -> Placement {
-        match space {
-            Space::Strings => self.strings.placement(),
-            Space::Types => self.types.placement(),
-        }
-    }
-
     /// Whether this node owns a key.
     pub(super) fn owns(&self, space: Space, key: &[u8]) -> bool {
         match space {
             Space::Strings => partition_of(&self.strings, key).is_some(),
             Space::Types => partition_of(&self.types, key).is_some(),
         }
-    }
-
-    /// Whether this node owns every key.
-    pub(super) fn owns_everything(&self) -> bool {
-        let owns_all = |owned: usize, placement: Placement| owned == placement.partitions().count();
-        owns_all(self.strings.partitions().count(), self.strings.placement())
-            && owns_all(self.types.partitions().count(), self.types.placement())
     }
 
     pub(super) fn handle_request(&mut self, id: RequestId, request: StoreRequest, now: Now) {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::actor::{Actor, Router, now};
 use super::mailbox::Mailbox;
-use super::spaces::Spaces;
+use super::spaces::{Spaces, Turn};
 use crate::policies::{StorePolicy, StringPolicy, Types};
 use crate::storage::{PartitionStore, Store};
 
@@ -28,8 +28,16 @@ pub(super) enum Origin {
     Bootstrap,
     /// The store, which vouches for the node's identity.
     Store,
-    /// The other nodes, and the store if it holds anything.
+    /// The other nodes. What the store holds is a head start.
     Others,
+}
+
+/// A node could not be started from its store.
+#[derive(Debug)]
+pub(super) struct Unprepared {
+    pub(super) error: StorageError,
+    /// How the store is damaged, if that is why: it is to be put aside.
+    pub(super) damage: Option<String>,
 }
 
 /// Starts a node from its store: its first state is durable when this returns.
@@ -40,10 +48,29 @@ pub(super) fn prepare<S: StringPolicy>(
     router: Arc<dyn Router<S>>,
     started: Instant,
     change: impl FnOnce(&mut Spaces<S>, Now),
-) -> Result<(Actor<S>, Mailbox<S>), StorageError> {
+) -> Result<(Actor<S>, Mailbox<S>), Unprepared> {
     let now = now(started);
-    let strings = node::<S>(&configs.strings, origin, &store, now)?;
-    let types = node::<Types>(&configs.types, origin, &store, now)?;
+    let (spaces, turn) = match first_turn(configs, origin, &mut store, now, change) {
+        Ok(first) => first,
+        Err(error) => {
+            let damage = store.damage().map(str::to_owned);
+            return Err(Unprepared { error, damage });
+        }
+    };
+    let mut spaces = spaces;
+    let first = spaces.effectuate(turn);
+    Ok(Actor::new(spaces, first, Box::new(store), router, started))
+}
+
+fn first_turn<S: StringPolicy>(
+    configs: &SpaceConfigs,
+    origin: Origin,
+    store: &mut Store,
+    now: Now,
+    change: impl FnOnce(&mut Spaces<S>, Now),
+) -> Result<(Spaces<S>, Turn<S>), StorageError> {
+    let strings = node::<S>(&configs.strings, origin, store, now)?;
+    let types = node::<Types>(&configs.types, origin, store, now)?;
     let mut spaces = Spaces::new(strings, types);
     change(&mut spaces, now);
     let turn = spaces.take_turn();
@@ -51,8 +78,7 @@ pub(super) fn prepare<S: StringPolicy>(
         Origin::Store | Origin::Others => store.start(&turn.batches)?,
         Origin::Bootstrap => store.start_empty(&turn.batches)?,
     }
-    let first = spaces.effectuate(turn);
-    Ok(Actor::new(spaces, first, Box::new(store), router, started))
+    Ok((spaces, turn))
 }
 
 fn node<P: StorePolicy>(
@@ -62,9 +88,6 @@ fn node<P: StorePolicy>(
     now: Now,
 ) -> Result<Node<P>, StorageError> {
     let (config, random) = (config.clone(), random());
-    if origin == Origin::Bootstrap {
-        return Ok(Node::bootstrap(config, random, now)?);
-    }
     let partitions = config.placement().partitions();
     let stores: BTreeMap<PartitionId, PartitionStore> = partitions
         .map(|partition| (partition, store.partition(P::SPACE, partition)))
@@ -73,7 +96,11 @@ fn node<P: StorePolicy>(
         let store: &PartitionStore = stores.get(&partition)?;
         Some(store as &dyn Storage)
     };
-    Node::restore(config, stored, random, now)
+    match origin {
+        Origin::Bootstrap => Ok(Node::bootstrap(config, random, now)?),
+        Origin::Store => Node::restore(config, stored, random, now),
+        Origin::Others => Node::recover_with(config, stored, random, now),
+    }
 }
 
 /// Random bits from the system, by way of the standard library's hash keys.

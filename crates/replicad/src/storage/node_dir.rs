@@ -3,6 +3,7 @@
 //! ```text
 //! data/
 //!   node.json         whose directory it is
+//!   offer.json        the new cluster that the node has agreed to, before it is part of one
 //!   lock              held by the process that uses it
 //!   store             the store
 //!   store.damaged-1   a store that was put aside; the node has recovered from the others
@@ -16,12 +17,16 @@ use std::path::{Path, PathBuf};
 
 use super::create::{rename, with_suffix};
 use super::{ClusterId, Store, StoreError, StoreOptions, StoreOwner};
+use crate::node::Offer;
 
 /// Version of the layout; another one is refused.
 const FORMAT: u32 = 1;
 
 /// The name of the manifest.
 const MANIFEST: &str = "node.json";
+
+/// The name of the offer.
+const OFFER: &str = "offer.json";
 
 /// The name of the file that is locked.
 const LOCK: &str = "lock";
@@ -135,6 +140,7 @@ pub struct NodeDir {
     path: PathBuf,
     node: NodeId,
     manifest: Option<Manifest>,
+    offer: Option<Offer>,
     _lock: File,
 }
 
@@ -173,10 +179,12 @@ impl NodeDir {
         let lock = lock(path)?;
         // Whoever held the lock until now may have written it.
         let manifest = read_manifest(path)?;
+        let offer = read_json(&path.join(OFFER))?;
         Ok(Self {
             path: path.to_owned(),
             node,
             manifest,
+            offer,
             _lock: lock,
         })
     }
@@ -194,6 +202,28 @@ impl NodeDir {
         self.manifest
             .as_ref()
             .is_some_and(|manifest| manifest.started)
+    }
+
+    /// The new cluster that the node has agreed to.
+    pub const fn offer(&self) -> Option<Offer> {
+        self.offer
+    }
+
+    /// Notes durably to which new cluster the node agrees, in place of an earlier one.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_offer(&mut self, offer: Offer) -> Result<(), NodeDirError> {
+        write_json(&self.path.join(OFFER), &offer)?;
+        self.offer = Some(offer);
+        Ok(())
+    }
+
+    /// Whether the node is one of a new cluster that has not started in it yet: it agreed to the cluster
+    /// when it held nothing, so it has never held any of its data.
+    pub fn may_bootstrap(&self) -> bool {
+        let agreed = self.offer.map(|offer| offer.cluster);
+        agreed.is_some() && agreed == self.cluster() && !self.has_started()
     }
 
     /// Notes durably which cluster the node is part of, once and for all.
@@ -317,16 +347,37 @@ pub(super) fn write_restored(path: &Path, owner: StoreOwner) -> Result<(), NodeD
 }
 
 fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), NodeDirError> {
-    let path = directory.join(MANIFEST);
-    let partial = with_suffix(&path, "new");
+    write_json(&directory.join(MANIFEST), manifest)
+}
+
+/// Writes a small file as a whole, durably.
+fn write_json(path: &Path, contents: &impl Serialize) -> Result<(), NodeDirError> {
+    let partial = with_suffix(path, "new");
     let write = || {
         let mut file = File::create(&partial)?;
-        serde_json::to_writer_pretty(&mut file, manifest)?;
+        serde_json::to_writer_pretty(&mut file, contents)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
-        rename(&partial, &path)
+        rename(&partial, path)
     };
-    write().map_err(|e| io_error(&path, e))
+    write().map_err(|e| io_error(path, e))
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, NodeDirError> {
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_MANIFEST_BYTES).read_to_string(&mut text));
+    match read {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error(path, e)),
+    }
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|e| NodeDirError::Manifest {
+            path: path.to_owned(),
+            cause: e.to_string(),
+        })
 }
 
 fn read_manifest(directory: &Path) -> Result<Option<Manifest>, NodeDirError> {
@@ -359,7 +410,8 @@ fn holds_nothing(path: &Path) -> Result<bool, NodeDirError> {
     let io = |e| io_error(path, e);
     for entry in fs::read_dir(path).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
-        if name != LOCK && name != "node.json.new" && name != "lost+found" {
+        let passing = [LOCK, OFFER, "offer.json.new", "node.json.new", "lost+found"];
+        if !passing.iter().any(|passing| name == *passing) {
             return Ok(false);
         }
     }

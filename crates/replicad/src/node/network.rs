@@ -1,0 +1,356 @@
+//! One node of a cluster whose nodes are processes: what it is connected to, and what passes through.
+
+use bytes::Bytes;
+use replica::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::actor::{Actor, Router};
+use super::formation::ClusterStanding;
+use super::mailbox::{Input, Mailbox};
+use super::starting::{SpaceConfigs, random};
+use super::status::{StatusMessage, status, without_data};
+use super::wire::{SpaceMessage, WireMessage};
+use crate::backend::{NodeState, NodeStatus};
+use crate::limits::Limits;
+use crate::policies::StringPolicy;
+use crate::storage::{ClusterId, NodeDir, StoreOptions, SyncPolicy};
+use crate::store::ConflictPolicy;
+use crate::transport::{Handler, Transport};
+
+/// News of other nodes that wait to be looked at while this one has no cluster. More are lost; nodes
+/// repeat what they show.
+pub(super) const FORMING_INBOX: usize = 1 << 10;
+
+/// Questions to other nodes that are waited for at once.
+const STATUS_QUESTIONS: usize = 1 << 12;
+
+/// What a node of a network is told at its start.
+#[derive(Debug, Clone)]
+pub struct NetworkOptions {
+    /// What it does with concurrent writes of a string.
+    pub conflict: ConflictPolicy,
+    /// The nodes of both spaces.
+    pub configs: SpaceConfigs,
+    /// Where each node, this one too, listens for clients, as others are told.
+    pub clients: BTreeMap<NodeId, String>,
+    /// Bounds of the front end.
+    pub limits: Limits,
+    /// The port for clients.
+    pub port: u16,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// How the store is kept.
+    pub store: StoreSettings,
+}
+
+/// How the store of a node is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// When commits reach the disk.
+    pub policy: SyncPolicy,
+    /// Bytes of the file that are kept in memory.
+    pub cache_bytes: usize,
+    /// Bytes that have to be free for writes to be taken.
+    pub reserve_bytes: u64,
+}
+
+impl StoreSettings {
+    /// The options of the store with this owner.
+    pub(super) const fn apply(self, options: StoreOptions) -> StoreOptions {
+        StoreOptions {
+            policy: self.policy,
+            cache_bytes: self.cache_bytes,
+            reserve_bytes: self.reserve_bytes,
+            ..options
+        }
+    }
+}
+
+/// What comes to a node that has no cluster yet.
+pub(super) enum Forming {
+    /// What another node shows.
+    Shown(NodeId, ClusterStanding),
+    /// An operator's word. The answer is the id of the cluster, or the nodes that are missing.
+    Bootstrap(oneshot::Sender<ClusterId>),
+}
+
+/// A node and its connections.
+pub(super) struct Network<S: StringPolicy> {
+    pub(super) node: NodeId,
+    pub(super) options: NetworkOptions,
+    pub(super) started: Instant,
+    transport: OnceLock<Transport>,
+    /// The actor, once the node has begun.
+    running: RwLock<Option<Mailbox<S>>>,
+    /// The actor's thread, and the directory that it works in.
+    thread: Mutex<Option<(JoinHandle<()>, NodeDir)>>,
+    /// The cluster, once the node has begun.
+    cluster: watch::Sender<Option<ClusterId>>,
+    forming: mpsc::Sender<Forming>,
+    reachable: Mutex<BTreeSet<NodeId>>,
+    questions: Mutex<Questions>,
+    /// Frames that were no messages.
+    invalid_messages: AtomicU64,
+}
+
+/// Questions to other nodes that wait for their answers.
+#[derive(Debug)]
+struct Questions {
+    waiting: BTreeMap<u64, (NodeId, oneshot::Sender<NodeStatus>)>,
+    next: u64,
+}
+
+impl<S: StringPolicy> Network<S> {
+    /// A node that has not begun, and the inbox of what has to happen before it does.
+    pub(super) fn new(options: NetworkOptions) -> (Arc<Self>, mpsc::Receiver<Forming>) {
+        let (forming, inbox) = mpsc::channel(FORMING_INBOX);
+        let waiting = BTreeMap::new();
+        let next = random();
+        let network = Self {
+            node: options.configs.strings.node,
+            options,
+            started: Instant::now(),
+            transport: OnceLock::new(),
+            running: RwLock::new(None),
+            thread: Mutex::new(None),
+            cluster: watch::Sender::new(None),
+            forming,
+            reachable: Mutex::default(),
+            questions: Mutex::new(Questions { waiting, next }),
+            invalid_messages: AtomicU64::new(0),
+        };
+        (Arc::new(network), inbox)
+    }
+
+    /// Takes over the connections. Called once, before anything is sent.
+    pub(super) fn connect(&self, transport: Transport) {
+        let _again = self.transport.set(transport);
+    }
+
+    pub(super) fn transport(&self) -> Option<&Transport> {
+        self.transport.get()
+    }
+
+    /// The other nodes.
+    pub(super) fn peers(&self) -> impl Iterator<Item = NodeId> + use<S> {
+        let node = self.node;
+        let nodes = 1..=self.options.configs.strings.nodes;
+        nodes.map(NodeId).filter(move |id| *id != node)
+    }
+
+    /// The outside of the actor, once the node has begun.
+    pub(super) fn mailbox(&self) -> Option<Mailbox<S>> {
+        let running = self.running.read();
+        running.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The cluster, once it is known.
+    pub(super) fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
+        self.cluster.subscribe()
+    }
+
+    /// Whether the node serves.
+    pub(super) fn state(&self) -> NodeState {
+        self.mailbox()
+            .map_or(NodeState::Waiting, |mailbox| mailbox.state())
+    }
+
+    /// How many other nodes can be reached.
+    pub(super) fn reachable_count(&self) -> usize {
+        self.reachable_nodes().len()
+    }
+
+    fn reachable_nodes(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
+        self.reachable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frames that were no messages.
+    pub(super) fn invalid_messages(&self) -> u64 {
+        self.invalid_messages.load(Ordering::Relaxed)
+    }
+
+    /// An operator's word, for the task that forms the cluster; false if it has too much to do, or is done.
+    pub(super) fn ask_to_bootstrap(&self, done: oneshot::Sender<ClusterId>) -> bool {
+        self.forming.try_send(Forming::Bootstrap(done)).is_ok()
+    }
+
+    /// Begins: starts the actor's thread, and tells it who cannot be reached.
+    ///
+    /// # Errors
+    /// If the system refuses the thread.
+    pub(super) fn begin(
+        &self,
+        cluster: ClusterId,
+        (actor, mailbox): (Actor<S>, Mailbox<S>),
+        dir: NodeDir,
+    ) -> std::io::Result<()> {
+        let builder = std::thread::Builder::new().name(format!("node-{}", self.node.0));
+        let thread = builder.spawn(move || actor.run())?;
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some((thread, dir));
+        // Whoever comes or goes from here on is told to the actor by `reachable`.
+        let reachable = self.reachable_nodes();
+        for node in self.peers().filter(|node| !reachable.contains(node)) {
+            let reachable = false;
+            mailbox.insist(Input::Reachable { node, reachable });
+        }
+        *self.running.write().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
+        drop(reachable);
+        self.cluster.send_replace(Some(cluster));
+        if let Some(transport) = self.transport() {
+            transport.set_cluster(crate::transport::ClusterId(cluster.0));
+        }
+        Ok(())
+    }
+
+    /// Stops the actor and waits for its end; its store is closed then. Blocks.
+    pub(super) fn end(&self) {
+        if let Some(mailbox) = self.mailbox() {
+            mailbox.insist(Input::Stop);
+        }
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if thread.is_some_and(|(thread, _dir)| thread.join().is_err()) {
+            tracing::error!(
+                node = self.node.0,
+                "the node's thread had ended with a panic"
+            );
+        }
+    }
+
+    /// Sends a message, or loses it.
+    pub(super) fn send(&self, to: NodeId, message: &WireMessage<S>) {
+        if let Some(transport) = self.transport() {
+            transport.send(to, message.encode());
+        }
+    }
+
+    /// The address of a node for clients.
+    pub(super) fn address_of(&self, node: NodeId) -> String {
+        let address = self.options.clients.get(&node);
+        address.cloned().unwrap_or_default()
+    }
+
+    /// How this node is.
+    pub(super) async fn own_status(&self) -> NodeStatus {
+        let (node, address) = (self.node, self.address_of(self.node));
+        let running = match self.mailbox() {
+            Some(mailbox) => status(node, address.clone(), mailbox).await,
+            None => return without_data(node, address, NodeState::Waiting),
+        };
+        running.unwrap_or_else(|| without_data(node, address, NodeState::Failed))
+    }
+
+    /// Asks another node how it is. Whoever waits gives up by dropping the receiver.
+    pub(super) fn ask_status(&self, to: NodeId) -> oneshot::Receiver<NodeStatus> {
+        let (sender, receiver) = oneshot::channel();
+        let number = {
+            let mut questions = self
+                .questions
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let number = questions.next;
+            questions.next = number.wrapping_add(1);
+            questions
+                .waiting
+                .retain(|_, (_, waiting)| !waiting.is_closed());
+            if questions.waiting.len() < STATUS_QUESTIONS {
+                questions.waiting.insert(number, (to, sender));
+            }
+            number
+        };
+        self.send(to, &WireMessage::Status(StatusMessage::Ask { number }));
+        receiver
+    }
+
+    fn note_status(&self, from: NodeId, number: u64, status: NodeStatus) {
+        let mut questions = self
+            .questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_asked = questions
+            .waiting
+            .get(&number)
+            .is_some_and(|(node, _)| *node == from);
+        if is_asked
+            && status.node == from
+            && let Some((_, waiting)) = questions.waiting.remove(&number)
+        {
+            // Whoever asked may have gone.
+            let _gone = waiting.send(status);
+        }
+    }
+}
+
+/// A network as its transport sees it: what arrives is handed on without waiting.
+pub(super) struct Arrivals<S: StringPolicy>(pub(super) Arc<Network<S>>);
+
+impl<S: StringPolicy> Handler for Arrivals<S> {
+    fn message(&self, from: NodeId, frame: Bytes) {
+        let network = &self.0;
+        let message = match WireMessage::<S>::decode(&frame) {
+            Ok(message) => message,
+            Err(error) => {
+                if network.invalid_messages.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!(%from, %error, "a frame that is no message; more are only counted");
+                }
+                return;
+            }
+        };
+        match message {
+            WireMessage::Space(message) => {
+                if let Some(mailbox) = network.mailbox() {
+                    mailbox.offer(Input::Message { from, message });
+                }
+            }
+            WireMessage::Standing(standing) => {
+                // Shown again and again until this node belongs to a cluster.
+                let _full = network.forming.try_send(Forming::Shown(from, standing));
+            }
+            WireMessage::Status(StatusMessage::Ask { number }) => {
+                let network = Arc::clone(network);
+                tokio::spawn(async move {
+                    let status = Box::new(network.own_status().await);
+                    let answer = StatusMessage::Answer { number, status };
+                    network.send(from, &WireMessage::Status(answer));
+                });
+            }
+            WireMessage::Status(StatusMessage::Answer { number, status }) => {
+                network.note_status(from, number, *status);
+            }
+        }
+    }
+
+    fn reachable(&self, node: NodeId, reachable: bool) {
+        let network = &self.0;
+        let mut held = network.reachable_nodes();
+        match reachable {
+            true => held.insert(node),
+            false => held.remove(&node),
+        };
+        if let Some(mailbox) = network.mailbox() {
+            mailbox.offer(Input::Reachable { node, reachable });
+        }
+    }
+
+    fn cluster(&self, from: NodeId, cluster: crate::transport::ClusterId) {
+        let standing = ClusterStanding::Member(ClusterId(cluster.0));
+        let _full = self.0.forming.try_send(Forming::Shown(from, standing));
+    }
+}
+
+impl<S: StringPolicy> Router<S> for Network<S> {
+    fn deliver(&self, _: NodeId, to: NodeId, message: SpaceMessage<S>) {
+        self.send(to, &WireMessage::Space(message));
+    }
+}

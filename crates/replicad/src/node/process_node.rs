@@ -1,0 +1,104 @@
+//! One node of a cluster whose nodes are processes: its parts, from start to stop.
+
+use replica::NodeId;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::forming::{BeginError, bring_up};
+use super::network::{Arrivals, Network, NetworkOptions};
+use super::network_node::NetworkNode;
+use crate::backend::{Backend, NodeState};
+use crate::policies::StringPolicy;
+use crate::storage::NodeDir;
+use crate::transport::{Transport, TransportError, TransportOptions};
+
+/// One node of a cluster whose nodes are processes.
+pub struct ProcessNode<S: StringPolicy> {
+    network: Arc<Network<S>>,
+}
+
+impl<S: StringPolicy> ProcessNode<S> {
+    /// Connects to the other nodes. The future beside it brings the node into its cluster and completes when
+    /// the node has begun; until then it refuses what clients ask. `bootstrap` is an operator's word that
+    /// the cluster is new.
+    ///
+    /// # Errors
+    /// If the address for the other nodes cannot be listened on, or the options contradict themselves.
+    pub async fn start(
+        options: NetworkOptions,
+        transport: TransportOptions,
+        dir: NodeDir,
+        bootstrap: bool,
+    ) -> Result<
+        (
+            Self,
+            impl Future<Output = Result<(), BeginError>> + Send + use<S>,
+        ),
+        TransportError,
+    > {
+        let (network, inbox) = Network::new(options);
+        let handler = Arc::new(Arrivals(Arc::clone(&network)));
+        network.connect(Transport::start(transport, handler).await?);
+        let begins = bring_up(Arc::clone(&network), dir, inbox, bootstrap);
+        Ok((Self { network }, begins))
+    }
+
+    /// The node.
+    pub fn id(&self) -> NodeId {
+        self.network.node
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.network.options.data_dir
+    }
+
+    /// Whether it serves.
+    pub fn state(&self) -> NodeState {
+        self.network.state()
+    }
+
+    /// Whether as many nodes can be reached as a write or a read needs.
+    pub fn reaches_quorum(&self) -> bool {
+        let config = &self.network.options.configs.strings;
+        let needed = config.write_quorum.max(config.read_quorum) as usize;
+        self.network.reachable_count() + 1 >= needed
+    }
+
+    /// The node as its front end sees it.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        Arc::new(NetworkNode(Arc::clone(&self.network)))
+    }
+
+    /// Frames from other nodes that were no messages.
+    pub fn invalid_messages(&self) -> u64 {
+        self.network.invalid_messages()
+    }
+
+    /// Stops the node: what it has taken is made durable, the store is closed, and what is to be sent is
+    /// sent as far as the others take it.
+    pub async fn stop(&self) {
+        let network = Arc::clone(&self.network);
+        if let Err(error) = tokio::task::spawn_blocking(move || network.end()).await {
+            tracing::error!(%error, "the node was not stopped properly");
+        }
+        if let Some(transport) = self.network.transport() {
+            transport.stop().await;
+        }
+    }
+}
+
+impl<S: StringPolicy> Clone for ProcessNode<S> {
+    fn clone(&self) -> Self {
+        let network = Arc::clone(&self.network);
+        Self { network }
+    }
+}
+
+impl<S: StringPolicy> std::fmt::Debug for ProcessNode<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessNode")
+            .field("node", &self.network.node)
+            .finish_non_exhaustive()
+    }
+}
