@@ -83,7 +83,7 @@ pub fn start(options: StartOptions) -> Result<(), StartNodeError> {
 async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeError> {
     debug_assert!(S::serves(options.network.conflict));
     let StartOptions {
-        network,
+        mut network,
         mut transport,
         listen,
         bootstrap,
@@ -100,6 +100,7 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
         address: listen.clone(),
         cause,
     })?;
+    network.port = clients.local_addr()?.port();
     let peers = transport.listen.clone();
     let (node, begins) = ProcessNode::<S>::start(network, transport, dir, bootstrap).await?;
     announce(&node, &listen, &peers, is_member || bootstrap);

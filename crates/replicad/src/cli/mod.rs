@@ -10,6 +10,7 @@ mod load;
 mod node;
 mod rows;
 mod run;
+mod start;
 mod status;
 mod tsv;
 
@@ -41,6 +42,10 @@ enum Command {
     Config(config::ConfigOptions),
     /// Make an authority and certificates for a cluster.
     Cert(cert::CertOptions),
+    /// Run one node of a cluster whose nodes are processes.
+    Start(start::StartArgs),
+    /// Begin a new cluster, once all its nodes have been started. Said once, to any of them.
+    Bootstrap(start::BootstrapArgs),
     /// Load keys and values from a file into a running cluster.
     Load(load::LoadOptions),
     /// Write all keys and values of a running node to standard output.
@@ -96,6 +101,12 @@ pub fn main() -> ExitCode {
             Err(error) => failure(error),
         };
     };
+    if let Command::Start(arguments) = &command {
+        return match start::start(arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failure(error),
+        };
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -107,6 +118,11 @@ pub fn main() -> ExitCode {
         match command {
             Command::Config(options) => config::config(&options).map(|()| ExitCode::SUCCESS),
             Command::Cert(options) => cert::cert(&options).map(|()| ExitCode::SUCCESS),
+            // Runs until it is told to stop, on a runtime of its own: above.
+            Command::Start(_) => Ok(ExitCode::SUCCESS),
+            Command::Bootstrap(arguments) => start::bootstrap(&arguments)
+                .await
+                .map(|()| ExitCode::SUCCESS),
             Command::Load(options) => load::load(&options).await,
             Command::Dump(options) => dump::dump(&options).await.map(|()| ExitCode::SUCCESS),
             Command::Status(options) => status::status(&options).await.map(|()| ExitCode::SUCCESS),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use replica::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -97,6 +97,7 @@ pub(super) struct Network<S: StringPolicy> {
     questions: Mutex<Questions>,
     /// Frames that were no messages.
     invalid_messages: AtomicU64,
+    stopped: AtomicBool,
 }
 
 /// Questions to other nodes that wait for their answers.
@@ -124,6 +125,7 @@ impl<S: StringPolicy> Network<S> {
             reachable: Mutex::default(),
             questions: Mutex::new(Questions { waiting, next }),
             invalid_messages: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
         };
         (Arc::new(network), inbox)
     }
@@ -210,8 +212,22 @@ impl<S: StringPolicy> Network<S> {
         Ok(())
     }
 
+    /// Tells the actor again who can be reached: a hint that its inbox had no room for would otherwise be
+    /// missing until the next change. False once the node has stopped.
+    pub(super) fn repeat_hints(&self) -> bool {
+        let held = self.reachable_nodes();
+        if let Some(mailbox) = self.mailbox() {
+            for node in self.peers() {
+                let reachable = held.contains(&node);
+                mailbox.offer(Input::Reachable { node, reachable });
+            }
+        }
+        !self.stopped.load(Ordering::Relaxed)
+    }
+
     /// Stops the actor and waits for its end; its store is closed then. Blocks.
     pub(super) fn end(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         if let Some(mailbox) = self.mailbox() {
             mailbox.insist(Input::Stop);
         }

@@ -3,6 +3,8 @@
 use replica::NodeId;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time;
 
 use super::forming::{BeginError, bring_up};
 use super::network::{Arrivals, Network, NetworkOptions};
@@ -11,6 +13,9 @@ use crate::backend::{Backend, NodeState};
 use crate::policies::StringPolicy;
 use crate::storage::NodeDir;
 use crate::transport::{Transport, TransportError, TransportOptions};
+
+/// How often the actor is told again who can be reached.
+const HINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One node of a cluster whose nodes are processes.
 pub struct ProcessNode<S: StringPolicy> {
@@ -39,6 +44,12 @@ impl<S: StringPolicy> ProcessNode<S> {
         let (network, inbox) = Network::new(options);
         let handler = Arc::new(Arrivals(Arc::clone(&network)));
         network.connect(Transport::start(transport, handler).await?);
+        let hinted = Arc::clone(&network);
+        tokio::spawn(async move {
+            while hinted.repeat_hints() {
+                time::sleep(HINT_INTERVAL).await;
+            }
+        });
         let begins = bring_up(Arc::clone(&network), dir, inbox, bootstrap);
         Ok((Self { network }, begins))
     }

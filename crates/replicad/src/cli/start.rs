@@ -1,0 +1,104 @@
+//! `replicad start` and `replicad bootstrap`: a cluster whose nodes are processes.
+
+use clap::Args;
+use replica::NodeId;
+use std::time::Duration;
+
+use super::{CliError, Target};
+use crate::client::{Client, Value};
+use crate::config::{ConfigArgs, Conflict, Settings, SyncMode};
+use crate::node::{NetworkOptions, SpaceConfigs, StoreSettings};
+use crate::start::{self, StartOptions};
+use crate::storage::SyncPolicy;
+use crate::store::ConflictPolicy;
+
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    #[command(flatten)]
+    settings: ConfigArgs,
+    /// The cluster is new and has never held data: begin it, once all nodes have been started. Does nothing
+    /// on a node that belongs to a cluster.
+    #[arg(long)]
+    bootstrap: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BootstrapArgs {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Runs a node until it is told to stop.
+pub(super) fn start(arguments: &StartArgs) -> Result<(), CliError> {
+    let other = |error: &dyn std::fmt::Display| CliError::Other(error.to_string());
+    let settings = arguments.settings.load().map_err(|e| other(&e))?;
+    settings.check().map_err(|e| other(&e))?;
+    let options = options(&settings, arguments.bootstrap)?;
+    start::start(options).map_err(|e| other(&e))
+}
+
+fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliError> {
+    // A port that is less protected than was asked for must not be opened.
+    if settings.tls.clients.cert.is_some() || settings.auth.password_hash.is_some() {
+        let refusal = "tls.clients and auth are not served by this version: leave them out";
+        return Err(CliError::Other(refusal.into()));
+    }
+    let transport = settings.transport();
+    let transport = transport.map_err(|error| CliError::Other(error.to_string()))?;
+    let addresses = settings.cluster.nodes.iter().map(|node| {
+        let own = (node.id == transport.node.0).then(|| settings.listen.clients.clone());
+        let address = node.client.clone().or(own);
+        (NodeId(node.id), address.unwrap_or_default())
+    });
+    let network = NetworkOptions {
+        conflict: match settings.store.conflict {
+            Conflict::Hybrid => ConflictPolicy::Hybrid,
+            Conflict::Lamport => ConflictPolicy::Lamport,
+            Conflict::Caller => ConflictPolicy::Caller,
+            Conflict::Siblings => ConflictPolicy::Siblings,
+        },
+        configs: SpaceConfigs {
+            strings: settings.strings(),
+            types: settings.types(),
+        },
+        clients: addresses.collect(),
+        limits: settings.front_end(),
+        port: 0,
+        data_dir: settings.node.data_dir.clone(),
+        store: StoreSettings {
+            policy: match settings.storage.sync {
+                SyncMode::Always => SyncPolicy::Always,
+                SyncMode::Interval => {
+                    SyncPolicy::Interval(Duration::from_millis(settings.storage.interval_ms))
+                }
+                SyncMode::None => SyncPolicy::None,
+            },
+            cache_bytes: settings.storage.cache_bytes,
+            reserve_bytes: settings.storage.reserve_bytes,
+        },
+    };
+    Ok(StartOptions {
+        network,
+        transport,
+        listen: settings.listen.clients.clone(),
+        bootstrap,
+    })
+}
+
+/// Says the word to a node.
+#[expect(
+    clippy::print_stdout,
+    reason = "what happened is the output of the subcommand"
+)]
+pub(super) async fn bootstrap(arguments: &BootstrapArgs) -> Result<(), CliError> {
+    let mut client = Client::connect(arguments.target.port).await?;
+    let reply = client.call(&[b"REPLICAD", b"BOOTSTRAP"]).await?;
+    let Value::Bytes(cluster) = &reply else {
+        return Err(reply.unexpected("REPLICAD BOOTSTRAP").into());
+    };
+    println!(
+        "a new cluster has begun: {}",
+        String::from_utf8_lossy(cluster)
+    );
+    Ok(())
+}
