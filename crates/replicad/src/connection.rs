@@ -4,15 +4,16 @@
 //! Two halves run as one task. The reading half admits and starts commands; the writing half awaits
 //! their replies in turn. The queue between them is bounded in commands and in bytes, and the output
 //! buffer in bytes, so a client that sends and never reads stops being read and costs no more memory.
+//! A connection that stands still in the middle of a command or of a reply is cut off after a while.
 
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{self, Instant};
 
 use crate::backend::BoxFuture;
 use crate::commands::{self, Session, Shared, Started};
@@ -38,69 +39,115 @@ enum Replying {
     Waiting(BoxFuture<Reply>),
 }
 
-/// Serves a connection until the client closes it, breaks the protocol, or the server stops.
+/// Serves a connection until the client closes it, breaks the protocol, stands still, or the server
+/// stops.
 ///
 /// # Errors
 ///
-/// If the connection is lost.
+/// If the connection is lost, or the client does not read.
 pub(crate) async fn run(
-    mut stream: TcpStream,
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
     shared: Arc<Shared>,
     shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let limits = shared.backend.limits();
-    let output_bytes = limits.output_buffer_bytes;
     let pipeline_bytes = u32::try_from(limits.max_pipeline_bytes)
         .unwrap_or(u32::MAX)
         .max(1);
     let (queue, pending) = mpsc::channel(limits.max_pipeline.max(1));
-    let (reader, writer) = stream.split();
+    let output = Output {
+        writer,
+        buffer: BytesMut::new(),
+        is_flushed: true,
+        limit_bytes: limits.output_buffer_bytes,
+        stall_timeout: limits.stall_timeout,
+    };
     let reading = Reading {
         reader,
         shutdown,
         admitter: Admitter::new(limits),
+        // A time too far to be reckoned with is none.
+        introduction: Instant::now().checked_add(limits.handshake_timeout),
         session: Session::new(Arc::clone(&shared)),
         queue,
         pipeline: Arc::new(Semaphore::new(pipeline_bytes as usize)),
         pipeline_bytes,
+        stall_timeout: limits.stall_timeout,
+        idle_timeout: limits.idle_timeout,
     };
-    tokio::try_join!(reading.run(), send_replies(writer, pending, output_bytes))?;
+    tokio::try_join!(reading.run(), send_replies(output, pending))?;
     Ok(())
 }
 
 /// The half that reads commands and starts them.
-struct Reading<'a> {
-    reader: ReadHalf<'a>,
+struct Reading<R> {
+    reader: R,
     shutdown: watch::Receiver<bool>,
     admitter: Admitter,
     session: Session,
     queue: mpsc::Sender<Pending>,
     pipeline: Arc<Semaphore>,
     pipeline_bytes: u32,
+    /// When a client that has to name a password must have done so.
+    introduction: Option<Instant>,
+    stall_timeout: Duration,
+    idle_timeout: Option<Duration>,
 }
 
-impl Reading<'_> {
+impl<R: AsyncRead + Unpin> Reading<R> {
     async fn run(mut self) -> io::Result<()> {
         let mut buffer = BytesMut::new();
         while self.start_admitted(&mut buffer).await {
             let missing = self.admitter.missing(&buffer);
             reserve(&mut buffer, missing);
-            let read = tokio::select! {
-                biased;
-                () = stopped(&mut self.shutdown) => 0,
-                read = self.reader.read_buf(&mut buffer) => read?,
-            };
-            if read == 0 {
+            if self.read(&mut buffer).await? == 0 {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Reads what there is. Nothing if the client or the server has ended the conversation, or the client
+    /// has been silent for too long.
+    async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            let until = self.until(buffer);
+            tokio::select! {
+                biased;
+                () = stopped(&mut self.shutdown) => return Ok(0),
+                read = self.reader.read_buf(buffer) => return read,
+                () = sleep_until(until) => {
+                    if self.session.is_stranger() || !self.awaits_answers() {
+                        tracing::debug!("a client has been silent for too long");
+                        return Ok(0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until when the next bytes must have come.
+    fn until(&self, buffer: &BytesMut) -> Option<Instant> {
+        if self.session.is_stranger() {
+            return self.introduction;
+        }
+        let patience = match self.admitter.is_partial(buffer) {
+            true => Some(self.stall_timeout),
+            false => self.idle_timeout,
+        };
+        Instant::now().checked_add(patience?)
+    }
+
+    /// Whether the client has sent a command whose reply is not written yet: it is not idle then.
+    fn awaits_answers(&self) -> bool {
+        self.pipeline.available_permits() < self.pipeline_bytes as usize
+    }
+
     /// Starts every whole command in the buffer. False if no more are to be read.
     async fn start_admitted(&mut self, buffer: &mut BytesMut) -> bool {
         loop {
+            self.admitter.set_stranger(self.session.is_stranger());
             match self.admitter.next(buffer) {
                 Ok(None) => return true,
                 Ok(Some(Admitted::Command(words))) => {
@@ -143,6 +190,10 @@ impl Reading<'_> {
                     return self.enqueue(Replying::Waiting(reply), permit).await;
                 }
                 Started::Held(rest) => started = rest.await,
+                Started::Resumed(rest) => {
+                    let resume = rest.await;
+                    started = resume(&mut self.session);
+                }
                 Started::Last(reply) => {
                     self.enqueue(Replying::Ready(reply), permit).await;
                     return false;
@@ -179,46 +230,94 @@ fn reserve(buffer: &mut BytesMut, missing: usize) {
     }
 }
 
-/// Awaits the replies in order and writes them, as many at a time as are ready.
-async fn send_replies(
-    mut writer: WriteHalf<'_>,
-    mut queue: mpsc::Receiver<Pending>,
-    output_bytes: usize,
-) -> io::Result<()> {
-    let mut output = BytesMut::new();
-    while let Some(pending) = meanwhile(&mut writer, &mut output, queue.recv()).await? {
-        let reply = match pending.reply {
-            Replying::Ready(reply) => reply,
-            Replying::Waiting(reply) => meanwhile(&mut writer, &mut output, reply).await?,
-        };
-        reply
-            .encode(pending.protocol, &mut output)
-            .map_err(io::Error::other)?;
-        if output.len() >= output_bytes {
-            writer.write_all_buf(&mut output).await?;
-            output = BytesMut::new();
-        }
+/// A moment that may never come.
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
-    writer.write_all_buf(&mut output).await?;
-    writer.shutdown().await
 }
 
-/// Awaits the future and writes output until it is complete.
-async fn meanwhile<T>(
-    writer: &mut WriteHalf<'_>,
-    output: &mut BytesMut,
-    future: impl Future<Output = T>,
-) -> io::Result<T> {
-    let mut future = pin!(future);
-    loop {
-        tokio::select! {
-            biased;
-            value = &mut future => return Ok(value),
-            written = writer.write_buf(output), if !output.is_empty() => {
-                if written? == 0 {
-                    return Err(io::ErrorKind::WriteZero.into());
-                }
+/// Awaits the replies in order and writes them, as many at a time as are ready.
+async fn send_replies<W: AsyncWrite + Unpin>(
+    mut output: Output<W>,
+    mut queue: mpsc::Receiver<Pending>,
+) -> io::Result<()> {
+    while let Some(pending) = output.meanwhile(queue.recv()).await? {
+        let reply = match pending.reply {
+            Replying::Ready(reply) => reply,
+            Replying::Waiting(reply) => output.meanwhile(reply).await?,
+        };
+        reply
+            .encode(pending.protocol, &mut output.buffer)
+            .map_err(io::Error::other)?;
+        if output.buffer.len() >= output.limit_bytes {
+            output.drain().await?;
+            output.buffer = BytesMut::new();
+        }
+    }
+    output.drain().await?;
+    let closed = time::timeout(output.stall_timeout, output.writer.shutdown());
+    closed.await.map_err(|_| not_read())?
+}
+
+/// Replies on their way to the client.
+struct Output<W> {
+    writer: W,
+    buffer: BytesMut,
+    /// Whether all that was written has left this process. TLS keeps some back until it is told.
+    is_flushed: bool,
+    /// Bytes in the buffer at which nothing more is encoded.
+    limit_bytes: usize,
+    stall_timeout: Duration,
+}
+
+impl<W: AsyncWrite + Unpin> Output<W> {
+    fn is_done(&self) -> bool {
+        self.buffer.is_empty() && self.is_flushed
+    }
+
+    /// Awaits the future and writes until it is complete.
+    async fn meanwhile<T>(&mut self, future: impl Future<Output = T>) -> io::Result<T> {
+        let mut future = pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                value = &mut future => return Ok(value),
+                advanced = self.advance(), if !self.is_done() => advanced?,
             }
         }
     }
+
+    /// Writes everything.
+    async fn drain(&mut self) -> io::Result<()> {
+        while !self.is_done() {
+            self.advance().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what the client takes now. Nothing is lost if the returned future is dropped.
+    async fn advance(&mut self) -> io::Result<()> {
+        let (writer, buffer) = (&mut self.writer, &mut self.buffer);
+        let patience = self.stall_timeout;
+        if buffer.is_empty() {
+            let flushed = time::timeout(patience, writer.flush()).await;
+            flushed.map_err(|_| not_read())??;
+            self.is_flushed = true;
+            return Ok(());
+        }
+        // Set before the bytes go: whoever awaits this may not come back.
+        self.is_flushed = false;
+        let written = time::timeout(patience, writer.write_buf(buffer)).await;
+        match written.map_err(|_| not_read())?? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn not_read() -> io::Error {
+    let reason = "the client does not read its replies";
+    io::Error::new(io::ErrorKind::TimedOut, reason)
 }

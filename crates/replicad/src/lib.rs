@@ -15,6 +15,7 @@ mod connection;
 mod fake;
 pub mod limits;
 pub mod node;
+pub mod password;
 pub mod policies;
 mod resp;
 pub mod run;

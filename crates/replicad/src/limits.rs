@@ -1,5 +1,7 @@
 //! Every bound of the client-facing half, in one place.
 
+use std::time::Duration;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -25,6 +27,16 @@ pub struct Limits {
     pub max_reply_bytes: usize,
     /// Client connections of one node. Each holds two buffers and one task.
     pub max_connections: usize,
+    /// Client connections from one address. As many as of all addresses, unless it is set lower.
+    pub max_connections_per_address: usize,
+    /// How long a new connection has for the handshake of TLS, and again for the password where there is one.
+    pub handshake_timeout: Duration,
+    /// How long a connection may rest with a command half sent, or with a reply that the client does not
+    /// read. It is cut off then, as it holds memory.
+    pub stall_timeout: Duration,
+    /// How long a connection may do nothing, with nothing half sent and no reply outstanding. `None`, as
+    /// in Redis, for any time: pools of clients keep connections in reserve.
+    pub idle_timeout: Option<Duration>,
     /// Commands of one connection that are started and not answered. The connection is not read
     /// further until one is.
     pub max_pipeline: usize,
@@ -47,6 +59,10 @@ impl Default for Limits {
             max_skipped_bytes: 512 * MIB,
             max_reply_bytes: 256 * MIB,
             max_connections: 10_000,
+            max_connections_per_address: 10_000,
+            handshake_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
+            idle_timeout: None,
             max_pipeline: 4096,
             max_pipeline_bytes: 16 * MIB,
             output_buffer_bytes: MIB,

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use crate::cli::RunOptions;
 use crate::node::{LocalCluster, StartError};
-use crate::server::{self, BindError};
+use crate::server::{self, Access, BindError};
 
 /// The cluster could not be run.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,7 @@ async fn serve_until_stopped(options: RunOptions) -> Result<(), RunError> {
         servers.spawn(server::serve(
             listener,
             cluster.node(node),
+            Access::default(),
             shutdown.clone(),
         ));
     }

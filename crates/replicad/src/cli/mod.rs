@@ -8,6 +8,7 @@ mod config;
 mod dump;
 mod load;
 mod node;
+mod password;
 mod rows;
 mod run;
 mod start;
@@ -54,6 +55,8 @@ enum Command {
     Status(status::StatusOptions),
     /// Take a node down or bring it back.
     Node(node::NodeOptions),
+    /// Read a password from standard input and print its hash, for the configuration.
+    Password,
 }
 
 /// Which node a subcommand asks.
@@ -127,6 +130,7 @@ pub fn main() -> ExitCode {
             Command::Dump(options) => dump::dump(&options).await.map(|()| ExitCode::SUCCESS),
             Command::Status(options) => status::status(&options).await.map(|()| ExitCode::SUCCESS),
             Command::Node(options) => node::node(&options).await.map(|()| ExitCode::SUCCESS),
+            Command::Password => password::password().map(|()| ExitCode::SUCCESS),
         }
     });
     // A thread may still wait for a line on standard input; it ends with the process.

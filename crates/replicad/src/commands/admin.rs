@@ -12,9 +12,20 @@ use bytes::Bytes;
 use replica::NodeId;
 use std::sync::Arc;
 
+use super::table::{ADMIN, Keys, Spec, command};
 use super::{Session, Started, is, number, quoted, unknown_subcommand, wrong_arity};
 use crate::backend::AdminError;
 use crate::resp::reply::Reply;
+
+pub(super) static COMMANDS: &[Spec] = &[command(
+    "REPLICAD STATUS|FAIL|RECOVER|HELP [argument ...]",
+    -2,
+    ADMIN,
+    Keys::NONE,
+    "server",
+    "Shows the nodes of the cluster, takes them down and brings them back.",
+    replicad,
+)];
 
 const HELP: &[&str] = &[
     "REPLICAD STATUS",
@@ -30,7 +41,7 @@ const HELP: &[&str] = &[
     "    Prints this help.",
 ];
 
-pub(super) fn replicad(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn replicad(session: &mut Session, arguments: &[Bytes]) -> Started {
     let (subcommand, rest) = (&arguments[0], &arguments[1..]);
     if is(subcommand, "status") {
         return if rest.is_empty() {

@@ -1,11 +1,70 @@
-//! The connection itself: PING, ECHO, HELLO, SELECT, CLIENT, RESET, QUIT.
+//! The connection itself: PING, ECHO, SELECT, CLIENT, RESET, QUIT.
 
 use bytes::Bytes;
 
-use super::{Session, Started, is, number, quoted, unknown_subcommand, wrong_arity};
-use crate::resp::reply::{Protocol, Reply};
+use super::auth::client_name;
+use super::table::{Keys, OPEN, READ, Spec, TALK, command};
+use super::{Session, Started, is, number, quoted, refused, unknown_subcommand, wrong_arity};
+use crate::resp::reply::Reply;
 
-pub(super) fn ping(_: &mut Session, arguments: &[Bytes]) -> Started {
+pub(super) static COMMANDS: &[Spec] = &[
+    command(
+        "PING [message]",
+        -1,
+        READ,
+        Keys::NONE,
+        "connection",
+        "Answers PONG or its argument.",
+        ping,
+    ),
+    command(
+        "ECHO message",
+        2,
+        READ,
+        Keys::NONE,
+        "connection",
+        "Answers its argument.",
+        echo,
+    ),
+    command(
+        "SELECT 0",
+        2,
+        TALK,
+        Keys::NONE,
+        "connection",
+        "Chooses database 0, the only one.",
+        select,
+    ),
+    command(
+        "CLIENT ID|GETNAME|SETNAME|SETINFO [argument ...]",
+        -2,
+        TALK,
+        Keys::NONE,
+        "connection",
+        "The number and the name of the connection.",
+        client,
+    ),
+    command(
+        "RESET",
+        1,
+        OPEN,
+        Keys::NONE,
+        "connection",
+        "Forgets what the connection has negotiated.",
+        reset,
+    ),
+    command(
+        "QUIT",
+        -1,
+        OPEN,
+        Keys::NONE,
+        "connection",
+        "Closes the connection once all replies are sent.",
+        quit,
+    ),
+];
+
+fn ping(_: &mut Session, arguments: &[Bytes]) -> Started {
     match arguments {
         [] => Reply::Simple("PONG").into(),
         [message] => Reply::Bulk(message.clone()).into(),
@@ -13,86 +72,18 @@ pub(super) fn ping(_: &mut Session, arguments: &[Bytes]) -> Started {
     }
 }
 
-pub(super) fn echo(_: &mut Session, arguments: &[Bytes]) -> Started {
+fn echo(_: &mut Session, arguments: &[Bytes]) -> Started {
     Reply::Bulk(arguments[0].clone()).into()
 }
 
-/// `HELLO [version [SETNAME name]]`. Nothing is changed if any part of it is refused.
-pub(super) fn hello(session: &mut Session, arguments: &[Bytes]) -> Started {
-    match hello_options(session, arguments) {
-        Ok((protocol, name)) => {
-            session.protocol = protocol;
-            session.name = name;
-            greeting(session).into()
-        }
-        Err(error) => error.into(),
-    }
-}
-
-fn hello_options(session: &Session, arguments: &[Bytes]) -> Result<(Protocol, Bytes), Reply> {
-    let Some((version, mut rest)) = arguments.split_first() else {
-        return Ok((session.protocol, session.name.clone()));
-    };
-    let protocol = match number(version) {
-        Some(2) => Protocol::Resp2,
-        Some(3) => Protocol::Resp3,
-        Some(_) => return Err(Reply::Error("NOPROTO unsupported protocol version".into())),
-        None => {
-            return Err(Reply::error(
-                "Protocol version is not an integer or out of range",
-            ));
-        }
-    };
-    let mut name = session.name.clone();
-    while let Some((option, values)) = rest.split_first() {
-        if is(option, "auth") {
-            return Err(Reply::error(
-                "AUTH is not supported: there are no users or passwords",
-            ));
-        }
-        match values {
-            [value, others @ ..] if is(option, "setname") => {
-                name = client_name(value)?;
-                rest = others;
-            }
-            _ => {
-                let option = quoted(option);
-                return Err(Reply::error(format!(
-                    "syntax error in HELLO option '{option}'"
-                )));
-            }
-        }
-    }
-    Ok((protocol, name))
-}
-
-fn greeting(session: &Session) -> Reply {
-    let id = i64::try_from(session.id).unwrap_or(i64::MAX);
-    Reply::Map(vec![
-        (Reply::text("server"), Reply::text("replicad")),
-        (
-            Reply::text("version"),
-            Reply::text(env!("CARGO_PKG_VERSION")),
-        ),
-        (
-            Reply::text("proto"),
-            Reply::Integer(session.protocol.version()),
-        ),
-        (Reply::text("id"), Reply::Integer(id)),
-        (Reply::text("mode"), Reply::text("standalone")),
-        (Reply::text("role"), Reply::text("master")),
-        (Reply::text("modules"), Reply::Array(Vec::new())),
-    ])
-}
-
-pub(super) fn select(_: &mut Session, arguments: &[Bytes]) -> Started {
+fn select(_: &mut Session, arguments: &[Bytes]) -> Started {
     match number(&arguments[0]) {
         Some(0) => Reply::OK.into(),
         _ => Reply::error("only database 0 exists").into(),
     }
 }
 
-pub(super) fn client(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn client(session: &mut Session, arguments: &[Bytes]) -> Started {
     let (subcommand, rest) = (&arguments[0], &arguments[1..]);
     if is(subcommand, "id") && rest.is_empty() {
         return Reply::Integer(i64::try_from(session.id).unwrap_or(i64::MAX)).into();
@@ -126,26 +117,17 @@ pub(super) fn client(session: &mut Session, arguments: &[Bytes]) -> Started {
     {
         return wrong_arity(&format!("client|{}", quoted(subcommand).to_lowercase())).into();
     }
-    unknown_subcommand("CLIENT", subcommand).into()
-}
-
-fn client_name(name: &Bytes) -> Result<Bytes, Reply> {
-    const MAX_NAME_BYTES: usize = 256;
-    if name.len() > MAX_NAME_BYTES || !name.iter().all(u8::is_ascii_graphic) {
-        return Err(Reply::error(
-            "Client names cannot contain spaces, newlines or special characters, or be longer than \
-             256 bytes",
-        ));
+    match refused::part("CLIENT", subcommand) {
+        Some(refusal) => refusal.into(),
+        None => unknown_subcommand("CLIENT", subcommand).into(),
     }
-    Ok(Bytes::copy_from_slice(name))
 }
 
-pub(super) fn reset(session: &mut Session, _: &[Bytes]) -> Started {
-    session.protocol = Protocol::default();
-    session.name = Bytes::new();
+fn reset(session: &mut Session, _: &[Bytes]) -> Started {
+    session.reset();
     Reply::Simple("RESET").into()
 }
 
-pub(super) fn quit(_: &mut Session, _: &[Bytes]) -> Started {
+fn quit(_: &mut Session, _: &[Bytes]) -> Started {
     Started::Last(Reply::OK)
 }

@@ -7,10 +7,32 @@
 use bytes::Bytes;
 use std::sync::Arc;
 
+use super::table::{Keys, READ, READ_MUCH, Spec, command};
 use super::errors::request_error;
 use super::{Session, Shared, Started, glob, is, number, quoted};
 use crate::resp::reply::Reply;
 use crate::store::ScannedKey;
+
+pub(super) static COMMANDS: &[Spec] = &[
+    command(
+        "SCAN cursor [MATCH pattern] [COUNT n] [TYPE type]",
+        -2,
+        READ_MUCH,
+        Keys::NONE,
+        "generic",
+        "Iterates over the keys of the node asked, in key order.",
+        scan,
+    ),
+    command(
+        "DBSIZE",
+        1,
+        READ,
+        Keys::NONE,
+        "server",
+        "Counts the keys of the node asked.",
+        dbsize,
+    ),
+];
 
 /// Keys looked at by one call without `COUNT`, as in Redis.
 const DEFAULT_COUNT: usize = 10;
@@ -24,7 +46,7 @@ struct ScanOptions {
     strings: bool,
 }
 
-pub(super) fn scan(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn scan(session: &mut Session, arguments: &[Bytes]) -> Started {
     match start_scan(session, arguments) {
         Ok(started) => started,
         Err(refused) => refused.into(),
@@ -109,7 +131,7 @@ fn scan_options(words: &[Bytes]) -> Result<ScanOptions, Reply> {
     Ok(options)
 }
 
-pub(super) fn dbsize(session: &mut Session, _: &[Bytes]) -> Started {
+fn dbsize(session: &mut Session, _: &[Bytes]) -> Started {
     match session.backend().key_count() {
         Ok(keys) => Reply::count(keys).into(),
         Err(error) => request_error(&error).into(),

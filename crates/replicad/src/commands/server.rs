@@ -4,14 +4,44 @@ use bytes::Bytes;
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-use super::table::{self, COMMANDS, Spec};
-use super::{Session, Started, glob, is, unknown_subcommand, wrong_arity};
+use super::table::{self, ADMIN, Keys, READ_MUCH, Spec, command};
+use super::{Session, Started, glob, is, refused, unknown_subcommand, wrong_arity};
 use crate::resp::reply::Reply;
+
+pub(super) static COMMANDS: &[Spec] = &[
+    command(
+        "INFO [section ...]",
+        -1,
+        READ_MUCH,
+        Keys::NONE,
+        "server",
+        "What the node says about itself.",
+        info,
+    ),
+    command(
+        "COMMAND [COUNT|INFO|DOCS [name ...]]",
+        -1,
+        READ_MUCH,
+        Keys::NONE,
+        "server",
+        "The commands: all, or COUNT, INFO and DOCS.",
+        commands,
+    ),
+    command(
+        "CONFIG GET pattern [pattern ...]",
+        -2,
+        ADMIN,
+        Keys::NONE,
+        "server",
+        "The settings that clients ask for.",
+        config,
+    ),
+];
 
 /// A section of INFO: its title and its fields.
 type Section = (&'static str, Vec<(&'static str, String)>);
 
-pub(super) fn info(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn info(session: &mut Session, arguments: &[Bytes]) -> Started {
     let all = arguments.is_empty()
         || ["all", "default", "everything"]
             .iter()
@@ -69,16 +99,16 @@ fn sections(session: &Session) -> Vec<Section> {
     ]
 }
 
-pub(super) fn command(_: &mut Session, arguments: &[Bytes]) -> Started {
+fn commands(_: &mut Session, arguments: &[Bytes]) -> Started {
     let Some((subcommand, names)) = arguments.split_first() else {
-        return Reply::Array(COMMANDS.iter().map(description).collect()).into();
+        return Reply::Array(table::all().map(description).collect()).into();
     };
     if is(subcommand, "count") && names.is_empty() {
-        return Reply::count(COMMANDS.len()).into();
+        return Reply::count(table::all().count()).into();
     }
     if is(subcommand, "info") {
         let described = if names.is_empty() {
-            COMMANDS.iter().map(description).collect()
+            table::all().map(description).collect()
         } else {
             names
                 .iter()
@@ -89,8 +119,8 @@ pub(super) fn command(_: &mut Session, arguments: &[Bytes]) -> Started {
     }
     if is(subcommand, "docs") {
         let wanted =
-            |spec: &&Spec| names.is_empty() || names.iter().any(|name| is(name, spec.name));
-        return Reply::Map(COMMANDS.iter().filter(wanted).map(documentation).collect()).into();
+            |spec: &&'static Spec| names.is_empty() || names.iter().any(|name| is(name, spec.name));
+        return Reply::Map(table::all().filter(wanted).map(documentation).collect()).into();
     }
     unknown_subcommand("COMMAND", subcommand).into()
 }
@@ -99,7 +129,7 @@ pub(super) fn command(_: &mut Session, arguments: &[Bytes]) -> Started {
 fn description(spec: &Spec) -> Reply {
     let position = |word: usize| Reply::count(word);
     Reply::Array(vec![
-        Reply::text(spec.name),
+        Reply::text(spec.name.to_lowercase()),
         Reply::Integer(spec.arity),
         Reply::Array(spec.flags.iter().map(|flag| Reply::Simple(flag)).collect()),
         position(spec.keys.first),
@@ -117,16 +147,20 @@ fn documentation(spec: &Spec) -> (Reply, Reply) {
         (Reply::text("summary"), Reply::text(spec.summary)),
         (Reply::text("since"), Reply::text("0.1.0")),
         (Reply::text("group"), Reply::text(spec.group)),
+        (Reply::text("syntax"), Reply::text(spec.syntax)),
     ];
-    (Reply::text(spec.name), Reply::Map(fields))
+    (Reply::text(spec.name.to_lowercase()), Reply::Map(fields))
 }
 
 /// `CONFIG GET pattern ...`: the settings that client libraries and tools look at. Nothing can be
 /// set.
-pub(super) fn config(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn config(session: &mut Session, arguments: &[Bytes]) -> Started {
     let (subcommand, patterns) = (&arguments[0], &arguments[1..]);
     if !is(subcommand, "get") {
-        return unknown_subcommand("CONFIG", subcommand).into();
+        return match refused::part("CONFIG", subcommand) {
+            Some(refusal) => refusal.into(),
+            None => unknown_subcommand("CONFIG", subcommand).into(),
+        };
     }
     if patterns.is_empty() {
         return wrong_arity("config|get").into();

@@ -1,8 +1,12 @@
-//! Every command with what clients may ask about it. The one place that says which commands exist.
+//! What clients may ask about a command, and the groups in which commands are looked up. The commands
+//! themselves are listed in the file of their group.
 
 use bytes::Bytes;
 
-use super::{Session, Started, admin, connection, keyspace, server, strings};
+use super::{
+    Session, Started, admin, auth, connection, counters, extensions, keys, keyspace, server, sets,
+    strings,
+};
 
 /// Which words of a command are keys, counted with its name as word 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +19,47 @@ pub(super) struct Keys {
     pub(super) step: usize,
 }
 
+impl Keys {
+    /// No key.
+    pub(super) const NONE: Self = Self::new(0, 0, 0);
+    /// The first argument.
+    pub(super) const ONE: Self = Self::new(1, 1, 1);
+    /// Every argument.
+    pub(super) const ALL: Self = Self::new(1, -1, 1);
+    /// Every other argument, beginning with the first.
+    pub(super) const PAIRS: Self = Self::new(1, -1, 2);
+
+    const fn new(first: usize, last: i64, step: usize) -> Self {
+        Self { first, last, step }
+    }
+}
+
+/// The flags of a command, as Redis names them.
+pub(super) type Flags = &'static [&'static str];
+
+/// It reads what one key holds.
+pub(super) const READ: Flags = &["readonly", "fast"];
+/// It reads more.
+pub(super) const READ_MUCH: Flags = &["readonly"];
+/// It changes keys.
+pub(super) const WRITE: Flags = &["write"];
+/// It is about the connection.
+pub(super) const TALK: Flags = &["noscript", "fast"];
+/// The same, and open to clients that have not named the password.
+pub(super) const OPEN: Flags = &["noscript", "fast", "no_auth"];
+/// It is about the cluster or its settings.
+pub(super) const ADMIN: Flags = &["admin", "noscript"];
+
 /// One command.
 pub(super) struct Spec {
-    /// Its name in lower case.
+    /// Its name in upper case.
     pub(super) name: &'static str,
+    /// How it is written: its name and arguments.
+    pub(super) syntax: &'static str,
     /// Words it takes, its name included; `-n` means at least `n`.
     pub(super) arity: i64,
     /// Flags as Redis names them.
-    pub(super) flags: &'static [&'static str],
+    pub(super) flags: Flags,
     /// Which words are keys.
     pub(super) keys: Keys,
     /// The group that Redis documents it in.
@@ -31,6 +68,37 @@ pub(super) struct Spec {
     pub(super) summary: &'static str,
     /// Starts it with the words behind its name.
     pub(super) start: fn(&mut Session, &[Bytes]) -> Started,
+}
+
+/// A command; its name is the first word of the syntax.
+pub(super) const fn command(
+    syntax: &'static str,
+    arity: i64,
+    flags: Flags,
+    keys: Keys,
+    group: &'static str,
+    summary: &'static str,
+    start: fn(&mut Session, &[Bytes]) -> Started,
+) -> Spec {
+    Spec {
+        name: first_word(syntax),
+        syntax,
+        arity,
+        flags,
+        keys,
+        group,
+        summary,
+        start,
+    }
+}
+
+const fn first_word(text: &'static str) -> &'static str {
+    let bytes = text.as_bytes();
+    let mut end = 0;
+    while end < bytes.len() && bytes[end] != b' ' {
+        end += 1;
+    }
+    text.split_at(end).0
 }
 
 impl Spec {
@@ -52,207 +120,33 @@ impl Spec {
             && (last < 0 || i64::try_from(index).is_ok_and(|index| index <= last))
             && (index - first).is_multiple_of(step)
     }
+
+    /// Whether clients may send it before they have named the password.
+    pub(super) fn is_open(&self) -> bool {
+        self.flags.contains(&"no_auth")
+    }
+}
+
+/// The commands by group, the most frequent first.
+static GROUPS: &[&[Spec]] = &[
+    strings::COMMANDS,
+    keys::COMMANDS,
+    counters::COMMANDS,
+    sets::COMMANDS,
+    extensions::COMMANDS,
+    keyspace::COMMANDS,
+    connection::COMMANDS,
+    auth::COMMANDS,
+    server::COMMANDS,
+    admin::COMMANDS,
+];
+
+/// Every command.
+pub(super) fn all() -> impl Iterator<Item = &'static Spec> {
+    GROUPS.iter().copied().flatten()
 }
 
 /// Looks a command up, whatever the case of its name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
-    COMMANDS
-        .iter()
-        .find(|spec| name.eq_ignore_ascii_case(spec.name.as_bytes()))
+    all().find(|spec| name.eq_ignore_ascii_case(spec.name.as_bytes()))
 }
-
-const NONE: Keys = Keys {
-    first: 0,
-    last: 0,
-    step: 0,
-};
-const ONE: Keys = Keys {
-    first: 1,
-    last: 1,
-    step: 1,
-};
-const ALL: Keys = Keys {
-    first: 1,
-    last: -1,
-    step: 1,
-};
-const PAIRS: Keys = Keys {
-    first: 1,
-    last: -1,
-    step: 2,
-};
-
-/// The commands, the most frequent first.
-pub(super) static COMMANDS: &[Spec] = &[
-    Spec {
-        name: "get",
-        arity: 2,
-        flags: &["readonly", "fast"],
-        keys: ONE,
-        group: "string",
-        summary: "The value of a key, as a quorum of nodes has it.",
-        start: strings::get,
-    },
-    Spec {
-        name: "set",
-        arity: -3,
-        flags: &["write"],
-        keys: ONE,
-        group: "string",
-        summary: "Writes a value to a quorum of nodes. Takes no options.",
-        start: strings::set,
-    },
-    Spec {
-        name: "del",
-        arity: -2,
-        flags: &["write"],
-        keys: ALL,
-        group: "generic",
-        summary: "Deletes keys and counts those that a quorum read showed.",
-        start: strings::del,
-    },
-    Spec {
-        name: "exists",
-        arity: -2,
-        flags: &["readonly", "fast"],
-        keys: ALL,
-        group: "generic",
-        summary: "Counts the keys that a quorum read shows.",
-        start: strings::exists,
-    },
-    Spec {
-        name: "mget",
-        arity: -2,
-        flags: &["readonly", "fast"],
-        keys: ALL,
-        group: "string",
-        summary: "The values of several keys, each read by itself.",
-        start: strings::mget,
-    },
-    Spec {
-        name: "mset",
-        arity: -3,
-        flags: &["write"],
-        keys: PAIRS,
-        group: "string",
-        summary: "Writes several values, each by itself: not atomic.",
-        start: strings::mset,
-    },
-    Spec {
-        name: "scan",
-        arity: -2,
-        flags: &["readonly"],
-        keys: NONE,
-        group: "generic",
-        summary: "Iterates over the keys of the node asked, in key order.",
-        start: keyspace::scan,
-    },
-    Spec {
-        name: "dbsize",
-        arity: 1,
-        flags: &["readonly", "fast"],
-        keys: NONE,
-        group: "server",
-        summary: "Counts the keys of the node asked.",
-        start: keyspace::dbsize,
-    },
-    Spec {
-        name: "ping",
-        arity: -1,
-        flags: &["fast"],
-        keys: NONE,
-        group: "connection",
-        summary: "Answers PONG or its argument.",
-        start: connection::ping,
-    },
-    Spec {
-        name: "echo",
-        arity: 2,
-        flags: &["fast"],
-        keys: NONE,
-        group: "connection",
-        summary: "Answers its argument.",
-        start: connection::echo,
-    },
-    Spec {
-        name: "hello",
-        arity: -1,
-        flags: &["noscript", "fast"],
-        keys: NONE,
-        group: "connection",
-        summary: "Chooses version 2 or 3 of the protocol.",
-        start: connection::hello,
-    },
-    Spec {
-        name: "select",
-        arity: 2,
-        flags: &["fast"],
-        keys: NONE,
-        group: "connection",
-        summary: "Chooses database 0, the only one.",
-        start: connection::select,
-    },
-    Spec {
-        name: "client",
-        arity: -2,
-        flags: &["noscript"],
-        keys: NONE,
-        group: "connection",
-        summary: "SETINFO, SETNAME, GETNAME and ID of the connection.",
-        start: connection::client,
-    },
-    Spec {
-        name: "reset",
-        arity: 1,
-        flags: &["noscript", "fast"],
-        keys: NONE,
-        group: "connection",
-        summary: "Forgets what the connection has negotiated.",
-        start: connection::reset,
-    },
-    Spec {
-        name: "quit",
-        arity: -1,
-        flags: &["noscript", "fast"],
-        keys: NONE,
-        group: "connection",
-        summary: "Closes the connection once all replies are sent.",
-        start: connection::quit,
-    },
-    Spec {
-        name: "info",
-        arity: -1,
-        flags: &["readonly"],
-        keys: NONE,
-        group: "server",
-        summary: "What the node says about itself.",
-        start: server::info,
-    },
-    Spec {
-        name: "command",
-        arity: -1,
-        flags: &["readonly"],
-        keys: NONE,
-        group: "server",
-        summary: "The commands: all, or COUNT, INFO and DOCS.",
-        start: server::command,
-    },
-    Spec {
-        name: "config",
-        arity: -2,
-        flags: &["admin", "noscript"],
-        keys: NONE,
-        group: "server",
-        summary: "GET of the settings that clients ask for.",
-        start: server::config,
-    },
-    Spec {
-        name: "replicad",
-        arity: -2,
-        flags: &["admin", "noscript"],
-        keys: NONE,
-        group: "server",
-        summary: "STATUS, FAIL and RECOVER of the nodes of the cluster.",
-        start: admin::replicad,
-    },
-];

@@ -15,6 +15,10 @@ const MAX_INLINE_BYTES: usize = 64 * 1024;
 /// Bytes of a `*N` or `$N` line with its line end; no number that is accepted needs more than 13.
 const MAX_HEADER_BYTES: usize = 32;
 const LINE_END: usize = 2;
+/// Arguments of one command of a client that has not named the password yet, as in Redis.
+const STRANGER_ARGUMENTS: usize = 10;
+/// Bytes of each of them.
+const STRANGER_ARGUMENT_BYTES: usize = 16 * 1024;
 
 /// Something complete at the head of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +64,8 @@ pub(crate) struct Admitter {
     max_argument_bytes: usize,
     max_frame_bytes: usize,
     max_skipped_bytes: usize,
+    /// Whether the client has still to name the password: nothing long is read from it then.
+    is_stranger: bool,
     /// The array being read, if its first line is known.
     frame: Option<Frame>,
     /// Bytes of the unfinished line that are known to hold no line end.
@@ -92,9 +98,20 @@ impl Admitter {
             max_argument_bytes: limits.max_argument_bytes(),
             max_frame_bytes: limits.max_frame_bytes,
             max_skipped_bytes: limits.max_skipped_bytes,
+            is_stranger: false,
             frame: None,
             searched: 0,
         }
+    }
+
+    /// Says whether the client has still to name the password.
+    pub(crate) const fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
+    }
+
+    /// Whether the beginning of a command has arrived and its end has not.
+    pub(crate) fn is_partial(&self, buffer: &BytesMut) -> bool {
+        self.frame.is_some() || !buffer.is_empty()
     }
 
     /// How many more bytes the current bulk string needs, 0 if that is unknown.
@@ -157,6 +174,9 @@ impl Admitter {
         let arguments = decimal(&buffer[1..end])
             .filter(|&count| count <= self.max_arguments)
             .ok_or_else(|| ProtocolError::new("invalid multibulk length"))?;
+        if self.is_stranger && arguments > STRANGER_ARGUMENTS {
+            return Err(ProtocolError::new("unauthenticated multibulk length"));
+        }
         let position = end + LINE_END;
         if arguments == 0 {
             buffer.advance(position);
@@ -192,6 +212,9 @@ impl Admitter {
         let length = decimal(&buffer[frame.position + 1..end])
             .filter(|&length| length <= self.max_skipped_bytes)
             .ok_or_else(|| ProtocolError::new("invalid bulk length"))?;
+        if self.is_stranger && length > STRANGER_ARGUMENT_BYTES {
+            return Err(ProtocolError::new("unauthenticated bulk length"));
+        }
         frame.size += (end + LINE_END - frame.position) + length + LINE_END;
         frame.position = end + LINE_END;
         frame.bulk = Some(length);

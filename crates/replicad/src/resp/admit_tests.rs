@@ -199,6 +199,25 @@ fn many_skipped_arguments_together_are_a_protocol_error() {
 }
 
 #[test]
+fn nothing_long_is_read_from_a_client_without_the_password() {
+    let limits = Limits::default();
+    let admit = |stream: &str, is_stranger| {
+        let mut admitter = Admitter::new(&limits);
+        admitter.set_stranger(is_stranger);
+        admitter.next(&mut BytesMut::from(stream))
+    };
+    for (stream, error) in [
+        ("*11\r\n", "Protocol error: unauthenticated multibulk length"),
+        ("*2\r\n$16385\r\n", "Protocol error: unauthenticated bulk length"),
+    ] {
+        assert_eq!(admit(stream, false), Ok(None));
+        let refused = admit(stream, true).expect_err("too long for a stranger");
+        assert_eq!(refused.to_string(), error);
+    }
+    assert_eq!(admit("*10\r\n$16384\r\n", true), Ok(None));
+}
+
+#[test]
 fn deeply_nested_arrays_end_at_the_second_level() {
     let stream = "*1\r\n".repeat(200_000);
     assert_eq!(
