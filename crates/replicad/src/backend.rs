@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::limits::Limits;
-use crate::store::{ConflictPolicy, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -35,6 +35,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether the local replica shows a key in a space. Asks nobody, and may lag; false of a key that the
     /// node does not own.
     fn peek(&self, space: Space, key: &Bytes) -> bool;
+
+    /// What the local replica shows of a key in both spaces. Asks nobody, and may lag. A node that cannot tell
+    /// a counter from a set says that it is both.
+    fn contents(&self, key: &Bytes) -> Contents {
+        let is_typed = self.peek(Space::Types, key);
+        Contents {
+            string: self.peek(Space::Strings, key),
+            counter: is_typed,
+            set: is_typed,
+        }
+    }
 
     /// What the node knows of a key in both spaces, in lines of text for people: the local replica and what
     /// is known of others, without asking them.

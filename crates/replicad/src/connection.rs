@@ -156,7 +156,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                     }
                 }
                 Ok(Some(Admitted::Refused(refusal))) => {
-                    let reply = commands::refused(&self.session, &refusal);
+                    let reply = commands::too_long(&self.session, &refusal);
                     if !self.enqueue(Replying::Ready(reply), None).await {
                         return false;
                     }

@@ -206,6 +206,10 @@ impl Backend for Fake {
         }
     }
 
+    fn contents(&self, key: &Bytes) -> Contents {
+        self.state().contents(key)
+    }
+
     fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {
         let contents = self.state().contents(&key);
         Box::pin(std::future::ready(Ok(format!("{contents:?}"))))

@@ -16,6 +16,9 @@ use crate::store::StoreAnswer;
 /// | `STORAGEFAILED` | the disk under the node asked failed | ask another node |
 /// | `NOROOM` | the disk under the node asked is nearly full; it still answers reads | ask another node |
 /// | `TRYAGAIN` | too many requests are pending | repeat later |
+/// | `WRONGTYPE` | the key holds something that the command does not work on | use another command, or `DEL` the key |
+/// | `SIBLINGS` | the key holds several concurrent values and the command answers one | `R.GET`, then `R.SET` |
+/// | `SESSIONFULL` | what the session has seen takes too much room | `R.SESSION ON` |
 /// | `ERR` | the request itself is at fault, such as a value over its limit | change it |
 pub(super) fn request_error(error: &RequestError) -> Reply {
     let code = match error {
@@ -39,5 +42,28 @@ pub(super) fn answer(
         Err(_) => Err(Reply::Error(
             "NODEFAILED the node stopped before it answered; a write may still take effect".into(),
         )),
+    }
+}
+
+/// The reply to a command that does not work on what the key holds.
+pub(super) fn wrong_type(what: &str) -> Reply {
+    Reply::Error(format!(
+        "WRONGTYPE Operation against a key holding the wrong kind of value: it is {what}"
+    ))
+}
+
+/// The reply to a command that answers one value, of a key that has several.
+pub(super) fn siblings(count: usize) -> Reply {
+    Reply::Error(format!(
+        "SIBLINGS the key holds {count} concurrent values: R.GET shows them, and R.SET with its context \
+         replaces them"
+    ))
+}
+
+/// An error reply that says how far a command with several keys got.
+pub(super) fn partly(error: Reply, verb: &str, done: usize, total: usize) -> Reply {
+    match error {
+        Reply::Error(message) => Reply::Error(format!("{message} ({done} of {total} keys {verb})")),
+        other => other,
     }
 }

@@ -7,8 +7,9 @@
 use bytes::Bytes;
 use std::sync::Arc;
 
-use super::table::{Keys, READ, READ_MUCH, Spec, command};
 use super::errors::request_error;
+use super::keys::type_name;
+use super::table::{Keys, READ, READ_MUCH, Spec, command};
 use super::{Session, Shared, Started, glob, is, number, quoted};
 use crate::resp::reply::Reply;
 use crate::store::ScannedKey;
@@ -42,8 +43,8 @@ const MAX_COUNT: usize = 1000;
 struct ScanOptions {
     pattern: Option<Bytes>,
     count: usize,
-    /// Whether keys of the one type that exists are wanted.
-    strings: bool,
+    /// The only type that is wanted.
+    of_type: Option<Bytes>,
 }
 
 fn scan(session: &mut Session, arguments: &[Bytes]) -> Started {
@@ -91,7 +92,12 @@ fn scan_reply(
             .as_ref()
             .is_none_or(|pattern| glob::matches(pattern, key))
     };
-    keys.retain(|found| options.strings && found.contents.string && matches(&found.key));
+    let is_of_type = |found: &ScannedKey| {
+        let name = type_name(found.contents);
+        let wanted = options.of_type.as_ref();
+        wanted.is_none_or(|wanted| name.is_some_and(|name| is(wanted, name)))
+    };
+    keys.retain(|found| matches(&found.key) && is_of_type(found));
     let keys = keys
         .into_iter()
         .map(|found| Reply::Bulk(found.key))
@@ -103,7 +109,7 @@ fn scan_options(words: &[Bytes]) -> Result<ScanOptions, Reply> {
     let mut options = ScanOptions {
         pattern: None,
         count: DEFAULT_COUNT,
-        strings: true,
+        of_type: None,
     };
     let (pairs, rest) = words.as_chunks::<2>();
     if !rest.is_empty() {
@@ -120,7 +126,7 @@ fn scan_options(words: &[Bytes]) -> Result<ScanOptions, Reply> {
                 Some(count) => count.min(MAX_COUNT),
             };
         } else if is(name, "type") {
-            options.strings = is(value, "string");
+            options.of_type = Some(value.clone());
         } else {
             let name = quoted(name);
             return Err(Reply::error(format!(

@@ -1,23 +1,34 @@
 //! The commands of the protocol: the table they are looked up in, and one file per group.
 
 mod admin;
+mod ask;
+mod auth;
 mod connection;
+mod counters;
 mod cursors;
 mod errors;
+mod extensions;
 mod glob;
+mod keys;
 mod keyspace;
+mod options;
+mod refused;
 mod server;
+mod sets;
 mod strings;
 mod table;
 
 use bytes::Bytes;
+use replica::Level;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::backend::{Backend, BoxFuture};
+use crate::password::Password;
 use crate::resp::admit::Refusal;
 use crate::resp::reply::{Protocol, Reply};
 
+use ask::{Asker, Guarantees};
 use cursors::Cursors;
 use table::Spec;
 
@@ -29,17 +40,20 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     next_client: AtomicU64,
     cursors: Cursors,
+    /// What clients have to name before anything else.
+    password: Option<Password>,
 }
 
 impl Shared {
     /// The shared part of a front end without connections.
-    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+    pub(crate) fn new(backend: Arc<dyn Backend>, password: Option<Password>) -> Self {
         let cursors = Cursors::new(backend.limits().scan_cursors);
         Self {
             backend,
             connections: AtomicUsize::new(0),
             next_client: AtomicU64::new(1),
             cursors,
+            password,
         }
     }
 }
@@ -53,18 +67,42 @@ pub(crate) struct Session {
     name: Bytes,
     /// How replies are spelled from here on.
     protocol: Protocol,
+    /// Whether the password is still to be named.
+    is_stranger: bool,
+    /// How many owners must agree, unless a command says otherwise.
+    level: Level,
+    /// What the connection has seen, if it asked for session guarantees.
+    guarantees: Option<Guarantees>,
 }
 
 impl Session {
     /// A new connection to the node.
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let id = shared.next_client.fetch_add(1, Ordering::Relaxed);
+        Self::with_id(shared, id)
+    }
+
+    fn with_id(shared: Arc<Shared>, id: u64) -> Self {
+        let is_stranger = shared.password.is_some();
         Self {
             shared,
             id,
             name: Bytes::new(),
             protocol: Protocol::default(),
+            is_stranger,
+            level: Level::default(),
+            guarantees: None,
         }
+    }
+
+    /// Forgets everything that was negotiated, the password too.
+    fn reset(&mut self) {
+        *self = Self::with_id(Arc::clone(&self.shared), self.id);
+    }
+
+    /// Whether the client has still to name the password.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.is_stranger
     }
 
     /// How the reply to the last command that was started is spelled.
@@ -74,6 +112,22 @@ impl Session {
 
     fn backend(&self) -> &dyn Backend {
         &*self.shared.backend
+    }
+
+    /// What it takes to ask the node, now and later.
+    fn asker(&self) -> Asker {
+        Asker {
+            shared: Arc::clone(&self.shared),
+            level: self.level,
+            guarantees: self.guarantees.clone(),
+        }
+    }
+
+    /// Whether a command has to wait for the answers of those before it. A node that owns every key starts
+    /// them in order, so that what is sent behind a write sees it; another forwards them, and they could
+    /// overtake each other.
+    fn goes_step_by_step(&self) -> bool {
+        !self.backend().owns_everything()
     }
 }
 
@@ -85,9 +139,14 @@ pub(crate) enum Started {
     Waiting(BoxFuture<Reply>),
     /// Something is still to be submitted. The next command may start when this is complete.
     Held(BoxFuture<Started>),
+    /// The connection itself is still to be changed. The next command may start when that is done.
+    Resumed(BoxFuture<Resume>),
     /// The reply is the last one; the connection closes behind it.
     Last(Reply),
 }
+
+/// The rest of a command that changes its connection.
+pub(crate) type Resume = Box<dyn FnOnce(&mut Session) -> Started + Send>;
 
 impl Started {
     fn waiting(future: impl Future<Output = Reply> + Send + 'static) -> Self {
@@ -96,6 +155,22 @@ impl Started {
 
     fn held(future: impl Future<Output = Started> + Send + 'static) -> Self {
         Self::Held(Box::pin(future))
+    }
+
+    fn resumed<R>(future: impl Future<Output = R> + Send + 'static) -> Self
+    where
+        R: FnOnce(&mut Session) -> Self + Send + 'static,
+    {
+        Self::Resumed(Box::pin(async { Box::new(future.await) as Resume }))
+    }
+
+    /// The same, and the next command may start when the reply is known.
+    fn to_its_end(self) -> Self {
+        match self {
+            Self::Waiting(reply) => Self::held(async { Self::Ready(reply.await) }),
+            Self::Held(rest) => Self::held(async { rest.await.to_its_end() }),
+            other => other,
+        }
     }
 }
 
@@ -110,7 +185,11 @@ pub(crate) fn start(session: &mut Session, words: &[Bytes]) -> Started {
     let Some((name, arguments)) = words.split_first() else {
         return Reply::error("empty command").into();
     };
-    let Some(spec) = table::find(name) else {
+    let spec = table::find(name);
+    if session.is_stranger && !spec.is_some_and(Spec::is_open) {
+        return auth::required().into();
+    }
+    let Some(spec) = spec else {
         return unknown_command(name, arguments).into();
     };
     if !spec.accepts(words.len()) {
@@ -119,11 +198,19 @@ pub(crate) fn start(session: &mut Session, words: &[Bytes]) -> Started {
     if let Some(refused) = over_limit(session.backend(), spec, words) {
         return refused.into();
     }
-    (spec.start)(session, arguments)
+    let started = (spec.start)(session, arguments);
+    if session.goes_step_by_step() {
+        started.to_its_end()
+    } else {
+        started
+    }
 }
 
 /// The reply to a command that was too long to be admitted.
-pub(crate) fn refused(session: &Session, refusal: &Refusal) -> Reply {
+pub(crate) fn too_long(session: &Session, refusal: &Refusal) -> Reply {
+    if session.is_stranger {
+        return auth::required();
+    }
     let limits = session.backend().limits();
     match refusal {
         Refusal::Frame => Reply::error(format!(
@@ -167,10 +254,14 @@ fn over(what: &str, size: usize, limit: usize) -> Reply {
 }
 
 fn wrong_arity(name: &str) -> Reply {
+    let name = name.to_lowercase();
     Reply::error(format!("wrong number of arguments for '{name}' command"))
 }
 
 fn unknown_command(name: &[u8], arguments: &[Bytes]) -> Reply {
+    if let Some(refusal) = refused::command(name) {
+        return refusal;
+    }
     let mut message = format!(
         "unknown command '{}', with args beginning with: ",
         quoted(name)

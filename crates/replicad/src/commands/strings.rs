@@ -1,180 +1,239 @@
-//! Values: GET, SET, DEL, EXISTS, MGET, MSET.
+//! Values: GET, SET, MGET, MSET, STRLEN.
 //!
 //! A command with several keys submits all of them before it awaits the first answer. Each key is an
 //! operation of its own; only the order of submission is kept.
 
 use bytes::Bytes;
-use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::errors::answer;
-use super::{Session, Started, quoted, wrong_arity};
+use super::ask::{Asked, Asker, all_written};
+use super::errors::{partly, siblings, wrong_type};
+use super::table::{Keys, READ, Spec, WRITE, command};
+use super::{Session, Started, quoted, refused, wrong_arity};
 use crate::resp::reply::Reply;
-use crate::store::{Operation, PendingAnswer, StoreAnswer, StoreRequest};
+use crate::store::{ConflictPolicy, Operation};
+
+pub(super) static COMMANDS: &[Spec] = &[
+    command(
+        "GET key",
+        2,
+        READ,
+        Keys::ONE,
+        "string",
+        "The value of a key, as a quorum of nodes has it.",
+        get,
+    ),
+    command(
+        "SET key value",
+        -3,
+        WRITE,
+        Keys::ONE,
+        "string",
+        "Writes a value to a quorum of nodes. Takes no options.",
+        set,
+    ),
+    command(
+        "MGET key [key ...]",
+        -2,
+        READ,
+        Keys::ALL,
+        "string",
+        "The values of several keys, each read by itself.",
+        mget,
+    ),
+    command(
+        "MSET key value [key value ...]",
+        -3,
+        WRITE,
+        Keys::PAIRS,
+        "string",
+        "Writes several values, each by itself: not atomic.",
+        mset,
+    ),
+    command(
+        "STRLEN key",
+        2,
+        READ,
+        Keys::ONE,
+        "string",
+        "The length of a value.",
+        strlen,
+    ),
+];
 
 /// Values shorter than this are copied out of the receive buffer before they are stored, because a
 /// slice of it would keep all of it in memory for as long as the value lives.
 const COPIED_BELOW_BYTES: usize = 16 * 1024;
 
-pub(super) fn get(session: &mut Session, arguments: &[Bytes]) -> Started {
-    let pending = read(session, &arguments[0]);
-    Started::waiting(async move {
-        match value(pending).await {
-            Ok(found) => found.map_or(Reply::Null, Reply::Bulk),
-            Err(error) => error,
-        }
-    })
+/// What a key holds for those who ask for a string.
+enum Text {
+    Absent,
+    Value(Bytes),
+    Siblings(usize),
+    Set,
 }
 
-pub(super) fn set(session: &mut Session, arguments: &[Bytes]) -> Started {
-    if let Some(option) = arguments.get(2) {
-        let option = quoted(option);
-        return Reply::error(format!("SET options are not supported: {option}")).into();
+/// A read of a key as a string: a value, or the sum of a counter.
+struct TextRead {
+    asker: Asker,
+    key: Bytes,
+    strings: Asked,
+    /// Asked at the same time if the local replica shows no string, so that commands behind this one
+    /// are not seen.
+    types: Option<Asked>,
+}
+
+impl TextRead {
+    fn start(session: &Session, key: &Bytes) -> Self {
+        let asker = session.asker();
+        let strings = asker.ask(key, Operation::Get);
+        let has_string = session.backend().contents(key).string;
+        let types = (!has_string).then(|| asker.ask(key, Operation::Look));
+        Self {
+            asker,
+            key: key.clone(),
+            strings,
+            types,
+        }
     }
-    let pending = write(session, &arguments[0], &arguments[1]);
-    Started::waiting(async move {
-        match answer(pending.await) {
-            Ok(_) => Reply::OK,
-            Err(error) => error,
-        }
-    })
-}
 
-/// Reads every key, then deletes every key, absent ones too: another node may hold a write that the
-/// read did not see. If a read fails nothing is deleted. The commands behind it wait for the reads,
-/// or they could take effect before the deletion.
-pub(super) fn del(session: &mut Session, arguments: &[Bytes]) -> Started {
-    let keys: BTreeSet<Bytes> = arguments
-        .iter()
-        .map(|key| Bytes::copy_from_slice(key))
-        .collect();
-    let reads: Vec<_> = keys.iter().map(|key| read(session, key)).collect();
-    let shared = Arc::clone(&session.shared);
-    Started::held(async move {
-        let found = match count(reads).await {
-            Ok(found) => found,
-            Err(error) => return error.into(),
+    async fn text(self) -> Result<Text, Reply> {
+        let mut values = self.strings.values().await?;
+        match values.len() {
+            0 => {}
+            1 => return Ok(Text::Value(values.remove(0))),
+            more => return Ok(Text::Siblings(more)),
+        }
+        let types = match self.types {
+            Some(asked) => asked,
+            None => self.asker.ask(&self.key, Operation::Look),
         };
-        let deletes: Vec<_> = keys
-            .into_iter()
-            .map(|key| {
-                let delete = StoreRequest::new(key, Operation::delete());
-                shared.backend.submit(delete)
-            })
-            .collect();
-        Started::waiting(async move {
-            let total = deletes.len();
-            match written(deletes).await {
-                (_, None) => Reply::count(found),
-                (done, Some(error)) => partly(error, "deleted", done, total),
-            }
+        let (record, _) = types.record().await?;
+        Ok(match (record.counter, record.members) {
+            (Some(sum), _) => Text::Value(sum.to_string().into()),
+            (None, Some(_)) => Text::Set,
+            (None, None) => Text::Absent,
         })
-    })
+    }
 }
 
-pub(super) fn exists(session: &mut Session, arguments: &[Bytes]) -> Started {
-    let reads: Vec<_> = arguments.iter().map(|key| read(session, key)).collect();
+fn get(session: &mut Session, arguments: &[Bytes]) -> Started {
+    let read = TextRead::start(session, &arguments[0]);
     Started::waiting(async move {
-        match count(reads).await {
-            Ok(found) => Reply::count(found),
+        match read.text().await {
+            Ok(Text::Absent) => Reply::Null,
+            Ok(Text::Value(value)) => Reply::Bulk(value),
+            Ok(Text::Siblings(count)) => siblings(count),
+            Ok(Text::Set) => wrong_type("a set"),
             Err(error) => error,
         }
     })
 }
 
-pub(super) fn mget(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn strlen(session: &mut Session, arguments: &[Bytes]) -> Started {
+    let read = TextRead::start(session, &arguments[0]);
+    Started::waiting(async move {
+        match read.text().await {
+            Ok(Text::Absent) => Reply::count(0),
+            Ok(Text::Value(value)) => Reply::count(value.len()),
+            Ok(Text::Siblings(count)) => siblings(count),
+            Ok(Text::Set) => wrong_type("a set"),
+            Err(error) => error,
+        }
+    })
+}
+
+fn mget(session: &mut Session, arguments: &[Bytes]) -> Started {
     let limit = session.backend().limits().max_reply_bytes;
-    let reads: Vec<_> = arguments.iter().map(|key| read(session, key)).collect();
+    let reads = arguments.iter().map(|key| TextRead::start(session, key));
+    let reads: Vec<_> = reads.collect();
     Started::waiting(async move {
         let mut values = Vec::with_capacity(reads.len());
         let mut size = 0;
-        for pending in reads {
-            let found = match value(pending).await {
-                Ok(found) => found,
+        for read in reads {
+            let value = match read.text().await {
+                // As in Redis, a key of another type has no value here.
+                Ok(Text::Absent | Text::Set) => {
+                    values.push(Reply::Null);
+                    continue;
+                }
+                Ok(Text::Value(value)) => value,
+                Ok(Text::Siblings(count)) => return siblings(count),
                 Err(error) => return error,
             };
-            size += found.as_ref().map_or(0, Bytes::len);
+            size += value.len();
             if size > limit {
                 return Reply::error(format!(
                     "the values are over the limit of {limit} bytes for one reply; ask for fewer keys"
                 ));
             }
-            values.push(found.map_or(Reply::Null, Reply::Bulk));
+            values.push(Reply::Bulk(value));
         }
         Reply::Array(values)
     })
 }
 
-pub(super) fn mset(session: &mut Session, arguments: &[Bytes]) -> Started {
+fn set(session: &mut Session, arguments: &[Bytes]) -> Started {
+    if let Some(option) = arguments.get(2) {
+        let refusal = refused::part("SET", option);
+        let unknown = || Reply::error(format!("syntax error: SET takes no {}", quoted(option)));
+        return refusal.unwrap_or_else(unknown).into();
+    }
+    let writes = match write(session, &arguments[0], &arguments[1]) {
+        Ok(writes) => writes,
+        Err(refusal) => return refusal.into(),
+    };
+    Started::waiting(async move {
+        let (_, error) = all_written(writes).await;
+        error.unwrap_or(Reply::OK)
+    })
+}
+
+fn mset(session: &mut Session, arguments: &[Bytes]) -> Started {
     let (pairs, rest) = arguments.as_chunks::<2>();
     if !rest.is_empty() {
         return wrong_arity("mset").into();
     }
-    let writes: Vec<_> = pairs
-        .iter()
-        .map(|[key, value]| write(session, key, value))
-        .collect();
+    let writes = pairs.iter().map(|[key, value]| write(session, key, value));
+    let writes: Vec<Vec<Asked>> = match writes.collect() {
+        Ok(writes) => writes,
+        Err(refusal) => return refusal.into(),
+    };
     Started::waiting(async move {
-        let total = writes.len();
-        match written(writes).await {
-            (_, None) => Reply::OK,
-            (done, Some(error)) => partly(error, "written", done, total),
+        let (total, mut done, mut first) = (writes.len(), 0, None);
+        for key in writes {
+            match all_written(key).await {
+                (_, None) => done += 1,
+                (_, error) => first = first.or(error),
+            }
+        }
+        match first {
+            None => Reply::OK,
+            Some(error) => partly(error, "written", done, total),
         }
     })
 }
 
-fn read(session: &Session, key: &Bytes) -> PendingAnswer {
-    let get = StoreRequest::new(key.clone(), Operation::Get);
-    session.backend().submit(get)
+/// Writes a value, in place of a counter or a set that the local replica shows.
+fn write(session: &Session, key: &Bytes, value: &Bytes) -> Result<Vec<Asked>, Reply> {
+    if session.backend().conflict() == ConflictPolicy::Caller {
+        return Err(Reply::error(
+            "this store orders writes by the caller's timestamps: R.PUT key value TIMESTAMP t",
+        ));
+    }
+    let (asker, key) = (session.asker(), Bytes::copy_from_slice(key));
+    let mut writes = vec![asker.ask(&key, Operation::put(stored(value)))];
+    let contents = session.backend().contents(&key);
+    if contents.counter || contents.set {
+        writes.push(asker.ask(&key, Operation::Drop));
+    }
+    Ok(writes)
 }
 
-fn write(session: &Session, key: &Bytes, value: &Bytes) -> PendingAnswer {
-    let key = Bytes::copy_from_slice(key);
-    let value = if value.len() < COPIED_BELOW_BYTES {
+/// A value of the receive buffer, fit to be kept.
+pub(super) fn stored(value: &Bytes) -> Bytes {
+    if value.len() < COPIED_BELOW_BYTES {
         Bytes::copy_from_slice(value)
     } else {
         value.clone()
-    };
-    let put = StoreRequest::new(key, Operation::put(value));
-    session.backend().submit(put)
-}
-
-/// Awaits a read.
-async fn value(pending: PendingAnswer) -> Result<Option<Bytes>, Reply> {
-    match answer(pending.await)? {
-        StoreAnswer::Values { values, .. } => Ok(values.into_iter().next()),
-        other => Err(Reply::error(format!(
-            "the node answered a read with {other:?}"
-        ))),
-    }
-}
-
-/// Awaits all reads and counts those that found a value; the first error in order ends it.
-async fn count(reads: Vec<PendingAnswer>) -> Result<usize, Reply> {
-    let mut found = 0;
-    for pending in reads {
-        found += usize::from(value(pending).await?.is_some());
-    }
-    Ok(found)
-}
-
-/// Awaits all writes: how many succeeded, and the first error in order.
-async fn written(writes: Vec<PendingAnswer>) -> (usize, Option<Reply>) {
-    let mut done = 0;
-    let mut first = None;
-    for pending in writes {
-        match answer(pending.await) {
-            Ok(_) => done += 1,
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    (done, first)
-}
-
-/// An error reply that says how far a command with several keys got.
-fn partly(error: Reply, verb: &str, done: usize, total: usize) -> Reply {
-    match error {
-        Reply::Error(message) => Reply::Error(format!("{message} ({done} of {total} keys {verb})")),
-        other => other,
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Reply {
     Null,
     /// A sequence.
     Array(Vec<Reply>),
+    /// Different items, in order; in RESP2 a sequence.
+    Set(Vec<Reply>),
     /// Pairs, in order; in RESP2 a sequence of twice the length.
     Map(Vec<(Reply, Reply)>),
 }
@@ -89,7 +91,9 @@ impl Reply {
             Self::Integer(number) => Frame::Integer(number),
             Self::Bulk(bytes) => Frame::BulkString(bytes),
             Self::Null => Frame::Null,
-            Self::Array(items) => Frame::Array(items.into_iter().map(Self::into_resp2).collect()),
+            Self::Array(items) | Self::Set(items) => {
+                Frame::Array(items.into_iter().map(Self::into_resp2).collect())
+            }
             Self::Map(pairs) => Frame::Array(
                 pairs
                     .into_iter()
@@ -115,6 +119,10 @@ impl Reply {
             Self::Bulk(data) => Frame::BlobString { data, attributes },
             Self::Null => Frame::Null,
             Self::Array(items) => Frame::Array {
+                data: items.into_iter().map(Self::into_resp3).collect(),
+                attributes,
+            },
+            Self::Set(items) => Frame::Set {
                 data: items.into_iter().map(Self::into_resp3).collect(),
                 attributes,
             },
@@ -186,6 +194,13 @@ mod tests {
                 "%1\r\n$1\r\na\r\n_\r\n".into()
             )
         );
+    }
+
+    #[test]
+    fn a_set_is_a_sequence_where_there_are_no_sets() {
+        let set = Reply::Set(vec![Reply::text("b"), Reply::text("a")]);
+        let items = "2\r\n$1\r\nb\r\n$1\r\na\r\n";
+        assert_eq!(spelled(&set), (format!("*{items}"), format!("~{items}")));
     }
 
     #[test]

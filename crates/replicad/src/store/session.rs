@@ -74,6 +74,12 @@ impl StoreSession {
         })
     }
 
+    /// Takes over what another session has seen.
+    pub fn join(&mut self, other: &Self) {
+        self.strings.token_mut().join(other.strings.token());
+        self.types.token_mut().join(other.types.token());
+    }
+
     /// What it has seen, as text: letters, digits, `-`, `_` and one point.
     pub fn to_text(&self) -> String {
         let part = |session: &Session| URL_SAFE_NO_PAD.encode(session.token().to_bytes());
