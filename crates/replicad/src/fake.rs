@@ -1,6 +1,7 @@
 //! A node in memory, for tests: answers at once unless told to hold its answers back.
 
 use bytes::Bytes;
+use crdt::Timestamp;
 use replica::{Floor, NodeId, Placement, RequestError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -33,6 +34,16 @@ pub(crate) struct State {
     pub(crate) values: BTreeMap<Bytes, Bytes>,
     /// Its counters and sets.
     pub(crate) records: BTreeMap<Bytes, Record>,
+    /// Concurrent values beside those in `values`.
+    pub(crate) siblings: BTreeMap<Bytes, Vec<Bytes>>,
+    /// The highest timestamp of each key, where callers bring them.
+    pub(crate) times: BTreeMap<Bytes, Timestamp>,
+    /// What it does with concurrent writes of strings.
+    pub(crate) conflict: ConflictPolicy,
+    /// What every answer says that it has seen.
+    pub(crate) seen: Floor,
+    /// Whether it owns no key and asks another node for everything.
+    pub(crate) forwards: bool,
     /// Every request submitted.
     pub(crate) submitted: Vec<StoreRequest>,
     /// Answers to requests whose key starts with a byte, instead of doing them.
@@ -108,12 +119,14 @@ impl State {
         if let Some(failure) = failure {
             return Err(failure.clone());
         }
-        let seen = Floor::default();
-        let mut effect = None;
+        let seen = self.seen.clone();
+        let (mut effect, mut took_effect) = (None, true);
+        let mut timestamp = None;
         match operation {
             Operation::Get => {
-                let values = self.values.get(&key).cloned().into_iter().collect();
-                let timestamp = None;
+                let mut values: Vec<_> = self.values.get(&key).cloned().into_iter().collect();
+                values.extend(self.siblings.get(&key).into_iter().flatten().cloned());
+                let timestamp = self.times.get(&key).copied();
                 return Ok(StoreAnswer::Values {
                     values,
                     timestamp,
@@ -124,17 +137,43 @@ impl State {
                 let record = self.records.get(&key).cloned().unwrap_or_default();
                 return Ok(StoreAnswer::Record { record, seen });
             }
-            Operation::Put { value, .. } => drop(self.values.insert(key, value)),
-            Operation::Delete { .. } => drop(self.values.remove(&key)),
-            change => effect = Some(self.change(key, change)),
+            Operation::Put {
+                value,
+                timestamp: time,
+            } => {
+                (took_effect, timestamp) = self.wins(&key, time);
+                if took_effect {
+                    self.siblings.remove(&key);
+                    self.values.insert(key, value);
+                }
+            }
+            Operation::Delete { timestamp: time } => {
+                (took_effect, timestamp) = self.wins(&key, time);
+                if took_effect {
+                    self.siblings.remove(&key);
+                    self.values.remove(&key);
+                }
+            }
+            change => effect = Some(self.change(key, change)).filter(|_| !self.forwards),
         }
         Ok(StoreAnswer::Written {
-            took_effect: true,
-            timestamp: None,
+            took_effect,
+            timestamp,
             acknowledged: 2,
             seen,
             effect,
         })
+    }
+
+    /// Whether a write under the caller's timestamp wins, and the timestamp that has won.
+    fn wins(&mut self, key: &Bytes, time: Option<Timestamp>) -> (bool, Option<Timestamp>) {
+        let Some(time) = time else {
+            return (true, None);
+        };
+        let latest = self.times.entry(key.clone()).or_default();
+        let wins = time > *latest;
+        *latest = time.max(*latest);
+        (wins, Some(*latest))
     }
 
     fn change(&mut self, key: Bytes, change: Operation) -> Effect {
@@ -191,11 +230,11 @@ impl Backend for Fake {
     }
 
     fn owns_everything(&self) -> bool {
-        true
+        !self.state().forwards
     }
 
     fn conflict(&self) -> ConflictPolicy {
-        ConflictPolicy::Hybrid
+        self.state().conflict
     }
 
     fn peek(&self, space: Space, key: &Bytes) -> bool {

@@ -174,14 +174,20 @@ mod tests {
     #[tokio::test]
     async fn only_the_password_matches_its_hash() {
         let text = hash(b"secret").expect("a password");
-        assert!(text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{text}");
+        assert!(
+            text.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{text}"
+        );
         let password = Password::from_hash(&format!(" {text}\n")).expect("a hash");
         for _ in 0..2 {
             assert!(password.matches(Bytes::from("secret")).await);
             for wrong in ["", "secre", "secret ", "Secret", &text, &"s".repeat(2000)] {
                 assert!(!password.matches(Bytes::from(wrong.to_owned())).await);
             }
-            assert!(password.inner.quick.get().is_some(), "the second time is quick");
+            assert!(
+                password.inner.quick.get().is_some(),
+                "the second time is quick"
+            );
         }
     }
 
@@ -192,7 +198,13 @@ mod tests {
 
     #[test]
     fn what_is_not_a_hash_is_refused_and_not_repeated() {
-        for text in ["", "secret", "$argon2id$", "$1$abc$def", "$argon2id$v=19$m=8,t=1,p=1"] {
+        for text in [
+            "",
+            "secret",
+            "$argon2id$",
+            "$1$abc$def",
+            "$argon2id$v=19$m=8,t=1,p=1",
+        ] {
             let error = Password::from_hash(text).expect_err("not a hash");
             assert_eq!(error, PasswordError::NotAHash);
             assert!(!error.to_string().contains("secret"));
@@ -211,7 +223,10 @@ mod tests {
     fn a_password_has_to_be_there_and_of_a_sensible_length() {
         assert_eq!(hash(b""), Err(PasswordError::Empty));
         let bytes = MAX_PASSWORD_BYTES + 1;
-        assert_eq!(hash(&vec![b'x'; bytes]), Err(PasswordError::TooLong { bytes }));
+        assert_eq!(
+            hash(&vec![b'x'; bytes]),
+            Err(PasswordError::TooLong { bytes })
+        );
     }
 
     #[test]

@@ -249,5 +249,4 @@ impl Drop for Slot {
 }
 
 #[cfg(test)]
-#[path = "server_tests.rs"]
 mod tests;

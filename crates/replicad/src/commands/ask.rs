@@ -80,7 +80,9 @@ impl Asker {
 }
 
 fn session_full(error: &TokenTooLarge) -> Reply {
-    Reply::Error(format!("SESSIONFULL {error}; R.SESSION ON starts a new one"))
+    Reply::Error(format!(
+        "SESSIONFULL {error}; R.SESSION ON starts a new one"
+    ))
 }
 
 /// An operation of the same space and direction, without what it carries.
@@ -178,7 +180,9 @@ fn unexpected(answer: &StoreAnswer) -> Reply {
         StoreAnswer::Record { .. } => "a record",
         StoreAnswer::Written { .. } => "a write",
     };
-    Reply::error(format!("the node answered with {what}, which was not asked"))
+    Reply::error(format!(
+        "the node answered with {what}, which was not asked"
+    ))
 }
 
 /// Awaits all writes: how many succeeded, and the first error in order.

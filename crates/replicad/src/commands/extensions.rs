@@ -81,7 +81,12 @@ pub(super) static COMMANDS: &[Spec] = &[
 ];
 
 /// A request for the connection, with the options of its command.
-fn request(session: &Session, key: &Bytes, operation: Operation, options: &Options) -> StoreRequest {
+fn request(
+    session: &Session,
+    key: &Bytes,
+    operation: Operation,
+    options: &Options,
+) -> StoreRequest {
     let mut request = StoreRequest::new(key.clone(), operation);
     request = request.at(options.level.unwrap_or(session.level));
     request.timeout_ms = options.timeout_ms;
@@ -110,7 +115,9 @@ async fn values(asked: Asked) -> Result<Reply, Reply> {
         seen,
     } = asked.answer().await?
     else {
-        return Err(Reply::error("the node answered something that was not asked"));
+        return Err(Reply::error(
+            "the node answered something that was not asked",
+        ));
     };
     let values = values.into_iter().map(Reply::Bulk).collect();
     let timestamp = timestamp.map_or(Reply::Null, |time| Reply::text(time.0.to_string()));
@@ -209,7 +216,12 @@ fn level(session: &mut Session, arguments: &[Bytes]) -> Started {
 /// `R.SESSION [ON | OFF | TOKEN [token]]`
 fn session_command(session: &mut Session, arguments: &[Bytes]) -> Started {
     match arguments {
-        [] => Reply::Simple(if session.guarantees.is_some() { "ON" } else { "OFF" }).into(),
+        [] => Reply::Simple(if session.guarantees.is_some() {
+            "ON"
+        } else {
+            "OFF"
+        })
+        .into(),
         [word] if is(word, "on") => {
             session.guarantees = Some(Seen::new(new_session(session)));
             Reply::OK.into()

@@ -299,6 +299,13 @@ fn is(word: &[u8], expected: &str) -> bool {
     word.eq_ignore_ascii_case(expected.as_bytes())
 }
 
+/// The names of all commands, for tests that make some up.
 #[cfg(test)]
-#[path = "tests.rs"]
+pub(crate) fn names() -> Vec<&'static str> {
+    let refused = refused::REFUSED.iter().flat_map(|refused| refused.names);
+    let known = table::all().map(|spec| spec.name);
+    known.chain(refused.copied()).collect()
+}
+
+#[cfg(test)]
 mod tests;

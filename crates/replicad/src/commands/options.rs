@@ -162,7 +162,13 @@ mod tests {
             };
             assert!(message.ends_with("are LEVEL, TIMEOUT"), "{message}");
         }
-        for line in ["LEVEL two", "TIMEOUT 0", "TIMESTAMP -1", "CONTEXT AAA", "CONTEXT !"] {
+        for line in [
+            "LEVEL two",
+            "TIMEOUT 0",
+            "TIMESTAMP -1",
+            "CONTEXT AAA",
+            "CONTEXT !",
+        ] {
             assert!(Options::parse(&words(line), &ALL).is_err(), "{line}");
         }
     }
@@ -178,11 +184,17 @@ mod tests {
     #[test]
     fn contexts_go_through_text() {
         let seen = Floor {
-            context: [1, 2, 9].map(|n| Dot::new(ReplicaId(3), n)).into_iter().collect(),
+            context: [1, 2, 9]
+                .map(|n| Dot::new(ReplicaId(3), n))
+                .into_iter()
+                .collect(),
             time: Timestamp(17),
         };
         let text = context_text(&seen).expect("it is written");
-        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+        assert!(
+            text.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        );
         assert_eq!(context(text.as_bytes()), Ok(seen));
         assert!(context(format!("{text}AAAA").as_bytes()).is_err());
     }

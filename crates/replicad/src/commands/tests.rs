@@ -1,3 +1,7 @@
+mod access;
+mod extensions;
+mod types;
+
 use super::*;
 use crate::fake::Fake;
 use crate::limits::Limits;
@@ -17,8 +21,12 @@ impl Connection {
     }
 
     fn with(limits: Limits) -> Self {
+        Self::guarded(limits, None)
+    }
+
+    fn guarded(limits: Limits, password: Option<Password>) -> Self {
         let fake = Arc::new(Fake::new(limits));
-        let shared = Shared::new(Arc::clone(&fake) as Arc<dyn Backend>);
+        let shared = Shared::new(Arc::clone(&fake) as Arc<dyn Backend>, password);
         Self {
             fake,
             session: Session::new(Arc::new(shared)),
@@ -53,6 +61,7 @@ impl Connection {
                 Started::Ready(reply) | Started::Last(reply) => return reply,
                 Started::Waiting(mut reply) => return ready(&mut reply),
                 Started::Held(mut rest) => started = ready(&mut rest),
+                Started::Resumed(mut rest) => started = ready(&mut rest)(&mut self.session),
             }
         }
     }
@@ -109,7 +118,7 @@ fn absent_keys_are_deleted_too() {
     let mut c = Connection::new();
     c.expect("DEL a", &Reply::Integer(0));
     let key = Bytes::from("a");
-    let expected = [Operation::Get, Operation::delete()]
+    let expected = [Operation::Get, Operation::Look, Operation::delete()]
         .map(|operation| StoreRequest::new(key.clone(), operation));
     assert_eq!(c.fake.state().submitted, expected);
 }
@@ -123,14 +132,16 @@ fn deletions_are_submitted_once_every_read_is_answered() {
         panic!("DEL holds the pipeline")
     };
     assert!(poll(&mut held).is_none());
-    assert!(c.fake.release());
-    assert!(poll(&mut held).is_none());
-    assert_eq!(c.fake.state().submitted.len(), 2);
+    for _ in 0..3 {
+        assert!(c.fake.release());
+        assert!(poll(&mut held).is_none());
+        assert_eq!(c.fake.state().submitted.len(), 4, "two reads of each key");
+    }
     assert!(c.fake.release());
     let Some(Started::Waiting(mut reply)) = poll(&mut held) else {
         panic!("the deletions are under way")
     };
-    assert_eq!(c.fake.state().submitted.len(), 4);
+    assert_eq!(c.fake.state().submitted.len(), 6);
     while c.fake.release() {}
     assert_eq!(ready(&mut reply), Reply::Integer(1));
 }
@@ -150,7 +161,7 @@ fn a_failed_read_deletes_nothing() {
 
 #[test]
 fn several_keys_are_submitted_before_the_first_answer() {
-    for (line, submitted) in [("MGET a b c", 3), ("EXISTS a a", 2), ("MSET a 1 b 2", 2)] {
+    for (line, submitted) in [("MGET a b c", 6), ("EXISTS a a", 4), ("MSET a 1 b 2", 2)] {
         let mut c = Connection::new();
         c.fake.state().holding = true;
         assert!(matches!(c.start(line), Started::Waiting(_)));
@@ -246,7 +257,17 @@ fn what_is_not_supported_is_refused_with_a_reason() {
             "FOO a b",
             "ERR unknown command 'FOO', with args beginning with: 'a' 'b'",
         ),
-        ("SET a 1 EX 10", "ERR SET options are not supported: EX"),
+        (
+            "set a 1 ex 10",
+            "ERR SET EX is not supported: keys do not expire: nodes whose clocks differ would not agree \
+             on what is gone",
+        ),
+        ("SET a 1 FOO", "ERR syntax error: SET takes no FOO"),
+        (
+            "rename a b",
+            "ERR RENAME is not supported: it changes two keys in one step, and each key is replicated by \
+             itself",
+        ),
         ("SELECT 1", "ERR only database 0 exists"),
         ("get", "ERR wrong number of arguments for 'get' command"),
         ("GET a b", "ERR wrong number of arguments for 'get' command"),
@@ -264,16 +285,12 @@ fn what_is_not_supported_is_refused_with_a_reason() {
             "ERR Protocol version is not an integer or out of range",
         ),
         (
-            "HELLO 3 AUTH u p",
-            "ERR AUTH is not supported: there are no users or passwords",
-        ),
-        (
             "HELLO 3 SETNAME",
             "ERR syntax error in HELLO option 'SETNAME'",
         ),
         (
-            "CLIENT KILL 1",
-            "ERR unknown or unsupported subcommand 'KILL' of CLIENT",
+            "CLIENT FOO 1",
+            "ERR unknown or unsupported subcommand 'FOO' of CLIENT",
         ),
         (
             "CLIENT ID x",
@@ -282,7 +299,8 @@ fn what_is_not_supported_is_refused_with_a_reason() {
         ("CLIENT SETINFO x y", "ERR unrecognized option 'x'"),
         (
             "CONFIG SET a b",
-            "ERR unknown or unsupported subcommand 'SET' of CONFIG",
+            "ERR CONFIG SET is not supported: nodes are administered on the command line of their \
+             machine, not by clients",
         ),
         (
             "COMMAND GETKEYS a",
@@ -331,7 +349,7 @@ fn keys_and_values_over_their_limits_are_told_apart() {
     c.expect("SET abc 12345", &Reply::OK);
     let refusal = |name: &str, index| {
         let name = Bytes::copy_from_slice(name.as_bytes());
-        refused(
+        too_long(
             &c.session,
             &Refusal::Argument {
                 name,
@@ -353,7 +371,7 @@ fn keys_and_values_over_their_limits_are_told_apart() {
         Reply::error("unknown command with a name of 9 bytes")
     );
     assert_eq!(
-        refused(&c.session, &Refusal::Frame),
+        too_long(&c.session, &Refusal::Frame),
         Reply::error("command is over the limit of 67108864 bytes and 100000 arguments")
     );
 }
@@ -499,7 +517,7 @@ fn clients_find_the_settings_they_ask_for() {
 #[test]
 fn the_commands_are_described() {
     let mut c = Connection::new();
-    let total = table::COMMANDS.len();
+    let total = table::all().count();
     c.expect("COMMAND COUNT", &Reply::count(total));
     let Reply::Array(all) = c.run("COMMAND") else {
         panic!("a list")
@@ -565,11 +583,63 @@ fn nodes_are_failed_and_recovered() {
 
 #[test]
 fn the_table_is_consistent() {
-    let names: BTreeSet<_> = table::COMMANDS.iter().map(|spec| spec.name).collect();
-    assert_eq!(names.len(), table::COMMANDS.len());
-    for spec in table::COMMANDS {
-        assert_eq!(spec.name, spec.name.to_lowercase());
+    let names: BTreeSet<_> = table::all().map(|spec| spec.name).collect();
+    assert_eq!(names.len(), table::all().count());
+    for spec in table::all() {
+        assert_eq!(spec.name, spec.name.to_uppercase());
+        assert!(
+            refused::command(spec.name.as_bytes()).is_none(),
+            "{} is refused",
+            spec.name
+        );
         assert!(spec.arity != 0 && !spec.summary.is_empty());
         assert_eq!(spec.keys.first == 0, spec.keys.step == 0);
+    }
+}
+
+const DOCS: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../docs/commands.md"
+));
+
+#[test]
+fn every_command_is_documented() {
+    for spec in table::all() {
+        let written = format!("`{}`", spec.syntax.replace('|', "\\|"));
+        assert!(DOCS.contains(&written), "docs/commands.md lacks {written}");
+    }
+}
+
+#[test]
+fn every_refusal_is_documented_with_its_reason() {
+    for refused in refused::REFUSED {
+        let names: Vec<_> = refused
+            .names
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
+        let row = format!("| {} | {} |", names.join(" "), refused.reason);
+        assert!(DOCS.contains(&row), "docs/commands.md lacks the row\n{row}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_named_once() {
+    let names: Vec<_> = refused::REFUSED.iter().flat_map(|r| r.names).collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), distinct.len());
+    for name in names {
+        assert_eq!(*name, &name.to_uppercase());
+        let mut c = Connection::new();
+        let line = match *name {
+            // An option follows the words that the command has to have.
+            option if option.starts_with("SET ") => option.replacen("SET ", "SET k v ", 1),
+            other => format!("{other} x"),
+        };
+        let error = c.error(&line);
+        assert!(
+            error.starts_with(&format!("ERR {name} is not supported: ")),
+            "{error}"
+        );
     }
 }

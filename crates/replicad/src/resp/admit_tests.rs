@@ -207,8 +207,14 @@ fn nothing_long_is_read_from_a_client_without_the_password() {
         admitter.next(&mut BytesMut::from(stream))
     };
     for (stream, error) in [
-        ("*11\r\n", "Protocol error: unauthenticated multibulk length"),
-        ("*2\r\n$16385\r\n", "Protocol error: unauthenticated bulk length"),
+        (
+            "*11\r\n",
+            "Protocol error: unauthenticated multibulk length",
+        ),
+        (
+            "*2\r\n$16385\r\n",
+            "Protocol error: unauthenticated bulk length",
+        ),
     ] {
         assert_eq!(admit(stream, false), Ok(None));
         let refused = admit(stream, true).expect_err("too long for a stranger");

@@ -1,3 +1,9 @@
+#[path = "../../tests/common/differential.rs"]
+mod differential;
+mod hostile;
+mod redis;
+mod secured;
+
 use super::*;
 use crate::client::{Client, ClientError, Value};
 use crate::fake::Fake;
@@ -17,6 +23,10 @@ struct Served {
 
 impl Served {
     async fn new(limits: Limits) -> Self {
+        Self::guarded(limits, Access::default()).await
+    }
+
+    async fn guarded(limits: Limits, access: Access) -> Self {
         let fake = Arc::new(Fake::new(limits));
         let listener = bind(0).await.expect("some port is free");
         let address = listener.local_addr().expect("a listener has an address");
@@ -24,6 +34,7 @@ impl Served {
         let task = tokio::spawn(serve(
             listener,
             Arc::clone(&fake) as Arc<dyn Backend>,
+            access,
             stopped,
         ));
         Self {
@@ -120,11 +131,11 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
         }
         replies
     });
-    until(|| served.fake.state().submitted.len() == 3).await;
+    until(|| served.fake.state().submitted.len() == 4).await;
     time::sleep(Duration::from_millis(20)).await;
     assert_eq!(
         served.fake.state().submitted.len(),
-        3,
+        4,
         "the second SET waits"
     );
     until(|| {
@@ -144,6 +155,7 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
             put(b"1"),
             Operation::Get,
             Operation::Get,
+            Operation::Look,
             Operation::delete(),
             put(b"2")
         ]

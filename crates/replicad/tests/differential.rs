@@ -1,0 +1,24 @@
+//! A cluster answers as Redis does.
+
+mod common;
+#[path = "common/differential.rs"]
+mod differential;
+
+use common::Process;
+use differential::{Redis, compare};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Commands to compare; a longer run sets the variable.
+fn commands() -> usize {
+    let text = std::env::var("REPLICAD_DIFFERENTIAL_COMMANDS");
+    text.map_or(2_000, |text| text.parse().expect("a number of commands"))
+}
+
+#[test]
+fn a_cluster_answers_as_redis_does() {
+    let Some(redis) = Redis::start() else { return };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let process = Process::start(directory.path());
+    let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, process.port));
+    compare(ours, redis.address, 1, commands());
+}
