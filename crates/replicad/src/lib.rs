@@ -22,6 +22,5 @@ pub mod run;
 pub mod server;
 pub mod start;
 pub mod storage;
-pub mod transport;
-pub mod storage;
 pub mod store;
+pub mod transport;

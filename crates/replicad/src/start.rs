@@ -12,7 +12,7 @@ use crate::backend::{Backend, NodeState};
 use crate::node::{BeginError, NetworkOptions, ProcessNode};
 use crate::policies::StringPolicy;
 use crate::run::wait_for_signal;
-use crate::server;
+use crate::server::{self, Access};
 use crate::storage::{NodeDir, NodeDirError};
 use crate::store::ConflictPolicy;
 use crate::transport::{ClusterId, TransportError, TransportOptions};
@@ -33,6 +33,8 @@ pub struct StartOptions {
     pub transport: TransportOptions,
     /// Host and port to listen on for clients.
     pub listen: String,
+    /// What a client has to bring.
+    pub access: Access,
     /// An operator's word that the cluster is new and has never held data.
     pub bootstrap: bool,
 }
@@ -86,6 +88,7 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
         mut network,
         mut transport,
         listen,
+        access,
         bootstrap,
     } = options;
     let node = network.configs.strings.node;
@@ -106,7 +109,7 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
     announce(&node, &listen, &peers, is_member || bootstrap);
     let (stop, shutdown) = watch::channel(false);
     let begins = tokio::spawn(begins);
-    let served = serve(clients, &node, is_member, shutdown);
+    let served = serve((clients, access), &node, is_member, shutdown);
     let result = tokio::select! {
         signal = wait_for_signal() => signal.map_err(StartNodeError::from),
         failed = failure(begins) => Err(failed.into()),
@@ -125,7 +128,7 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
 /// Serves clients: at once if they are to be told that there is no cluster yet, otherwise as soon as what
 /// they ask can be answered.
 fn serve<S: StringPolicy>(
-    clients: TcpListener,
+    (clients, access): (TcpListener, Access),
     node: &ProcessNode<S>,
     waits: bool,
     shutdown: watch::Receiver<bool>,
@@ -143,7 +146,7 @@ fn serve<S: StringPolicy>(
             () = server::stopped(&mut stopping) => {}
         }
         let backend: Arc<dyn Backend> = node.backend();
-        server::serve(clients, backend, shutdown).await;
+        server::serve(clients, backend, access, shutdown).await;
     })
 }
 

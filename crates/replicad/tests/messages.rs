@@ -122,23 +122,21 @@ impl<S: StringPolicy> Victims<S> {
 
     /// Whether the frame is a message; if so, everybody is sent it by a peer.
     fn take(&mut self, frame: &[u8]) -> bool {
-        let Ok(message) = WireMessage::<S>::decode(frame) else {
-            return false;
-        };
         let from = NodeId(2);
-        let WireMessage::Space(message) = message else {
-            return true;
-        };
         for i in [0, 2] {
-            match message.clone() {
-                SpaceMessage::Strings(message) => {
+            let Ok(message) = WireMessage::<S>::decode(frame) else {
+                return false;
+            };
+            match message {
+                WireMessage::Space(SpaceMessage::Strings(message)) => {
                     self.strings[i].handle_message(from, message, at(10_000));
                     let _ready = self.strings[i].take_ready();
                 }
-                SpaceMessage::Types(message) => {
+                WireMessage::Space(SpaceMessage::Types(message)) => {
                     self.types[i].handle_message(from, message, at(10_000));
                     let _ready = self.types[i].take_ready();
                 }
+                _ => {}
             }
         }
         true

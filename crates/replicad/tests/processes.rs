@@ -355,6 +355,56 @@ fn a_node_that_has_lost_its_data_recovers_from_the_others() {
     cluster.until_equal();
 }
 
+#[test]
+fn increments_and_members_through_three_processes_are_all_there() {
+    const EACH: i64 = 300;
+    let cluster = Cluster::begun();
+    let clients: Vec<_> = cluster
+        .clients
+        .iter()
+        .enumerate()
+        .map(|(i, port)| {
+            let (i, port) = (i as i64, *port);
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    let mut client = Client::connect(port).await.expect("connected");
+                    for n in 0..EACH {
+                        let (by, member) = ((n + i).to_string(), format!("{i}-{n}"));
+                        client.queue(&[b"INCRBY", b"visits", by.as_bytes()]);
+                        client.queue(&[b"SADD", b"visitors", member.as_bytes()]);
+                        client.queue(&[b"SET", format!("k{n}").as_bytes(), b"between"]);
+                    }
+                    for _ in 0..EACH {
+                        let counted = client.receive().await.expect("a reply");
+                        assert!(matches!(counted, Value::Integer(_)), "{counted:?}");
+                        assert_eq!(client.receive().await.expect("a reply"), Value::Integer(1));
+                        assert_eq!(client.receive().await.expect("a reply"), text("OK"));
+                    }
+                });
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().expect("no panic");
+    }
+    let sum: i64 = (0..3).map(|i| (0..EACH).map(|n| n + i).sum::<i64>()).sum();
+    for i in 0..3 {
+        assert_eq!(
+            cluster.ask(i, &[b"GET", b"visits"]),
+            Some(text(&sum.to_string()))
+        );
+        let size = cluster.ask(i, &[b"SCARD", b"visitors"]);
+        assert_eq!(size, Some(Value::Integer(3 * EACH)));
+    }
+    assert_eq!(
+        cluster.ask(0, &[b"SREM", b"visitors", b"1-7", b"9-9"]),
+        Some(Value::Integer(1))
+    );
+    let is_member = cluster.ask(2, &[b"SISMEMBER", b"visitors", b"1-7"]);
+    assert_eq!(is_member, Some(Value::Integer(0)));
+    cluster.until_equal();
+}
+
 fn remove(path: &Path) {
     let removed = match path.is_dir() {
         true => std::fs::remove_dir_all(path),

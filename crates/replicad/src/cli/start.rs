@@ -3,11 +3,14 @@
 use clap::Args;
 use replica::NodeId;
 use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
 
 use super::{CliError, Target};
 use crate::client::{Client, Value};
 use crate::config::{ConfigArgs, Conflict, Settings, SyncMode};
 use crate::node::{NetworkOptions, SpaceConfigs, StoreSettings};
+use crate::password::Password;
+use crate::server::Access;
 use crate::start::{self, StartOptions};
 use crate::storage::SyncPolicy;
 use crate::store::ConflictPolicy;
@@ -38,11 +41,6 @@ pub(super) fn start(arguments: &StartArgs) -> Result<(), CliError> {
 }
 
 fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliError> {
-    // A port that is less protected than was asked for must not be opened.
-    if settings.tls.clients.cert.is_some() || settings.auth.password_hash.is_some() {
-        let refusal = "tls.clients and auth are not served by this version: leave them out";
-        return Err(CliError::Other(refusal.into()));
-    }
     let transport = settings.transport();
     let transport = transport.map_err(|error| CliError::Other(error.to_string()))?;
     let addresses = settings.cluster.nodes.iter().map(|node| {
@@ -81,7 +79,21 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         network,
         transport,
         listen: settings.listen.clients.clone(),
+        access: access(settings)?,
         bootstrap,
+    })
+}
+
+/// What clients have to bring.
+fn access(settings: &Settings) -> Result<Access, CliError> {
+    let tls = settings.client_tls();
+    let tls = tls.map_err(|error| CliError::Other(error.to_string()))?;
+    let hash = settings.auth.password_hash.as_deref();
+    let password = hash.map(Password::from_hash).transpose();
+    Ok(Access {
+        tls: tls.map(TlsAcceptor::from),
+        password: password
+            .map_err(|error| CliError::Other(format!("auth.password_hash: {error}")))?,
     })
 }
 

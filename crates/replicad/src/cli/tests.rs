@@ -3,7 +3,7 @@ use crate::backend::{Backend, NodeState};
 use crate::client::Client;
 use crate::fake::Fake;
 use crate::limits::Limits;
-use crate::server::{bind, serve};
+use crate::server::{Access, bind, serve};
 use bytes::Bytes;
 use clap::CommandFactory;
 use load::{Report, Summary, load_rows};
@@ -35,6 +35,7 @@ impl Served {
         tokio::spawn(serve(
             listener,
             Arc::clone(&fake) as Arc<dyn Backend>,
+            Access::default(),
             stopped,
         ));
         Self {

@@ -64,7 +64,7 @@ impl Settings {
     }
 
     /// The limits of the front end.
-    pub const fn front_end(&self) -> Limits {
+    pub fn front_end(&self) -> Limits {
         let limits = &self.limits;
         Limits {
             max_key_bytes: limits.max_key_bytes,
@@ -78,6 +78,7 @@ impl Settings {
             max_pipeline_bytes: limits.max_pipeline_bytes,
             output_buffer_bytes: limits.output_buffer_bytes,
             scan_cursors: limits.scan_cursors,
+            ..Limits::default()
         }
     }
 

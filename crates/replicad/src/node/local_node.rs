@@ -10,7 +10,7 @@ use super::cluster::Shared;
 use super::status::{status, without_data};
 use crate::backend::{AdminError, Backend, BoxFuture, ClusterStatus, NodeInfo, NodeState};
 use crate::limits::Limits;
-use crate::store::{ConflictPolicy, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
 
 /// One node of a cluster, as its front end sees it.
 pub(super) struct LocalNode {
@@ -55,6 +55,11 @@ impl Backend for LocalNode {
     fn peek(&self, space: Space, key: &Bytes) -> bool {
         let mailbox = self.shared.inboxes.get(self.node);
         mailbox.is_some_and(|mailbox| mailbox.peek(space, key))
+    }
+
+    fn contents(&self, key: &Bytes) -> Contents {
+        let mailbox = self.shared.inboxes.get(self.node);
+        mailbox.map_or_else(Contents::default, |mailbox| mailbox.contents(key))
     }
 
     fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {

@@ -11,7 +11,7 @@ use super::spaces::Spaces;
 use super::wire::SpaceMessage;
 use crate::backend::NodeState;
 use crate::policies::StringPolicy;
-use crate::store::{PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest};
+use crate::store::{Contents, PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest};
 
 /// Inputs that wait in a node's inbox. A full inbox refuses clients as overloaded and loses messages of
 /// peers, which are sent again: two full inboxes must not wait for each other.
@@ -167,8 +167,12 @@ impl<S: StringPolicy> Mailbox<S> {
         told.map_err(|_| RequestError::NodeFailed(self.node))
     }
 
+    pub(super) fn contents(&self, key: &[u8]) -> Contents {
+        self.shown.read().contents(key)
+    }
+
     pub(super) fn peek(&self, space: Space, key: &[u8]) -> bool {
-        let contents = self.shown.read().contents(key);
+        let contents = self.contents(key);
         match space {
             Space::Strings => contents.string,
             Space::Types => contents.counter || contents.set,

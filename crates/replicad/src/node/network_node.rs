@@ -14,13 +14,16 @@ use super::status::without_data;
 use crate::backend::{AdminError, Backend, BoxFuture, ClusterStatus, NodeInfo, NodeState};
 use crate::limits::Limits;
 use crate::policies::StringPolicy;
-use crate::store::{ConflictPolicy, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
 
 /// How long another node may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an operator waits for a new cluster to begin.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the other nodes of a new cluster are asked whether they have begun.
+const BEGIN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A node of a network as its front end sees it.
 pub(super) struct NetworkNode<S: StringPolicy>(pub(super) Arc<Network<S>>);
@@ -74,6 +77,11 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
     fn peek(&self, space: Space, key: &Bytes) -> bool {
         let mailbox = self.0.mailbox();
         mailbox.is_some_and(|mailbox| mailbox.peek(space, key))
+    }
+
+    fn contents(&self, key: &Bytes) -> Contents {
+        let mailbox = self.0.mailbox();
+        mailbox.map_or_else(Contents::default, |mailbox| mailbox.contents(key))
     }
 
     fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {
@@ -159,7 +167,11 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
                 return Err(busy());
             }
             match time::timeout(BOOTSTRAP_PATIENCE, begun).await {
-                Ok(Ok(cluster)) => Ok(cluster.to_string()),
+                Ok(Ok(cluster)) => {
+                    // The others begin by themselves; who asks for a cluster wants one that serves.
+                    let _late = time::timeout(BOOTSTRAP_PATIENCE, until_all_up(&network)).await;
+                    Ok(cluster.to_string())
+                }
                 Ok(Err(_)) => Err(busy()),
                 Err(_) => {
                     let reachable = network.reachable_count();
@@ -195,5 +207,18 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
             _ => Err(AdminError::NotFailed(node)),
         };
         Box::pin(ready(result))
+    }
+}
+
+/// Waits until every other node serves.
+async fn until_all_up<S: StringPolicy>(network: &Network<S>) {
+    for peer in network.peers() {
+        loop {
+            let asked = time::timeout(BEGIN_INTERVAL, network.ask_status(peer)).await;
+            if matches!(asked, Ok(Ok(status)) if status.state == NodeState::Up) {
+                break;
+            }
+            time::sleep(BEGIN_INTERVAL).await;
+        }
     }
 }
