@@ -64,6 +64,7 @@ impl Cluster {
         let mut cluster = Self::new();
         for i in 0..3 {
             cluster.start(i);
+            until(|| cluster.ask(i, &[b"PING"]).is_some());
         }
         let port = cluster.clients[1].to_string();
         let word = run(&["bootstrap", "--port", &port]);
@@ -80,7 +81,7 @@ impl Cluster {
         self.directory.path().join(format!("node-{i}.toml"))
     }
 
-    /// Starts a node and waits until clients can connect.
+    /// Starts a node.
     fn start(&mut self, i: usize) {
         let config = self.config(i);
         let config = config.to_str().expect("a path in UTF-8");

@@ -96,7 +96,8 @@ fn report<S: StringPolicy>(spaces: &Spaces<S>) -> Report {
     let incarnation = parts.first().and_then(|(status, _)| status.incarnation);
     let mut lacks = BTreeMap::<NodeId, u64>::new();
     for (node, events) in parts.iter().flat_map(|(status, _)| &status.lacks) {
-        *lacks.entry(*node).or_default() += events;
+        let sum = lacks.entry(*node).or_default();
+        *sum = sum.saturating_add(*events);
     }
     let lacks = lacks.into_iter().filter(|(_, events)| *events > 0);
     Report {
@@ -129,7 +130,12 @@ fn contexts(parts: &[(Status, Sum)], strings: usize) -> String {
         [strings, types] if types.is_empty() => strings.to_string(),
         [strings, types] => format!("{strings} types {types}"),
         _ => {
-            let events: u64 = known.iter().map(|context| context.event_count()).sum();
+            // Of an incarnation that is closed every event counts as known, also those that never were.
+            let ranges = known.iter().flat_map(|context| context.ranges());
+            let minted = ranges.filter(|range| range.last < u64::MAX);
+            let events = minted.fold(0u64, |sum, range| {
+                sum.saturating_add(range.last - range.first + 1)
+            });
             format!("{events} events in {strings} partitions of each space")
         }
     }
