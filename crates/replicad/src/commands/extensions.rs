@@ -91,8 +91,12 @@ fn request(
     request = request.at(options.level.unwrap_or(session.level));
     request.timeout_ms = options.timeout_ms;
     if let Some(seen) = &options.context {
-        request.floor.time = seen.time;
         request.context = Some(seen.context.clone());
+        request.floor.time = seen.time;
+        if session.backend().conflict() == ConflictPolicy::Siblings {
+            // The coordinator replaces what it holds: it has to have all of what was read.
+            request.floor.context = seen.context.clone();
+        }
     }
     request
 }

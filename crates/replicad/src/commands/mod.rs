@@ -165,10 +165,10 @@ impl Started {
     }
 
     /// The same, and the next command may start when the reply is known.
-    fn to_its_end(self) -> Self {
+    fn awaited(self) -> Self {
         match self {
             Self::Waiting(reply) => Self::held(async { Self::Ready(reply.await) }),
-            Self::Held(rest) => Self::held(async { rest.await.to_its_end() }),
+            Self::Held(rest) => Self::held(async { rest.await.awaited() }),
             other => other,
         }
     }
@@ -200,7 +200,7 @@ pub(crate) fn start(session: &mut Session, words: &[Bytes]) -> Started {
     }
     let started = (spec.start)(session, arguments);
     if session.goes_step_by_step() {
-        started.to_its_end()
+        started.awaited()
     } else {
         started
     }

@@ -166,7 +166,7 @@ mod tests {
             "LEVEL two",
             "TIMEOUT 0",
             "TIMESTAMP -1",
-            "CONTEXT AAA",
+            "CONTEXT AAAA",
             "CONTEXT !",
         ] {
             assert!(Options::parse(&words(line), &ALL).is_err(), "{line}");

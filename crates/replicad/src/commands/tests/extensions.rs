@@ -122,14 +122,22 @@ fn siblings_are_shown_and_replaced_by_their_context() {
     assert_eq!(request.context, Some(seen(7).context));
     assert_eq!(
         request.floor,
-        Floor {
-            time: Timestamp(7),
-            ..Floor::default()
-        }
+        seen(7),
+        "the coordinator fetches what it lacks"
     );
     c.expect("GET k", &Reply::text("d"));
     c.expect(&format!("R.DEL k CONTEXT {context}"), &Reply::Integer(1));
     assert_eq!(last(&c).context, Some(seen(7).context));
+}
+
+#[test]
+fn a_write_by_time_comes_above_what_was_read() {
+    let mut c = store(ConflictPolicy::Lamport);
+    c.fake.state().seen = seen(7);
+    let (_, _, context) = fields(&mut c, "R.GET k");
+    c.expect(&format!("R.SET k d CONTEXT {context}"), &Reply::Integer(1));
+    let floor = last(&c).floor;
+    assert_eq!((floor.time, floor.context.is_empty()), (Timestamp(7), true));
 }
 
 #[test]

@@ -103,7 +103,7 @@ async fn one_address_has_a_limit_of_its_own() {
     let connect = |from: [u8; 4]| async move {
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
         socket
-            .bind((std::net::IpAddr::from(from), 0).into())
+            .bind((IpAddr::from(from), 0).into())
             .expect("a loopback address");
         socket
             .connect(served.address)
@@ -234,7 +234,7 @@ proptest! {
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|cut| stream[cut[0]..cut[1]].to_vec()).collect();
         let runtime = runtime();
-        let whole = runtime.block_on(converse(vec![stream.clone()]));
+        let whole = runtime.block_on(converse(vec![stream]));
         prop_assert_eq!(replies(&whole), (commands.len(), true));
         let cut = runtime.block_on(converse(pieces));
         prop_assert_eq!(&cut, &whole);
