@@ -81,6 +81,6 @@ for protocol in (2, 3):
     assert read["values"] == ["v1"]
     assert other.execute_command("R.SET", "py:mine", "v2", "CONTEXT", read["context"]) == 1
     assert client.get("py:mine") == "v2"
-    assert "r.get" in client.execute_command("COMMAND", "DOCS", "R.GET")
+    assert "r.get" in client.execute_command("COMMAND DOCS", "R.GET")
 
 print(f"redis-py {redis.__version__}: all answers are right")

@@ -1,6 +1,10 @@
 //! The program as an operator sees it: its subcommands, its restarts, and what it refuses.
 
+#[path = "process/clients.rs"]
+mod clients;
 mod common;
+#[path = "process/differential.rs"]
+mod differential;
 
 use common::{Process, complaint, free_ports, run};
 use replicad::client::{Client, Value};

@@ -1,11 +1,10 @@
 //! A cluster answers as Redis does.
 
-mod common;
-#[path = "common/differential.rs"]
-mod differential;
+#[path = "../common/differential.rs"]
+mod compared;
 
-use common::Process;
-use differential::{Redis, compare};
+use crate::common::Process;
+use compared::{Redis, compare};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Commands to compare; a longer run sets the variable.

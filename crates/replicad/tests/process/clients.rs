@@ -1,8 +1,6 @@
 //! The `redis` crate with a cluster, as an example and a test. Other libraries: examples/clients.
 
-mod common;
-
-use common::Process;
+use crate::common::Process;
 use redis::{Client, Commands, Connection, Iter, RedisResult, Value, cmd};
 use std::collections::{BTreeSet, HashMap};
 
