@@ -48,6 +48,10 @@ pub(super) struct Turn<S: StringPolicy> {
 
 /// An effect of a node, in the words of the store.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the largest variant, and each is made once and taken apart once"
+)]
 pub(super) enum Effectuated<S: StringPolicy> {
     Send {
         to: NodeId,

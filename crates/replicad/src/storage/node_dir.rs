@@ -273,7 +273,7 @@ impl NodeDir {
     ) -> Result<OpenedStore, NodeDirError> {
         let options = configure(StoreOptions::new(self.known()?.owner));
         let path = self.path.join(STORE);
-        match Store::open(&path, options.clone()) {
+        match Store::open(&path, options) {
             Ok(store) => Ok(OpenedStore {
                 store,
                 put_aside: None,

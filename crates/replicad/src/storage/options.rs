@@ -39,7 +39,7 @@ pub struct StoreOwner {
 }
 
 /// How a store is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreOptions {
     /// Whose it is.
     pub owner: StoreOwner,

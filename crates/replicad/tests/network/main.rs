@@ -173,7 +173,7 @@ async fn concurrent_increments_through_three_nodes_sum_up_exactly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_add_wins_over_a_concurrent_removal_and_a_drop_takes_what_it_has_seen() {
-    let mut cluster = Cluster::bootstrapped(|_| ()).await;
+    let cluster = Cluster::bootstrapped(|_| ()).await;
     let added = cluster
         .ask(1, "s", add(&["x", "y", "x"]))
         .await
