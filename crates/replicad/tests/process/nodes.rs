@@ -1,8 +1,6 @@
 //! A cluster whose nodes are processes, as an operator and a client see it.
 
-mod common;
-
-use common::{complaint, replicad, run, runtime};
+use crate::common::{complaint, replicad, run, runtime};
 use replicad::client::{Client, Value};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -189,7 +187,7 @@ struct Written {
 /// Writes until it is told to stop, each key once more than before, through the first node that answers:
 /// a connection that is lost or refused, or a node that says that it is the wrong one to ask, is a reason to
 /// ask the next; anything else is a refusal.
-fn writer(ports: Vec<u16>, stop: Arc<AtomicBool>) -> Written {
+fn writer(ports: &[u16], stop: &AtomicBool) -> Written {
     let mut written = Written::default();
     runtime().block_on(async {
         let (mut client, mut at) = (None::<Client>, 0);
@@ -294,7 +292,7 @@ fn a_node_that_is_killed_under_load_comes_back_and_nothing_acknowledged_is_lost(
         .map(|i| {
             let (mut ports, stop) = (cluster.clients.clone(), Arc::clone(&stop));
             ports.rotate_left(i);
-            std::thread::spawn(move || writer(ports, stop))
+            std::thread::spawn(move || writer(&ports, &stop))
         })
         .collect();
     for victim in [0, 1, 2, 0] {
@@ -323,7 +321,7 @@ fn a_rolling_restart_under_load_refuses_nothing() {
     let mut cluster = Cluster::begun();
     let stop = Arc::new(AtomicBool::new(false));
     let (ports, told) = (cluster.clients.clone(), Arc::clone(&stop));
-    let writer = std::thread::spawn(move || writer(ports, told));
+    let writer = std::thread::spawn(move || writer(&ports, &told));
     for i in 0..3 {
         std::thread::sleep(Duration::from_millis(300));
         cluster.stop(i);
