@@ -65,6 +65,9 @@ pub struct Config {
     pub resend_ms: u64,
     /// How often a node compares its knowledge with a peer's, in milliseconds.
     pub sync_interval_ms: u64,
+    /// How often an owner shows the others a checksum of what it holds, in milliseconds; 0 for never. Taking
+    /// it is linear in the entries of the partition.
+    pub audit_interval_ms: u64,
     /// Most keys or events in one answer to a peer: bounds the size of a message.
     pub chunk_keys: usize,
     /// Most bytes of cells in one answer to a peer, except that one cell always fits.
@@ -171,6 +174,7 @@ impl Config {
             request_timeout_ms: 5_000,
             resend_ms: 200,
             sync_interval_ms: 500,
+            audit_interval_ms: 0,
             chunk_keys: 8_192,
             chunk_bytes: 1 << 20,
             max_log_events: 1 << 20,

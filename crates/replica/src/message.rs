@@ -106,6 +106,13 @@ pub enum Message<C = StoredCell> {
         /// Whether the sender is reconciled.
         reconciled: bool,
     },
+    /// Shows what the sender holds, to those that may know the same: they must hold the same then.
+    Audit {
+        /// A hash of what the sender knows.
+        digest: u128,
+        /// The [checksum](crate::checksum()) of what it shows.
+        checksum: u128,
+    },
     /// Shows a digest of what the sender knows, to a peer that probably knows the same.
     Probe {
         /// A hash of it.

@@ -4,6 +4,7 @@
 //! with the current time, then takes what is [`Ready`]: first the changes to make durable, then the
 //! outputs to release.
 
+mod audit;
 mod explain;
 mod gossip;
 mod journal;
@@ -29,6 +30,7 @@ use crate::{
     RequestId,
 };
 
+use audit::Audits;
 pub use explain::{Explanation, TombstoneReport};
 use journal::{Identity, Journal};
 use peers::Peers;
@@ -67,6 +69,7 @@ pub struct Partition<P: Policy = Lww> {
     next_tick_ms: u64,
     /// The digest of what is known, until that grows.
     digest: Option<u128>,
+    audits: Audits,
     /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
     asked_chunk: Option<(u64, Cut<Bytes>)>,
     now: Now,
@@ -211,6 +214,7 @@ impl<P: Policy> Partition<P> {
                 + config.sync_interval_ms * u64::from(config.node.0) / u64::from(config.nodes),
             asked_chunk: None,
             digest: None,
+            audits: Audits::default(),
             now,
             counters: Counters::default(),
             config,
@@ -361,6 +365,9 @@ impl<P: Policy> Partition<P> {
                 self.note_read_answer(from, read, listing);
             }
             (Message::Probe { digest }, Some(_)) => self.answer_probe(from, digest),
+            (Message::Audit { digest, checksum }, Some(id)) => {
+                self.note_audit(from, id, digest, checksum);
+            }
             (
                 Message::SyncRequest {
                     knowledge,

@@ -1,6 +1,7 @@
 //! The schedules that an enemy would choose, driven message by message. Each is a counterexample to a
 //! weaker rule, kept by name.
 
+mod audits;
 mod closing;
 mod levels;
 mod support;

@@ -109,6 +109,7 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
         ("incarnations", counters.incarnations),
         ("incarnations retired", counters.incarnations_retired),
         ("incarnations closed", counters.incarnations_closed),
+        ("audits passed", counters.audits_passed),
         ("exceptions left", counters.exceptions_left),
         (
             "acknowledgements dropped",

@@ -413,6 +413,7 @@ fn is_bulk<C>(message: &Message<C>) -> bool {
         | Message::ReadAnswer { .. } => false,
         Message::Hello
         | Message::HelloAnswer { .. }
+        | Message::Audit { .. }
         | Message::Probe { .. }
         | Message::SyncRequest { .. }
         | Message::SyncAnswer(_)

@@ -84,7 +84,7 @@ impl<P: Policy> Partition<P> {
     }
 
     /// A hash of what is known: equal where the same is known.
-    fn knowledge_digest(&mut self) -> u128 {
+    pub(super) fn knowledge_digest(&mut self) -> u128 {
         if let Some(digest) = self.digest {
             return digest;
         }

@@ -38,6 +38,12 @@ pub struct Counters {
     pub incarnations_retired: u64,
     /// Dead incarnations closed.
     pub incarnations_closed: u64,
+    /// Audits in which a peer that knows the same held the same.
+    pub audits_passed: u64,
+    /// Audits in which a peer that knows the same held something else: one of the two is damaged.
+    pub audits_failed: u64,
+    /// Times the node gave up all it held because most owners hold something else.
+    pub damages_given_up: u64,
     /// Acknowledgements dropped because their sender has lost its data since.
     pub acknowledgements_dropped: u64,
 }
@@ -61,6 +67,9 @@ impl Counters {
             incarnations_closed: self.incarnations_closed + other.incarnations_closed,
             probes_differed: self.probes_differed + other.probes_differed,
             write_backs: self.write_backs + other.write_backs,
+            audits_passed: self.audits_passed + other.audits_passed,
+            audits_failed: self.audits_failed + other.audits_failed,
+            damages_given_up: self.damages_given_up + other.damages_given_up,
             acknowledgements_dropped: self.acknowledgements_dropped
                 + other.acknowledgements_dropped,
         }
@@ -101,6 +110,9 @@ pub struct Status {
     pub log_events: usize,
     /// For each peer that has shown its knowledge, how many of its events this node lacks.
     pub lacks: Vec<(NodeId, u64)>,
+    /// The peers that know what this node knows and hold something else, by the latest audit: they or
+    /// this node is damaged. Where more than half of the owners agree, the damaged one mends itself.
+    pub disagreeing: Vec<NodeId>,
     /// Requests pending.
     pub pending: usize,
     /// Sources of a recovery that are covered, and how many are needed.
@@ -172,6 +184,7 @@ impl<P: Policy> Partition<P> {
             tombstones: self.replica.tombstone_count(),
             log_events: self.replica.log().len(),
             lacks: self.lacking(),
+            disagreeing: self.disagreeing(),
             pending: self.writes.len() + self.reads.len(),
             recovery,
             counters: self.counters,

@@ -31,6 +31,7 @@ impl<P: Policy> Partition<P> {
         {
             self.start_transfer(peer);
         }
+        self.audit();
         self.trim_log();
         self.retire_the_dead();
         self.close_the_dead();

@@ -274,12 +274,18 @@ fn run<P: Simulated>(seed: u64, campaign: &Campaign, mut workload: impl Workload
     }
     violations.splice(0..0, simulation.violations().iter().cloned());
     let counters = simulation.counters().into_iter();
+    let counters = counters.fold(Counters::default(), Counters::plus);
+    if counters.audits_failed > 0 {
+        // No disk damages anything here.
+        let failed = counters.audits_failed;
+        violations.push(format!("I3: {failed} audits have failed"));
+    }
     let (succeeded, asked) = workload.tally(&simulation);
     Report {
         seed,
         setting,
         violations,
-        counters: counters.fold(Counters::default(), Counters::plus),
+        counters,
         succeeded: (succeeded, asked),
         refused: asked - succeeded,
         nodes: nodes.len() as u32,
@@ -311,6 +317,7 @@ fn draw<P: Simulated>(seed: u64, campaign: &Campaign) -> (Simulation<P>, Faults,
     };
     config.request_timeout_ms = *[300, 2_000].choose(rng).unwrap_or(&300);
     config.resend_ms = *[20, 200].choose(rng).unwrap_or(&20);
+    config.audit_interval_ms = 1_000;
     config.sync_interval_ms = *[50, 300, 2_000].choose(rng).unwrap_or(&50);
     config.chunk_keys = *[1, 2, 100].choose(rng).unwrap_or(&1);
     config.max_log_events = *[2, 20, 10_000].choose(rng).unwrap_or(&2);

@@ -238,6 +238,7 @@ pub struct Timeouts {
     pub request_ms: u64,
     pub resend_ms: u64,
     pub sync_interval_ms: u64,
+    pub audit_interval_ms: u64,
     pub connect_ms: u64,
     pub handshake_ms: u64,
     pub heartbeat_ms: u64,
