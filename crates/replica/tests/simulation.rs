@@ -28,6 +28,21 @@ fn seed_430_of_siblings_gets_its_transfer_from_a_peer_that_has_what_is_missing()
     assert!(report.violations.is_empty(), "{report}");
 }
 
+/// A delete of a dead writer that its owners knew of the key alone counts as lost once that writer is closed,
+/// and has had its effect all the same. The oracle had to learn it.
+#[test]
+fn seed_42554_of_siblings_closes_a_writer_whose_delete_is_an_exception() {
+    let system = System::Siblings;
+    let report = run_seed(
+        42_554,
+        &Campaign {
+            system,
+            ..Campaign::default()
+        },
+    );
+    assert!(report.violations.is_empty(), "{report}");
+}
+
 /// Found that a tombstone of time zero went although no horizon was set.
 #[test]
 fn seed_10185_of_timestamps_keeps_its_tombstone() {
