@@ -26,7 +26,6 @@
 
 #![expect(
     clippy::disallowed_types,
-    clippy::disallowed_methods,
     reason = "a driver: it holds the locks, the clock and the randomness that the core is passed"
 )]
 
@@ -34,24 +33,28 @@ mod background;
 mod builder;
 mod cell;
 mod engine;
+mod latency;
 mod links;
+mod subscription;
 mod topology;
 mod waiting;
 
 pub use builder::{ClusterBuilder, ClusterError};
+pub use subscription::{Subscription, SubscriptionError};
 
 use bytes::Bytes;
 use crdt::CausalMap;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::sync::{JoinHandle, Moment};
 use crate::{
     Config, Explanation, Lww, NodeId, Outcome, Partition, Placement, Policy, Request, RequestError,
     State, Status,
 };
 use engine::Engine;
+use latency::Latency;
 
 /// Nodes in one process, all of them up and empty at the start.
 ///
@@ -127,8 +130,8 @@ impl Cluster {
 }
 
 impl<P: Policy> Cluster<P> {
-    fn start(config: &Config, seed: u64) -> Result<Self, ClusterError> {
-        let engine = Arc::new(Engine::new(config, seed)?);
+    fn start(config: &Config, seed: u64, latency: Option<Latency>) -> Result<Self, ClusterError> {
+        let engine = Arc::new(Engine::new(config, seed, latency)?);
         let background = background::spawn(&engine)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -287,7 +290,7 @@ impl<P: Policy> Cluster<P> {
         is_so: impl Fn(&Engine<P>) -> bool,
     ) -> Result<(), WaitTimeout> {
         let engine = &self.inner.engine;
-        let start = Instant::now();
+        let start = Moment::now();
         while !is_so(engine) {
             let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() {
@@ -328,6 +331,19 @@ impl<P: Policy> NodeHandle<P> {
         };
         let read = engine.look(cell, |p| Ok(p.cell_local(key)?.cloned()));
         read.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+    }
+
+    /// Says from now on which keys with this prefix change at this node; with the empty prefix all of them.
+    /// At most [`Subscription::DEFAULT_LIMIT`] keys wait to be taken. If the node has failed the subscription
+    /// says so first.
+    pub fn subscribe(&self, prefix: impl Into<Bytes>) -> Subscription {
+        self.subscribe_within(prefix, Subscription::DEFAULT_LIMIT)
+    }
+
+    /// The same; at most `limit` keys wait to be taken, at least one.
+    pub fn subscribe_within(&self, prefix: impl Into<Bytes>, limit: usize) -> Subscription {
+        let engine = &self.inner.engine;
+        Subscription::new(engine.subscribe(self.node, prefix.into(), limit))
     }
 
     /// Why this node shows what it shows for a key, and what keeps its tombstone; `None` if the node has

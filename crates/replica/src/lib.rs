@@ -74,12 +74,16 @@ mod session;
 pub mod siblings;
 pub mod sim;
 pub mod storage;
+mod sync;
 mod timestamped;
 
 pub use causal::{CausalSession, CausalStore, SessionError};
 pub use checksum::checksum;
 pub use clock::Now;
-pub use cluster::{Cluster, ClusterBuilder, ClusterError, NodeHandle, RecoverError, WaitTimeout};
+pub use cluster::{
+    Cluster, ClusterBuilder, ClusterError, NodeHandle, RecoverError, Subscription,
+    SubscriptionError, WaitTimeout,
+};
 pub use config::{ClockKind, Config, ConfigError, GivenUp, Gossip, MAX_NODES, MAX_PARTITIONS};
 pub use gossip::{GossipNode, GossipStore};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};

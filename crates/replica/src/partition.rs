@@ -5,6 +5,7 @@
 //! outputs to release.
 
 mod audit;
+mod changes;
 mod explain;
 mod gossip;
 mod journal;
@@ -16,7 +17,9 @@ mod sync;
 mod writes;
 
 use bytes::Bytes;
-use crdt::{Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
+use crdt::{
+    Change, Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId,
+};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +34,7 @@ use crate::{
 };
 
 use audit::Audits;
+use changes::Changes;
 pub use explain::{Explanation, TombstoneReport};
 use journal::{Identity, Journal};
 use peers::Peers;
@@ -64,6 +68,7 @@ pub struct Partition<P: Policy = Lww> {
     writes: PendingWrites<P::Write>,
     reads: PendingReads<P>,
     journal: Journal,
+    changes: Changes,
     outputs: Vec<Output<P::Cell>>,
     random: u64,
     next_tick_ms: u64,
@@ -207,6 +212,7 @@ impl<P: Policy> Partition<P> {
             writes: PendingWrites::default(),
             reads: PendingReads::new(random),
             journal: Journal::new(config.durable),
+            changes: Changes::default(),
             outputs: Vec::new(),
             random,
             // Nodes that start together do not all compare knowledge in the same moment.
@@ -550,8 +556,11 @@ impl<P: Policy> Partition<P> {
         if self.replica.knowledge().exception_count() > exceptions {
             self.counters.exceptions_left += 1;
         }
-        for (key, _) in &joined.changed {
+        for (key, change) in &joined.changed {
             self.journal.note_key(key);
+            if *change != Change::Hidden {
+                self.changes.note(key);
+            }
         }
         for (dot, key) in joined.based {
             self.journal.note_event(dot, key);

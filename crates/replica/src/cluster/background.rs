@@ -1,14 +1,14 @@
 //! The thread that moves bulk and drives timeouts.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::builder::ClusterError;
 use super::cell::{Delivery, lock};
 use super::engine::{Engine, Work};
 use crate::Policy;
+use crate::sync::{Builder, Condvar, JoinHandle, Moment, Mutex};
 
 /// Messages that may wait for the thread. More are lost, as on a network, and sent again.
 const MAX_QUEUE: usize = 1 << 16;
@@ -33,7 +33,30 @@ pub(super) struct Background<C> {
 #[derive(Debug)]
 struct Queue<C> {
     deliveries: VecDeque<Delivery<C>>,
+    /// Those that are on their way, by when they arrive and then by number.
+    travelling: BTreeMap<(Moment, u64), Delivery<C>>,
+    departed: u64,
     stops: bool,
+}
+
+impl<C> Queue<C> {
+    fn len(&self) -> usize {
+        self.deliveries.len() + self.travelling.len()
+    }
+
+    /// The next message that has arrived.
+    fn next(&mut self, now: Moment) -> Option<Delivery<C>> {
+        if let Some(first) = self.travelling.first_entry()
+            && first.key().0 <= now
+        {
+            let has_travelled = true;
+            return Some(Delivery {
+                has_travelled,
+                ..first.remove()
+            });
+        }
+        self.deliveries.pop_front()
+    }
 }
 
 /// What the thread does next.
@@ -48,6 +71,8 @@ impl<C> Default for Background<C> {
         Self {
             queue: Mutex::new(Queue {
                 deliveries: VecDeque::new(),
+                travelling: BTreeMap::new(),
+                departed: 0,
                 stops: false,
             }),
             work: Condvar::new(),
@@ -60,8 +85,20 @@ impl<C> Background<C> {
     /// Gives the thread a message to deliver.
     pub(super) fn push(&self, delivery: Delivery<C>) {
         let mut queue = lock(&self.queue);
-        if queue.deliveries.len() < MAX_QUEUE {
+        if queue.len() < MAX_QUEUE {
             queue.deliveries.push_back(delivery);
+        }
+        drop(queue);
+        self.work.notify_one();
+    }
+
+    /// Gives the thread a message to deliver at `at`.
+    pub(super) fn push_at(&self, at: Moment, delivery: Delivery<C>) {
+        let mut queue = lock(&self.queue);
+        if queue.len() < MAX_QUEUE {
+            queue.departed += 1;
+            let place = (at, queue.departed);
+            queue.travelling.insert(place, delivery);
         }
         drop(queue);
         self.work.notify_one();
@@ -78,19 +115,21 @@ impl<C> Background<C> {
         let _woken = self.progress.wait_timeout(queue, limit.min(LOOK_AGAIN));
     }
 
-    fn next(&self, tick_at: Instant) -> Next<C> {
+    fn next(&self, tick_at: Moment) -> Next<C> {
         let mut queue = lock(&self.queue);
         loop {
             if queue.stops {
                 return Next::Stop;
             }
-            let left = tick_at.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Moment::now();
+            if tick_at <= now {
                 return Next::Tick;
             }
-            if let Some(delivery) = queue.deliveries.pop_front() {
+            if let Some(delivery) = queue.next(now) {
                 return Next::Deliver(delivery);
             }
+            let arrives_at = queue.travelling.keys().next().map(|(at, _)| *at);
+            let left = arrives_at.map_or(tick_at, |at| at.min(tick_at)).since(now);
             self.progress.notify_all();
             let woken = self.work.wait_timeout(queue, left);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
@@ -101,7 +140,7 @@ impl<C> Background<C> {
 /// Starts the thread; it ends on [`Background::stop`].
 pub(super) fn spawn<P: Policy>(engine: &Arc<Engine<P>>) -> Result<JoinHandle<()>, ClusterError> {
     let engine = Arc::clone(engine);
-    std::thread::Builder::new()
+    Builder::new()
         .name("replica-background".into())
         .spawn(move || work(&engine))
         .map_err(|e| ClusterError::Thread(e.to_string()))
@@ -109,7 +148,7 @@ pub(super) fn spawn<P: Policy>(engine: &Arc<Engine<P>>) -> Result<JoinHandle<()>
 
 fn work<P: Policy>(engine: &Engine<P>) {
     let every = tick_length(engine);
-    let mut tick_at = Instant::now() + every;
+    let mut tick_at = Moment::now().plus(every);
     loop {
         match engine.background().next(tick_at) {
             Next::Stop => return,
@@ -119,7 +158,7 @@ fn work<P: Policy>(engine: &Engine<P>) {
                 engine.run(&mut work);
             }),
             Next::Tick => {
-                tick_at = Instant::now() + every;
+                tick_at = Moment::now().plus(every);
                 guard(|| engine.read_clock());
                 for cell in engine.cells() {
                     guard(|| engine.tick(cell));

@@ -1,14 +1,15 @@
 //! One node of the cluster with the locks around it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::sync::{TryLockError, TryLockResult};
+use std::sync::{PoisonError, TryLockError, TryLockResult};
 
+use super::subscription::Subscribers;
 use super::waiting::Waiting;
-use crate::{Config, Envelope, NodeId, Partition, PartitionId, Policy};
+use crate::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, spin_loop, tries};
+use crate::{Config, Envelope, NodeId, Partition, PartitionId, Policy, State};
 
 /// How often a busy lock is tried again before its node is left a message: about as long as joining a
 /// write takes.
-const SPINS: usize = 200;
+const SPINS: usize = tries(200);
 
 /// Messages that may lie in front of a busy node. More are lost, as on a network, and sent again.
 const MAX_INBOX: usize = 1 << 16;
@@ -20,6 +21,8 @@ pub(super) struct Delivery<C> {
     pub(super) to: NodeId,
     pub(super) partition: PartitionId,
     pub(super) envelope: Envelope<C>,
+    /// Whether it has taken its time on the way.
+    pub(super) has_travelled: bool,
 }
 
 /// A node.
@@ -47,6 +50,30 @@ pub(super) struct NodeState<P: Policy> {
     pub(super) last_request: u64,
     /// How often the state machine has panicked. Requests of an earlier life are never answered.
     pub(super) panics: u64,
+    pub(super) subscribers: Subscribers,
+}
+
+impl<P: Policy> NodeState<P> {
+    /// Tells the subscribers what has changed, once the node serves: before that they could not read it.
+    /// The lock is still held, so whoever reads because of it sees the change.
+    pub(super) fn tell_subscribers(&mut self) {
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let Some(partition) = &mut self.partition else {
+            return;
+        };
+        if partition.state() != State::Up {
+            return;
+        }
+        let changed = partition.take_changed();
+        if !changed.is_empty() {
+            self.subscribers.tell(&changed);
+            if self.subscribers.is_empty() {
+                partition.watch_changes(false);
+            }
+        }
+    }
 }
 
 /// A lock that was asked for without waiting.
@@ -67,6 +94,7 @@ impl<P: Policy> NodeCell<P> {
                 partition: Some(partition),
                 last_request: 0,
                 panics: 0,
+                subscribers: Subscribers::default(),
             }),
             inbox: Mutex::default(),
             waiting: Waiting::default(),
@@ -86,7 +114,7 @@ impl<P: Policy> NodeCell<P> {
             if let Some(guard) = self.unpoisoned(self.state.try_write()) {
                 return Entered::Guard(guard);
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         match self.state.try_read() {
             Err(TryLockError::WouldBlock) => Entered::Busy,
@@ -166,6 +194,7 @@ impl<P: Policy> NodeCell<P> {
         self.state.clear_poison();
         guard.partition = None;
         guard.panics += 1;
+        guard.subscribers.tell_of_failure();
         let lost = self.no_answer();
         self.waiting.answer_all(&lost);
         guard

@@ -1,15 +1,15 @@
 //! Runs requests and messages to completion on the thread that brings them.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, RwLockWriteGuard};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use super::background::Background;
 use super::builder::ClusterError;
 use super::cell::{Delivery, Entered, NodeCell, NodeState, lock};
+use super::latency::Latency;
 use super::links::Links;
 use super::waiting::{Answer, Place};
+use crate::sync::{AtomicU64, Moment, Mutex, Ordering, RwLockWriteGuard, unix_ms};
 use crate::{
     Command, Config, Level, Message, NodeId, Now, Output, Partition, PartitionId, Placement,
     Policy, Request, RequestError, RequestId,
@@ -28,10 +28,12 @@ pub(super) struct Engine<P: Policy> {
     /// Where the cell of a node and a partition is among them, by partition and then by node.
     index: Vec<Option<u32>>,
     pub(super) links: Links,
+    /// `None` if messages are direct calls.
+    latency: Option<Latency>,
     background: Background<P::Cell>,
     /// Which nodes are up, as the others have been told. Held over a change of who can reach whom.
     pub(super) announced: Mutex<Vec<bool>>,
-    start: Instant,
+    start: Moment,
     /// Milliseconds since 1970 when the cluster started, as the system clock now says.
     start_unix_ms: AtomicU64,
     seed: AtomicU64,
@@ -59,7 +61,11 @@ impl<C> Default for Work<C> {
 
 impl<P: Policy> Engine<P> {
     /// The nodes of a configuration, each with its partitions.
-    pub(super) fn new(config: &Config, seed: u64) -> Result<Self, ClusterError> {
+    pub(super) fn new(
+        config: &Config,
+        seed: u64,
+        latency: Option<Latency>,
+    ) -> Result<Self, ClusterError> {
         let (nodes, placement) = (config.nodes, config.placement());
         let links = Links::new(nodes as usize);
         let mut engine = Self {
@@ -68,9 +74,10 @@ impl<P: Policy> Engine<P> {
             cells: Vec::new(),
             index: vec![None; nodes as usize * config.partitions as usize],
             links,
+            latency,
             background: Background::default(),
             announced: Mutex::new(vec![true; nodes as usize]),
-            start: Instant::now(),
+            start: Moment::now(),
             start_unix_ms: AtomicU64::new(0),
             seed: AtomicU64::new(seed),
         };
@@ -240,6 +247,13 @@ impl<P: Policy> Engine<P> {
     pub(super) fn run(&self, work: &mut Work<P::Cell>) {
         let mut helped = 0;
         while let Some(delivery) = work.queue.pop_front() {
+            if let Some(latency) = &self.latency
+                && !delivery.has_travelled
+            {
+                let arrives_at = Moment::now().plus(latency.draw());
+                self.background.push_at(arrives_at, delivery);
+                continue;
+            }
             if is_bulk(&delivery.envelope.message) || helped >= MAX_HELP {
                 self.background.push(delivery);
                 continue;
@@ -281,6 +295,7 @@ impl<P: Policy> Engine<P> {
         let fits = next.to == cell.node
             && next.partition == cell.config.partition
             && !is_bulk(&next.envelope.message)
+            && (next.has_travelled || self.latency.is_none())
             && !self.links.is_cut(next.from, cell.node);
         if fits { queue.pop_front() } else { None }
     }
@@ -323,6 +338,7 @@ impl<P: Policy> Engine<P> {
                         to,
                         partition: cell.config.partition,
                         envelope,
+                        has_travelled: false,
                     }),
                     Output::Reply { request, result } => {
                         work.replies.push((request, result));
@@ -330,6 +346,7 @@ impl<P: Policy> Engine<P> {
                 }
             }
         }
+        state.tell_subscribers();
         drop(state);
         work.queue.extend(cell.take_left());
         for (request, answer) in work.replies.drain(..) {
@@ -386,8 +403,7 @@ impl<P: Policy> Engine<P> {
     /// Follows the system clock, which may be set.
     pub(super) fn read_clock(&self) {
         let elapsed_ms = self.start.elapsed().as_millis() as u64;
-        let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let start = (unix.as_millis() as u64).saturating_sub(elapsed_ms);
+        let start = unix_ms().saturating_sub(elapsed_ms);
         self.start_unix_ms.store(start, Ordering::Relaxed);
     }
 

@@ -1,8 +1,7 @@
 //! Which node's messages reach which.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use crate::NodeId;
+use crate::sync::{AtomicU8, Ordering};
 
 /// Nobody is told of it.
 const SILENT: u8 = 1;

@@ -138,3 +138,12 @@ fn handles_outlive_the_cluster_they_came_from() {
             .is_ok()
     );
 }
+
+#[test]
+fn a_message_that_takes_longer_is_overtaken() {
+    let range = Duration::ZERO..=Duration::from_millis(50);
+    let latency = Latency::new(range, 3).expect("a range");
+    let drawn: Vec<Duration> = (0..20).map(|_| latency.draw()).collect();
+    assert!(!drawn.is_sorted(), "{drawn:?}");
+    assert!(drawn.iter().all(|d| *d <= Duration::from_millis(50)));
+}

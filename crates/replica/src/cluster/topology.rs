@@ -1,8 +1,12 @@
 //! Nodes that fail and come back, and a network that is parted.
 
+use bytes::Bytes;
+use std::sync::Arc;
+
 use super::RecoverError;
 use super::cell::{NodeCell, lock};
 use super::engine::{Engine, Work};
+use super::subscription::Queue;
 use crate::{NodeId, Output, Partition, Policy, State};
 
 impl<P: Policy> Engine<P> {
@@ -21,6 +25,7 @@ impl<P: Policy> Engine<P> {
         let mut state = cell.enter();
         let now = self.now();
         let mut work = Work::default();
+        state.subscribers.tell_of_failure();
         if let Some(mut partition) = state.partition.take() {
             // Without anyone to reach, it answers every pending request, and says how far it got.
             for peer in cell.peers.iter().copied() {
@@ -86,10 +91,32 @@ impl<P: Policy> Engine<P> {
     fn bring_back(&self, cell: &NodeCell<P>) {
         let mut state = cell.enter();
         let recovered = Partition::recover(cell.config.clone(), self.random(), self.now());
-        state.partition = Some(recovered.expect("the configuration was valid at the start"));
+        let mut recovered = recovered.expect("the configuration was valid at the start");
+        recovered.watch_changes(!state.subscribers.is_empty());
+        state.partition = Some(recovered);
         let mut work = Work::default();
         self.release(cell, state, &mut work);
         self.run(&mut work);
+    }
+
+    /// A queue of the keys with a prefix that change at a node.
+    pub(super) fn subscribe(&self, node: NodeId, prefix: Bytes, limit: usize) -> Arc<Queue> {
+        let queue = Arc::new(Queue::new(node, prefix, limit));
+        for cell in self.cells_of(node) {
+            let mut state = cell.enter();
+            let is_first = state.subscribers.is_empty();
+            state.subscribers.add(&queue);
+            match &mut state.partition {
+                Some(partition) if is_first => partition.watch_changes(true),
+                Some(_) => {}
+                None => queue.fail(),
+            }
+            // Messages may have been left in front of the node meanwhile.
+            let mut work = Work::default();
+            self.release(cell, state, &mut work);
+            self.run(&mut work);
+        }
+        queue
     }
 
     pub(super) fn partition(&self, one: &[NodeId], other: &[NodeId]) {

@@ -1,10 +1,11 @@
 //! Answers that come on another thread than the one that asked.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::cell::lock;
+use crate::sync::{Condvar, Moment, Mutex, tries, yield_now};
 use crate::{Outcome, RequestError, RequestId};
 
 /// The answer to a request.
@@ -12,7 +13,7 @@ pub(super) type Answer<C> = Result<Outcome<C>, RequestError>;
 
 /// How often a waiting thread gives way before it sleeps: whoever holds the answer's message is at work
 /// on another core most of the time.
-const YIELDS: usize = 32;
+const YIELDS: usize = tries(32);
 
 /// The requests to one node that are answered by another thread than the one that asks.
 ///
@@ -88,12 +89,12 @@ impl<C: Clone> Waiting<C> {
     /// Waits for the answer; `None` if it has not come within `timeout`.
     pub(super) fn wait(&self, place: &WaitingPlace<C>, timeout: Duration) -> Option<Answer<C>> {
         for _ in 0..YIELDS {
-            std::thread::yield_now();
+            yield_now();
             if let Some(answer) = lock(&place.slot.answer).take() {
                 return Some(answer);
             }
         }
-        let start = Instant::now();
+        let start = Moment::now();
         let mut answer = lock(&place.slot.answer);
         while answer.is_none() {
             let left = timeout.saturating_sub(start.elapsed());

@@ -450,6 +450,7 @@ impl<P: Policy> Partition<P> {
         self.writes.note_attempt(&start.key, &attempt);
         self.digest = None;
         self.journal.note_key(&start.key);
+        self.changes.note(&start.key);
         for counter in first..=written.dot.counter {
             let dot = Dot::new(written.dot.replica, counter);
             self.journal.note_event(dot, start.key.clone());
