@@ -23,6 +23,9 @@ pub enum InvalidBytes {
     /// A covered dot lies outside the knowledge that the listing claims.
     #[error("a covered dot lies outside the knowledge it came with")]
     CoveredDotUnknown,
+    /// The log of a replica names a dot that lies outside its knowledge.
+    #[error("the log names a dot that lies outside the knowledge")]
+    LoggedDotUnknown,
     /// The same dot is live in two places.
     #[error("the same dot is live twice")]
     DotTwice,

@@ -313,6 +313,26 @@ fn a_transfer_resumed_after_a_crash_of_the_receiver() {
     agree(&[&a, &b, &restarted]);
 }
 
+/// What is left of a commit of which the log became durable and the knowledge did not.
+#[test]
+fn a_log_that_names_an_event_outside_the_knowledge_is_refused() {
+    let [mut a, ..] = mv();
+    add(&mut a, "j", 1);
+    let entries: Vec<_> = (a.map().entries())
+        .map(|(k, cell)| (*k, cell.clone()))
+        .collect();
+    let log: Vec<_> = a.log().iter().map(|(dot, key)| (dot, *key)).collect();
+    let knowledge = a.knowledge().clone();
+    let restore = |log: &[_]| {
+        let log = log.iter().copied();
+        Mv::restore(A, entries.clone(), knowledge.clone(), log).map(|_| ())
+    };
+    assert_eq!(restore(&log), Ok(()));
+    let unknown = (crdt::Dot::new(A, 2), "k");
+    let refused = restore(&[log, vec![unknown]].concat());
+    assert_eq!(refused, Err(crdt::InvalidBytes::LoggedDotUnknown));
+}
+
 /// The order of last-writer-wins is total on events: otherwise each side keeps its own copy, sees the
 /// other's as obsolete at the next exchange, and both lose the value.
 #[test]

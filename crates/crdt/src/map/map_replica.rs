@@ -140,6 +140,9 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         };
         replica.map.validate()?;
         for (dot, key) in log {
+            if !replica.knowledge().base().knows(dot) {
+                return Err(InvalidBytes::LoggedDotUnknown);
+            }
             replica.log.note(dot, key);
         }
         let tombstones = replica
