@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release -p replica --example simulate -- --system A --seeds 0..1000
 //! cargo run --release -p replica --example simulate -- --system E --nodes 1000 --fanout 5 --loss 0.1
+//! cargo run --release -p replica --example simulate -- --system A --seeds 17..18 --shrink
 //! ```
 
 #![expect(clippy::disallowed_macros, reason = "a command-line front prints")]
@@ -14,7 +15,7 @@
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use replica::Counters;
-use replica::sim::{Campaign, Report, System, run_seed};
+use replica::sim::{Campaign, DiskFaults, Report, System, record_seed, run_seed, shrink};
 use std::path::PathBuf;
 
 #[path = "simulate/plot.rs"]
@@ -41,6 +42,12 @@ struct Options {
     /// Probability that a message is lost; drawn from each seed if it is not given.
     #[arg(long, value_parser = parse_probability)]
     loss: Option<f64>,
+    /// Reduce every seed that fails to a small schedule that still fails, and print it as a test.
+    #[arg(long)]
+    shrink: bool,
+    /// Most runs for reducing one seed.
+    #[arg(long, default_value_t = 5_000)]
+    shrink_runs: usize,
     /// Print one JSON object for each seed and one for all of them.
     #[arg(long)]
     json: bool,
@@ -83,6 +90,9 @@ fn main() {
         } else if !report.violations.is_empty() {
             bar.suspend(|| println!("{report}"));
         }
+        if options.shrink && !report.violations.is_empty() {
+            bar.suspend(|| print_shrunk(seed, &campaign, &options));
+        }
         bar.set_message(format!("{violations} violations"));
         bar.inc(1);
         reports.push(report);
@@ -99,6 +109,18 @@ fn main() {
         std::process::exit(2);
     }
     std::process::exit(i32::from(violations > 0));
+}
+
+/// Prints the small schedule as a test: with `--json` as a line of its own on standard error.
+fn print_shrunk(seed: u64, campaign: &Campaign, options: &Options) {
+    let (_, schedule) = record_seed(seed, campaign);
+    let fails = |report: &Report| !report.violations.is_empty();
+    let small = schedule.and_then(|schedule| shrink(&schedule, options.shrink_runs, fails));
+    match small {
+        Some(small) if options.json => eprintln!("{small}"),
+        Some(small) => println!("{small}"),
+        None => eprintln!("seed {seed} cannot be reduced: it is no run of single steps"),
+    }
 }
 
 fn parse_system(text: &str) -> Result<System, String> {
@@ -189,7 +211,9 @@ fn print_table(options: &Options, reports: &[Report], violations: usize) {
     let counters = reports
         .iter()
         .fold(Counters::default(), |sum, r| sum.plus(r.counters));
-    println!("{counters:#?}");
+    let disks = reports.iter().map(|r| r.disk_faults);
+    let disks = disks.fold(DiskFaults::default(), DiskFaults::plus);
+    println!("{counters:#?}\n{disks:#?}");
     let (system, seeds) = (options.system.letter(), &options.seeds);
     println!(
         "system {system}, seeds {}..{}: {violations} violations",

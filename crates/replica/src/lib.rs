@@ -48,6 +48,7 @@
 //! | to bring back a node that lost its data | [`Partition::recover`] |
 //! | to look at a node, and compare two | [`Status`], [`Counters`], [`checksum()`] |
 //! | a cluster inside my own program | [`Cluster`]; [`MajorityStore`] for strings |
+//! | to learn which keys change | [`NodeHandle::subscribe`]; [`Partition::watch_changes`] |
 //! | to test under faults that replay from a seed | [`sim`] |
 //! | to judge what clients saw, of any store | [`check`] |
 //! | a guess of who can be reached | [`liveness`] |

@@ -16,11 +16,16 @@ mod campaign;
 mod history;
 mod network;
 mod oracle;
+mod player;
+mod schedule;
+mod shrink;
 mod simulation;
 mod workload;
 
-pub use campaign::{Campaign, Report, System, run_seed};
+pub use campaign::{Campaign, DiskFaults, Report, System, record_seed, run_seed};
 pub use history::{Action, History, Operation};
 pub use network::Network;
 pub use oracle::{CausalOracle, LwwOracle, Oracle, Simulated};
+pub use schedule::{Schedule, Step};
+pub use shrink::shrink;
 pub use simulation::{Disk, Round, SimConfig, Simulation, Ticket};

@@ -1,6 +1,8 @@
 //! A fixed list of simulator seeds, and probes that show that the runs were not vacuous.
 
-use replica::sim::{Campaign, SimConfig, Simulation, System, run_seed};
+use replica::sim::{
+    Campaign, DiskFaults, SimConfig, Simulation, System, record_seed, run_seed, shrink,
+};
 use replica::{Command, Config, Counters, NodeId};
 
 /// The seeds of every commit; longer campaigns run with the example `simulate`.
@@ -95,9 +97,11 @@ fn the_fixed_seeds_of_every_system_pass() {
 fn the_fixed_seeds_pass_and_reach_every_rare_path() {
     let campaign = Campaign::default();
     let (mut counters, mut failed, mut succeeded) = (Counters::default(), Vec::new(), 0);
+    let mut disks = DiskFaults::default();
     for seed in SEEDS {
         let report = run_seed(seed, &campaign);
         counters = counters.plus(report.counters);
+        disks = disks.plus(report.disk_faults);
         succeeded += report.succeeded.0;
         if seed.is_multiple_of(10) {
             let again = run_seed(seed, &campaign);
@@ -130,6 +134,11 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
             "acknowledgements dropped",
             counters.acknowledgements_dropped,
         ),
+        ("failed commits", disks.failed_commits),
+        ("torn stores refused", disks.torn_stores_refused),
+        ("lost tails", disks.lost_tails),
+        ("rolled-back disks", disks.rollbacks),
+        ("rolled-back disks noticed", disks.rollbacks_noticed),
     ];
     for (path, times) in sometimes {
         assert!(times > 0, "no seed of the list has reached: {path}");
@@ -161,4 +170,169 @@ fn after_accepted_loss_the_nodes_agree_and_go_on() {
         assert!(simulation.settle(60_000));
         assert_eq!(simulation.violations(), Vec::<String>::new());
     }
+}
+
+/// How many seeds of each system the random batch has.
+const BATCH: u64 = 5;
+
+/// Other seeds in every run. `REPLICA_SEED` is the first of them, by default the time.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    reason = "the seeds come from the time or the environment, and are printed"
+)]
+fn a_short_random_batch_of_every_system_passes() {
+    let given = std::env::var("REPLICA_SEED").ok();
+    let first = match given {
+        Some(given) => given.parse().expect("REPLICA_SEED is a number"),
+        None => std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |t| t.as_millis() as u64),
+    };
+    println!("REPLICA_SEED={first}");
+    for system in System::ALL {
+        let campaign = Campaign {
+            system,
+            ..Campaign::default()
+        };
+        for seed in first..first + BATCH {
+            let report = run_seed(seed, &campaign);
+            assert!(
+                report.violations.is_empty(),
+                "REPLICA_SEED={first}: {report}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_seed_and_its_schedule_are_the_same_run() {
+    for system in System::ALL {
+        let campaign = Campaign {
+            system,
+            ..Campaign::default()
+        };
+        for seed in 0..8 {
+            let (report, schedule) = record_seed(seed, &campaign);
+            let schedule = schedule.expect("only large gossip runs have none");
+            let again = schedule.run();
+            assert_eq!(again.trace_hash, report.trace_hash, "{report}");
+            assert_eq!(again.counters, report.counters);
+            assert_eq!(again.disk_faults, report.disk_faults);
+        }
+    }
+}
+
+/// The oracle of this test alone: a store breaks if a tombstone goes after a node has lost its data.
+fn is_broken(report: &replica::sim::Report) -> bool {
+    report.counters.incarnations > 0 && report.counters.tombstones_purged > 0
+}
+
+#[test]
+fn a_seed_that_fails_is_reduced_to_a_few_steps_that_still_fail() {
+    let campaign = Campaign::default();
+    let mut reduced = 0;
+    for seed in 0..12 {
+        let (report, schedule) = record_seed(seed, &campaign);
+        let schedule = schedule.expect("only large gossip runs have none");
+        let Some(small) = shrink(&schedule, 2_000, is_broken) else {
+            assert!(!is_broken(&report), "a failing run is a failing schedule");
+            continue;
+        };
+        reduced += 1;
+        assert!(is_broken(&small.run()), "{small}");
+        assert!(
+            small.steps.len() <= 6,
+            "{} steps:\n{small}",
+            small.steps.len()
+        );
+        for at in 0..small.steps.len() {
+            let mut smaller = small.clone();
+            smaller.steps.remove(at);
+            assert!(
+                !is_broken(&smaller.run()),
+                "step {at} is not needed:\n{small}"
+            );
+        }
+    }
+    assert!(reduced > 0, "no seed has failed");
+}
+
+/// The text that [`printed`] is: what a shrunk schedule prints is compiled here, and run.
+mod printed {
+    include!("simulation/printed.rs");
+
+    pub(super) fn schedule() -> Schedule {
+        majority_7()
+    }
+}
+
+#[test]
+fn what_is_printed_is_a_test_that_compiles_and_does_what_the_schedule_does() {
+    use replica::sim::{Schedule, Step};
+    use replica::storage::CommitFault;
+    use replica::{ClockKind, NodeId};
+
+    let mut node = Config::new(NodeId(1), 5);
+    node.clock = ClockKind::Hybrid { drift_bound_ms: 50 };
+    (node.durable, node.sync_interval_ms) = (true, 50);
+    let mut schedule = Schedule::new(System::Majority, 7, node);
+    schedule.network.loss = 0.05;
+    let write = |node, key: &'static str, value: Option<&'static str>| Step::Write {
+        node: NodeId(node),
+        key: key.into(),
+        value: value.map(Into::into),
+    };
+    let steps = [
+        Step::Cut {
+            from: NodeId(1),
+            to: NodeId(2),
+        },
+        Step::Part {
+            one: vec![NodeId(1)],
+            other: vec![NodeId(3), NodeId(4)],
+        },
+        Step::Run { ms: 400 },
+        Step::Heal,
+        write(1, "a", Some("v")),
+        Step::Skew {
+            node: NodeId(2),
+            ms: -300,
+        },
+        Step::Hint {
+            node: NodeId(1),
+            other: NodeId(5),
+            reachable: false,
+        },
+        Step::Run { ms: 400 },
+        Step::Image(NodeId(2)),
+        Step::FailCommit {
+            node: NodeId(3),
+            fault: CommitFault::Prefix(1),
+        },
+        write(2, "b", None),
+        Step::WriteOne {
+            node: NodeId(4),
+            key: "c".into(),
+            value: Some("w".into()),
+        },
+        Step::Run { ms: 40 },
+        Step::Fail(NodeId(5)),
+        Step::Recover(NodeId(5)),
+        Step::Restart(NodeId(3)),
+        Step::Run { ms: 400 },
+        Step::RollBack(NodeId(2)),
+        Step::Read {
+            node: NodeId(1),
+            key: "a".into(),
+        },
+        Step::Calm,
+    ];
+    schedule.steps = (0..).map(|i| i * 1_000).zip(steps).collect();
+    assert_eq!(schedule.to_string(), include_str!("simulation/printed.rs"));
+    assert_eq!(schedule, printed::schedule());
+    let small = shrink(&schedule, 2_000, |report| report.disk_faults.rollbacks > 0);
+    let small = small.expect("a disk is rolled back");
+    assert!(small.steps.len() <= 2, "{small}");
 }

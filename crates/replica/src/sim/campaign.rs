@@ -2,16 +2,20 @@
 
 use bytes::Bytes;
 use rand::RngExt as _;
+use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom as _;
 use std::fmt;
 
 use super::network::Network;
 use super::oracle::Simulated;
+use super::player::{KEYS, Player};
+use super::schedule::{Schedule, Step};
 use super::simulation::{Round, SimConfig, Simulation};
 use super::workload::{
     Gossips, Linearizable, Majority, Operation, Sessions, Siblings, Timestamped, Workload,
 };
-use crate::{ClockKind, Config, Counters, Gossip, Lww, NodeId, Partition, State};
+use crate::storage::CommitFault;
+use crate::{ClockKind, Config, Counters, Gossip, Lww, NodeId};
 
 /// Which system is simulated: the letters are those of `docs/systems.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,6 +106,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// How often the rarer paths were taken, summed over all nodes.
     pub counters: Counters,
+    /// How often disks failed, and what was noticed of it.
+    pub disk_faults: DiskFaults,
     /// Operations that succeeded, and all that were made.
     pub succeeded: (usize, usize),
     /// Nodes.
@@ -122,6 +128,36 @@ pub struct Report {
     pub trace_hash: u128,
 }
 
+/// How often the disks of a run failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DiskFaults {
+    /// Commits that failed: their node stopped, and started again with what was there.
+    pub failed_commits: u64,
+    /// Torn stores that were refused at the start: their node came back without data.
+    pub torn_stores_refused: u64,
+    /// Nodes that came back without the last of their commits.
+    pub lost_tails: u64,
+    /// Nodes that were started with an older image of their disk.
+    pub rollbacks: u64,
+    /// Partitions in which the others knew more of such a node than it did itself, so that it had to notice.
+    pub rollbacks_noticed: u64,
+}
+
+impl DiskFaults {
+    /// The sums.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            failed_commits: self.failed_commits + other.failed_commits,
+            torn_stores_refused: self.torn_stores_refused + other.torn_stores_refused,
+            lost_tails: self.lost_tails + other.lost_tails,
+            rollbacks: self.rollbacks + other.rollbacks,
+            rollbacks_noticed: self.rollbacks_noticed + other.rollbacks_noticed,
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -137,7 +173,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "  replay with: cargo run --release -p replica --example simulate -- --system {} \
-             --seeds {}..{}",
+             --seeds {}..{} (--shrink prints it as a small test)",
             self.system.letter(),
             self.seed,
             self.seed + 1
@@ -156,27 +192,29 @@ struct Faults {
     hints: bool,
     /// All operations on one key, in bursts: what races there is.
     hot_spot: bool,
-}
-
-/// A node that is down.
-#[derive(Debug, Clone, Copy)]
-struct Down {
-    node: NodeId,
-    /// Whether it served when it went down: otherwise its disk holds no more than part of its data.
-    was_up: bool,
+    /// Commits that fail or are torn, and disks that are rolled back.
+    disks: bool,
 }
 
 /// Runs one seed: a random cluster under random operations and faults, then healing, then the checks.
 pub fn run_seed(seed: u64, campaign: &Campaign) -> Report {
-    match campaign.system {
+    record_seed(seed, campaign).0
+}
+
+/// The same, with the run as a schedule; a gossip run with more than 100 nodes has none.
+pub fn record_seed(seed: u64, campaign: &Campaign) -> (Report, Option<Schedule>) {
+    let (report, schedule) = match campaign.system {
         System::Majority => run(seed, campaign, Majority),
         System::Timestamped => run(seed, campaign, Timestamped::default()),
         System::Causal => run(seed, campaign, Sessions::default()),
         System::Siblings => run(seed, campaign, Siblings::default()),
-        System::Gossip if campaign.nodes > Some(SPREAD_ABOVE) => spread(seed, campaign),
+        System::Gossip if campaign.nodes > Some(SPREAD_ABOVE) => {
+            return (spread(seed, campaign), None);
+        }
         System::Gossip => run(seed, campaign, Gossips::default()),
         System::Linearizable => run(seed, campaign, Linearizable::default()),
-    }
+    };
+    (report, Some(schedule))
 }
 
 /// With more nodes than this a gossip run is about how a write spreads.
@@ -212,6 +250,7 @@ fn spread(seed: u64, campaign: &Campaign) -> Report {
         setting: format!("{nodes} nodes, fanout {}, one write", campaign.fanout),
         violations,
         counters: (simulation.counters().into_iter()).fold(Counters::default(), Counters::plus),
+        disk_faults: DiskFaults::default(),
         succeeded: (1, 1),
         refused: 0,
         nodes,
@@ -224,23 +263,16 @@ fn spread(seed: u64, campaign: &Campaign) -> Report {
     }
 }
 
-fn run<P: Simulated>(seed: u64, campaign: &Campaign, mut workload: impl Workload<P>) -> Report {
-    let (mut simulation, faults, setting) = draw::<P>(seed, campaign);
-    let keys: Vec<Bytes> = ["a", "b", "c", "d"]
-        .iter()
-        .map(|key| Bytes::from_static(key.as_bytes()))
-        .collect();
-    let mut down = Vec::new();
+fn run<P: Simulated>(
+    seed: u64,
+    campaign: &Campaign,
+    workload: impl Workload<P>,
+) -> (Report, Schedule) {
+    let (schedule, faults) = draw(seed, campaign);
+    let setting = format!("{}, {faults:?}", schedule.setting());
+    let mut player = Player::new(schedule, workload);
     for action in 0..campaign.actions {
-        act(
-            &mut simulation,
-            &mut workload,
-            &faults,
-            &keys,
-            action,
-            &mut down,
-        );
-        workload.poll(&mut simulation);
+        act(&mut player, &faults, action);
     }
     simulation.network = Network::default();
     while !down.is_empty() {
@@ -295,13 +327,17 @@ fn run<P: Simulated>(seed: u64, campaign: &Campaign, mut workload: impl Workload
         bytes: simulation.bytes(),
         trace_hash: simulation.trace_hash(),
         system: campaign.system,
+    player.take(Step::Calm);
+    while let Some(node) = player.down().first() {
+        bring_back(&mut player, &faults, *node);
     }
+    player.finish(setting)
 }
 
 /// Draws the cluster and the faults: swarm style, so that some runs have one fault in abundance.
-fn draw<P: Simulated>(seed: u64, campaign: &Campaign) -> (Simulation<P>, Faults, String) {
+fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
     let smallest = SimConfig::new(Config::new(NodeId(1), 3), seed);
-    let mut simulation = Simulation::<P>::new(smallest);
+    let mut simulation = Simulation::<Lww>::new(smallest);
     let rng = simulation.rng();
     let drawn = *[3, 3, 3, 5, 5, 7].choose(rng).unwrap_or(&3);
     let nodes = campaign.nodes.unwrap_or(match campaign.system {
@@ -322,13 +358,14 @@ fn draw<P: Simulated>(seed: u64, campaign: &Campaign) -> (Simulation<P>, Faults,
     config.chunk_keys = *[1, 2, 100].choose(rng).unwrap_or(&1);
     config.max_log_events = *[2, 20, 10_000].choose(rng).unwrap_or(&2);
     config.max_exceptions = *[2, 1_000].choose(rng).unwrap_or(&2);
-    let faults = Faults {
+    let mut faults = Faults {
         partitions: rng.random_bool(0.5),
         crashes: rng.random_bool(0.7),
         skew: rng.random_bool(0.5),
         durable: rng.random_bool(0.4),
         hints: rng.random_bool(0.3),
         hot_spot: rng.random_bool(0.3),
+        disks: false,
     };
     config.durable = faults.durable;
     configure(&mut config, campaign, seed);
@@ -342,24 +379,11 @@ fn draw<P: Simulated>(seed: u64, campaign: &Campaign) -> (Simulation<P>, Faults,
         straggler: *[0.0, 0.1].choose(rng).unwrap_or(&0.0),
         ..Network::default()
     };
-    let setting = format!(
-        "{} nodes, K {}, W {}, R {}, P {}, {:?}, loss {}, duplication {}, latency {} ms, stragglers {}, {faults:?}",
-        config.nodes,
-        config.replication_factor,
-        config.write_quorum,
-        config.read_quorum,
-        config.partitions,
-        config.clock,
-        network.loss,
-        network.duplication,
-        network.max_latency_ms,
-        network.straggler,
-    );
-    let mut sim_config = SimConfig::new(config, seed);
-    sim_config.checks_every_step = nodes <= 30;
-    let mut simulation = Simulation::new(sim_config);
-    simulation.network = network;
-    (simulation, faults, setting)
+    // Drawn last: what was drawn before stays the same for seeds that are kept.
+    faults.disks = faults.durable && rng.random_bool(0.5);
+    let mut schedule = Schedule::new(campaign.system, seed, config);
+    (schedule.network, schedule.settle_ms) = (network, campaign.settle_ms);
+    (schedule, faults)
 }
 
 /// What a system changes of the configuration that was drawn.
@@ -388,155 +412,133 @@ fn configure(config: &mut Config, campaign: &Campaign, seed: u64) {
 }
 
 /// One random action.
-fn act<P: Simulated>(
-    simulation: &mut Simulation<P>,
-    workload: &mut impl Workload<P>,
-    faults: &Faults,
-    keys: &[Bytes],
-    action: usize,
-    down: &mut Vec<Down>,
-) {
-    let nodes: Vec<NodeId> = simulation.node_ids().collect();
-    let rng = simulation.rng();
+fn act<P: Simulated>(player: &mut Player<P, impl Workload<P>>, faults: &Faults, action: usize) {
+    let nodes: Vec<NodeId> = player.simulation.node_ids().collect();
+    let (down, imaged) = (player.down(), player.imaged());
+    let rng = player.simulation.rng();
     let node = *nodes.choose(rng).unwrap_or(&NodeId(1));
-    let keys = if faults.hot_spot { &keys[..1] } else { keys };
-    let key = keys.choose(rng).cloned().unwrap_or_default();
-    match rng.random_range(0..100) {
+    let keys = if faults.hot_spot { &KEYS[..1] } else { &KEYS };
+    let key = Bytes::from_static(keys.choose(rng).unwrap_or(&"a").as_bytes());
+    let step = match rng.random_range(0..100) {
         0..5 if faults.hot_spot => {
             // All nodes write the same key before any message arrives; some of them delete it.
             for node in nodes {
-                let operation = match simulation.rng().random_bool(0.3) {
-                    true => Operation::Delete,
-                    false => put(simulation, action),
-                };
-                workload.ask(simulation, node, key.clone(), operation);
+                let rng = player.simulation.rng();
+                let (key, is_delete) = (key.clone(), rng.random_bool(0.3));
+                let value = (!is_delete).then(|| value(rng, action));
+                player.take(Step::Write { node, key, value });
             }
+            return;
         }
         5..10 if faults.hot_spot => {
             // Two or three operations on one key through one node before any message arrives.
-            for _ in 0..simulation.rng().random_range(2..=3) {
-                let operation = match simulation.rng().random_range(0..3) {
-                    0 => Operation::Delete,
-                    1 => Operation::Get,
-                    _ => put(simulation, action),
+            for _ in 0..player.simulation.rng().random_range(2..=3) {
+                let rng = player.simulation.rng();
+                let key = key.clone();
+                let step = match rng.random_range(0..3) {
+                    0 => write(node, key, None),
+                    1 => Step::Read { node, key },
+                    _ => write(node, key, Some(value(rng, action))),
                 };
-                workload.ask(simulation, node, key.clone(), operation);
+                player.take(step);
             }
+            return;
         }
-        0..33 => {
-            let operation = put(simulation, action);
-            workload.ask(simulation, node, key, operation);
-        }
+        0..33 => write(node, key, Some(value(rng, action))),
         33..35 => {
-            let operation = put(simulation, action);
-            workload.ask_one(simulation, node, key, operation);
+            let value = Some(value(rng, action));
+            Step::WriteOne { node, key, value }
         }
-        35..44 => workload.ask(simulation, node, key, Operation::Delete),
-        44..45 => workload.ask_one(simulation, node, key, Operation::Delete),
-        45..65 => workload.ask(simulation, node, key, Operation::Get),
-        65..72 if faults.partitions => cut(simulation, &nodes),
-        72..80 if faults.partitions => simulation.network.heal(),
-        80..84 if faults.crashes => crash(simulation, faults, node, down),
+        35..44 => write(node, key, None),
+        44..45 => {
+            let value = None;
+            Step::WriteOne { node, key, value }
+        }
+        45..65 => Step::Read { node, key },
+        65..72 if faults.partitions => cut(rng, &nodes),
+        72..80 if faults.partitions => Step::Heal,
+        80..84 if faults.crashes => match player.may_fail(node) {
+            true => Step::Fail(node),
+            false => return,
+        },
         84..88 if !down.is_empty() => {
-            let at = simulation.rng().random_range(0..down.len());
-            bring_back(simulation, faults, down, at);
+            let at = rng.random_range(0..down.len());
+            return bring_back(player, faults, down[at]);
         }
         88..90 if faults.skew => {
-            let skew_ms = simulation.rng().random_range(-10_000..10_000);
-            simulation.set_skew(node, skew_ms);
+            let ms = rng.random_range(-10_000..10_000);
+            Step::Skew { node, ms }
         }
         90..93 if faults.hints => {
             let other = *nodes.choose(rng).unwrap_or(&NodeId(1));
-            let is_reachable = simulation.rng().random_bool(0.6);
-            simulation.hint(node, other, is_reachable);
+            let reachable = rng.random_bool(0.6);
+            Step::Hint {
+                node,
+                other,
+                reachable,
+            }
         }
+        93..95 if faults.disks => {
+            let fault = match rng.random_range(0..3) {
+                0 => CommitFault::Gone,
+                1 => CommitFault::Whole,
+                _ => CommitFault::Prefix(rng.random_range(1..4)),
+            };
+            Step::FailCommit { node, fault }
+        }
+        95..98 if faults.disks => match rng.random_bool(0.4) {
+            true => Step::Image(node),
+            false => Step::RollBack(*imaged.choose(rng).unwrap_or(&node)),
+        },
         _ => {
             let ms = *[1, 5, 40, 400].choose(rng).unwrap_or(&1);
-            simulation.run_for(ms);
+            Step::Run { ms }
         }
-    }
+    };
+    player.take(step);
 }
 
-/// A write of one of few values, so that equal values under equal timestamps happen.
-fn put<P: Simulated>(simulation: &mut Simulation<P>, action: usize) -> Operation {
-    let value = match simulation.rng().random_bool(0.3) {
+const fn write(node: NodeId, key: Bytes, value: Option<Bytes>) -> Step {
+    Step::Write { node, key, value }
+}
+
+/// One of few values, so that equal values under equal timestamps happen.
+fn value(rng: &mut ChaCha8Rng, action: usize) -> Bytes {
+    match rng.random_bool(0.3) {
         true => Bytes::from_static(b"same"),
         false => Bytes::from(format!("v{}", action % 7)),
-    };
-    Operation::Put(value)
+    }
 }
 
 /// Cuts the network into two random sides, or only one way between two nodes.
-fn cut<P: Simulated>(simulation: &mut Simulation<P>, nodes: &[NodeId]) {
-    let one_way = simulation.rng().random_bool(0.3);
-    let mut sides: (Vec<NodeId>, Vec<NodeId>) = (Vec::new(), Vec::new());
+fn cut(rng: &mut ChaCha8Rng, nodes: &[NodeId]) -> Step {
+    let one_way = rng.random_bool(0.3);
+    let (mut one, mut other) = (Vec::new(), Vec::new());
     for node in nodes {
-        match simulation.rng().random_bool(0.5) {
-            true => sides.0.push(*node),
-            false => sides.1.push(*node),
+        match rng.random_bool(0.5) {
+            true => one.push(*node),
+            false => other.push(*node),
         }
     }
-    match (one_way, sides.0.first(), sides.1.first()) {
-        (true, Some(a), Some(b)) => simulation.network.cut(*a, *b),
-        _ => simulation.network.partition(&sides.0, &sides.1),
-    }
-}
-
-/// Whether a node serves, in every partition that it owns.
-fn is_up<P: Simulated>(simulation: &Simulation<P>, node: NodeId) -> bool {
-    simulation.node(node).is_some_and(|node| {
-        let mut partitions = node.partitions();
-        partitions.all(|(_, p): (_, &Partition<P>)| p.state() == State::Up)
-    })
-}
-
-/// Whether one more node may lose its data: fewer than make up a write quorum may be without theirs at
-/// once. A gossip store promises nothing to those who lose theirs.
-fn may_lose_data<P: Simulated>(simulation: &Simulation<P>, faults: &Faults, down: &[Down]) -> bool {
-    let config = simulation.config();
-    if config.gossip.is_some() {
-        return true;
-    }
-    let without_data = simulation
-        .node_ids()
-        .filter(|node| match down.iter().find(|d| d.node == *node) {
-            Some(down) => !faults.durable || !down.was_up,
-            None => !is_up(simulation, *node),
-        })
-        .count();
-    without_data + 1 < config.write_quorum as usize
-}
-
-/// Takes a node down; if its data goes with it, only while enough others have theirs.
-fn crash<P: Simulated>(
-    simulation: &mut Simulation<P>,
-    faults: &Faults,
-    node: NodeId,
-    down: &mut Vec<Down>,
-) {
-    if simulation.node(node).is_none() {
-        return;
-    }
-    let was_up = is_up(simulation, node);
-    if faults.durable || !was_up || may_lose_data(simulation, faults, down) {
-        simulation.fail(node);
-        down.push(Down { node, was_up });
+    match (one_way, one.first().copied(), other.first().copied()) {
+        (true, Some(from), Some(to)) => Step::Cut { from, to },
+        _ => Step::Part { one, other },
     }
 }
 
 /// Brings a node back: with its disk, or, if that may be lost, sometimes without.
 fn bring_back<P: Simulated>(
-    simulation: &mut Simulation<P>,
+    player: &mut Player<P, impl Workload<P>>,
     faults: &Faults,
-    down: &mut Vec<Down>,
-    at: usize,
+    node: NodeId,
 ) {
-    let back = down[at];
-    let may_lose = !back.was_up || may_lose_data(simulation, faults, down);
-    let keeps_disk = faults.durable && !(may_lose && simulation.rng().random_bool(0.3));
-    down.remove(at);
-    match keeps_disk {
-        true => simulation.restart(back.node),
-        false => simulation.recover(back.node),
-    }
+    let may_lose = player.may_come_back_empty(node);
+    let rng = player.simulation.rng();
+    let keeps_disk = faults.durable && !(may_lose && rng.random_bool(0.3));
+    let step = match keeps_disk {
+        true => Step::Restart(node),
+        false if faults.disks && rng.random_bool(0.5) => Step::LoseTail(node),
+        false => Step::Recover(node),
+    };
+    player.take(step);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::NodeId;
 
 /// A network that loses, repeats, delays and reorders, and that can be cut, in one direction or both.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Network {
     /// Probability that a message is lost.
     pub loss: f64,

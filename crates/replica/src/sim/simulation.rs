@@ -11,9 +11,11 @@ use twox_hash::XxHash3_128;
 use super::history::{Action, History, Operation};
 use super::network::Network;
 use super::oracle::{Oracle as _, Simulated, check_pair};
+use crate::storage::CommitFault;
 use crate::{
     Command, Config, Counters, Level, Lww, MemoryStorage, MessageOf, Node, NodeId, NodeOutput, Now,
     Outcome, Partition, PartitionId, Request, RequestError, RequestId, State, Storage as _,
+    StorageError, WriteBatch,
 };
 
 /// Where virtual time starts, as nodes see it: some moment in 2024.
@@ -102,6 +104,26 @@ struct SimNode<P: Simulated> {
     skew_ms: i64,
     /// When the next timeout is queued for.
     wakes_at: Option<u64>,
+    /// How its next commit fails.
+    next_fault: Option<CommitFault>,
+}
+
+impl<P: Simulated> SimNode<P> {
+    /// Makes a batch durable, or a part of it if the commit is to fail.
+    fn commit(&mut self, partition: PartitionId, batch: &WriteBatch) -> Result<(), StorageError> {
+        let storage = self.storage.entry(partition).or_default();
+        let Some(fault) = self.next_fault.take() else {
+            return storage.commit(batch);
+        };
+        let kept = match fault {
+            CommitFault::Gone => 0,
+            CommitFault::Whole => batch.changes.len(),
+            CommitFault::Prefix(kept) => kept.min(batch.changes.len()),
+        };
+        let changes = batch.changes[..kept].to_vec();
+        storage.commit(&WriteBatch { changes })?;
+        Err(StorageError::new("commit", "injected fault"))
+    }
 }
 
 #[derive(Debug)]
@@ -157,6 +179,7 @@ impl<P: Simulated> Simulation<P> {
                     storage: BTreeMap::new(),
                     skew_ms: 0,
                     wakes_at: None,
+                    next_fault: None,
                 },
             );
             simulation.after_input(node);
@@ -285,7 +308,10 @@ impl<P: Simulated> Simulation<P> {
 
     /// Takes a node down; with its disk if it has one, otherwise with all its data.
     pub fn fail(&mut self, node: NodeId) {
-        let failed = self.nodes.get_mut(&node).and_then(|n| n.node.take());
+        let failed = self.nodes.get_mut(&node).and_then(|n| {
+            n.next_fault = None;
+            n.node.take()
+        });
         self.past.extend(failed.iter().flat_map(counters_of));
         let lost = self.asked.iter().filter(|(_, asked)| **asked == node);
         let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
@@ -319,20 +345,68 @@ impl<P: Simulated> Simulation<P> {
     /// # Panics
     /// If the disk holds what no node can have stored.
     pub fn restart(&mut self, node: NodeId) {
+        let restarted = self.try_restart(node);
+        restarted.unwrap_or_else(|error| panic!("the disk of {node} is refused: {error}"));
+    }
+
+    /// The same for a disk that may be broken. If it is refused the node stays down.
+    ///
+    /// # Errors
+    /// Why the disk is refused.
+    pub fn try_restart(&mut self, node: NodeId) -> Result<(), StorageError> {
+        self.start_with(node, |config, disk, random, now| {
+            let storage = |partition| Some(disk.get(&partition)? as &dyn crate::Storage);
+            Node::restore(config, storage, random, now)
+        })
+    }
+
+    /// Brings a node back that may have lost a part of its data, with what is on its disk as a head start:
+    /// [`Node::recover_with`]. If the disk is refused the node stays down.
+    ///
+    /// # Errors
+    /// Why the disk is refused.
+    pub fn recover_with(&mut self, node: NodeId) -> Result<(), StorageError> {
+        self.start_with(node, |config, disk, random, now| {
+            let storage = |partition| Some(disk.get(&partition)? as &dyn crate::Storage);
+            Node::recover_with(config, storage, random, now)
+        })
+    }
+
+    fn start_with(
+        &mut self,
+        node: NodeId,
+        start: impl FnOnce(Config, &Disk, u64, Now) -> Result<Node<P>, StorageError>,
+    ) -> Result<(), StorageError> {
         let (config, random, now) = (self.node_config(node), self.rng.random(), self.now_of(node));
         let Some(sim_node) = self.nodes.get_mut(&node) else {
-            return;
+            return Ok(());
         };
-        let storage = &sim_node.storage;
-        let restored = Node::restore(
-            config,
-            |partition| Some(storage.get(&partition)? as &dyn crate::Storage),
-            random,
-            now,
-        );
-        sim_node.node = Some(restored.expect("a valid store"));
+        sim_node.node = Some(start(config, &sim_node.storage, random, now)?);
         sim_node.wakes_at = None;
         self.after_input(node);
+        Ok(())
+    }
+
+    /// Makes the next commit of a node fail, unless it goes down before. After a failed commit the node does
+    /// nothing more; [`fail`](Self::fail) and [`try_restart`](Self::try_restart) bring it back with what was
+    /// left of the commit.
+    pub fn fail_next_commit(&mut self, node: NodeId, fault: CommitFault) {
+        if let Some(sim_node) = self.nodes.get_mut(&node) {
+            sim_node.next_fault = Some(fault);
+        }
+    }
+
+    /// Commits that were to fail no longer will.
+    pub fn heal_disks(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.next_fault = None;
+        }
+    }
+
+    /// Whether the next commit of a node may leave a store that is refused.
+    pub(super) fn is_about_to_tear(&self, node: NodeId) -> bool {
+        let fault = self.nodes.get(&node).and_then(|n| n.next_fault);
+        matches!(fault, Some(CommitFault::Prefix(_)))
     }
 
     /// The state of a node's disk, to be put back later with [`set_disk`](Self::set_disk).
@@ -530,10 +604,11 @@ impl<P: Simulated> Simulation<P> {
         };
         let mut ready = node.take_ready();
         for (partition, batch) in &ready.persist {
-            let storage = sim_node.storage.entry(*partition).or_default();
-            if let Err(error) = storage.commit(batch) {
+            let committed = sim_node.commit(*partition, batch);
+            if let (Err(error), Some(node)) = (committed, sim_node.node.as_mut()) {
                 let dropped = std::mem::take(&mut ready.outputs);
                 node.handle_storage_failure(*partition, &error, dropped);
+                ready.outputs.extend(node.take_ready().outputs);
             }
         }
         if self.config.checks_every_step {
@@ -554,6 +629,10 @@ impl<P: Simulated> Simulation<P> {
         };
         let mut found = Vec::new();
         for (partition, state) in node.partitions() {
+            // Nobody has seen, or ever will see, what could not be made durable.
+            if state.state() == State::StorageFailed {
+                continue;
+            }
             let oracle = self.oracles.entry(partition).or_default();
             // The oracle has to see every event before logs are trimmed.
             let own = match self.config.checks_every_step {

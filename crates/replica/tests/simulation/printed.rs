@@ -1,0 +1,41 @@
+use replica::sim::{Schedule, Step, System};
+use replica::storage::CommitFault;
+use replica::{ClockKind, Config, NodeId};
+
+fn majority_7() -> Schedule {
+    let mut node = Config::new(NodeId(1), 5);
+    node.sync_interval_ms = 50;
+    node.durable = true;
+    node.clock = ClockKind::Hybrid { drift_bound_ms: 50 };
+    let mut schedule = Schedule::new(System::Majority, 7, node);
+    schedule.network.loss = 0.05;
+    schedule.steps = vec![
+        (0, Step::Cut { from: NodeId(1), to: NodeId(2) }),
+        (1000, Step::Part { one: vec![NodeId(1)], other: vec![NodeId(3), NodeId(4)] }),
+        (2000, Step::Run { ms: 400 }),
+        (3000, Step::Heal),
+        (4000, Step::Write { node: NodeId(1), key: "a".into(), value: Some("v".into()) }),
+        (5000, Step::Skew { node: NodeId(2), ms: -300 }),
+        (6000, Step::Hint { node: NodeId(1), other: NodeId(5), reachable: false }),
+        (7000, Step::Run { ms: 400 }),
+        (8000, Step::Image(NodeId(2))),
+        (9000, Step::FailCommit { node: NodeId(3), fault: CommitFault::Prefix(1) }),
+        (10000, Step::Write { node: NodeId(2), key: "b".into(), value: None }),
+        (11000, Step::WriteOne { node: NodeId(4), key: "c".into(), value: Some("w".into()) }),
+        (12000, Step::Run { ms: 40 }),
+        (13000, Step::Fail(NodeId(5))),
+        (14000, Step::Recover(NodeId(5))),
+        (15000, Step::Restart(NodeId(3))),
+        (16000, Step::Run { ms: 400 }),
+        (17000, Step::RollBack(NodeId(2))),
+        (18000, Step::Read { node: NodeId(1), key: "a".into() }),
+        (19000, Step::Calm),
+    ];
+    schedule
+}
+
+#[test]
+fn majority_7_breaks_no_promise() {
+    let report = majority_7().run();
+    assert!(report.violations.is_empty(), "{report}");
+}
