@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::NodeId;
 
+/// How many times the greatest latency a straggler takes at most.
+const STRAGGLES: u64 = 20;
+
 /// A network that loses, repeats, delays and reorders, and that can be cut, in one direction or both.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Network {
@@ -75,10 +78,15 @@ impl Network {
         arrivals
     }
 
+    /// A time after which all that is on its way has arrived.
+    pub(super) const fn longest_ms(&self) -> u64 {
+        2 * STRAGGLES * self.max_latency_ms + 1
+    }
+
     fn latency(&self, rng: &mut ChaCha8Rng) -> u64 {
         let latency = rng.random_range(self.min_latency_ms..=self.max_latency_ms);
         match rng.random_bool(self.straggler) {
-            true => latency * rng.random_range(2..=20),
+            true => latency * rng.random_range(2..=STRAGGLES),
             false => latency,
         }
     }

@@ -283,12 +283,17 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         let network = std::mem::take(&mut self.simulation.network);
         let limit_ms = self.schedule.settle_ms;
         self.simulation.heal_disks();
-        // Until others know it a node may lose what it has written, and would reuse its events.
-        let is_safe = |player: &Self| {
+        // Until it has heard from others it would reuse the events that it has lost, for a request that is
+        // forwarded to it; and those that nobody else knows are lost with its disk.
+        let is_quiet = |player: &Self| {
             let mut nodes = player.simulation.node_ids();
-            nodes.all(|node| player.is_up(node)) && player.is_known_by_others(node)
+            player.simulation.is_idle() && nodes.all(|node| player.is_up(node))
         };
-        if self.run_until(limit_ms, is_safe) {
+        let is_safe = |player: &Self| is_quiet(player) && player.is_known_by_others(node);
+        let mut may_go_on = self.run_until(limit_ms, is_quiet);
+        self.simulation.run_for(network.longest_ms());
+        may_go_on &= self.run_until(limit_ms, is_safe);
+        if may_go_on {
             let before = self.knowledge_of_others(node);
             self.simulation.fail(node);
             self.simulation.set_disk(node, image);

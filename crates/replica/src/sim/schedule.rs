@@ -77,8 +77,8 @@ pub enum Step {
     },
     /// An image of a node's disk is kept.
     Image(NodeId),
-    /// The network is mended for a while; when all nodes are up, and all that this one has written is known to
-    /// others, it stops and starts with the last image of its disk, and hears from all others before anything
+    /// The network is mended for a while; when all nodes are up, nothing is under way, and all that this one has
+    /// written is known to others, it stops and starts with the last image of its disk, and hears from all others before anything
     /// else happens. Left out while a node is down, and in a gossip store.
     RollBack(NodeId),
     /// A node's physical clock is so far ahead of virtual time from now on.

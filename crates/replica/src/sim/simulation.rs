@@ -466,6 +466,11 @@ impl<P: Simulated> Simulation<P> {
         }
     }
 
+    /// Whether all requests have been answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// How many owners lack something that another owner of the partition knows of all keys.
     fn owners_behind(&self) -> usize {
         let behind = self.owners.keys().map(|partition| {
