@@ -66,7 +66,9 @@ fn two_writers_and_a_reader_are_all_answered_and_the_reader_never_goes_back() {
             let first = get(&node, "k");
             (first, get(&node, "k"))
         });
-        writers.map(|writer| writer.join().expect("its write succeeds"));
+        for writer in writers {
+            writer.join().expect("its write succeeds");
+        }
         let (first, second) = reader.join().expect("its reads succeed");
         assert!(
             first.is_none() || second.is_some(),
@@ -138,6 +140,8 @@ fn a_subscriber_hears_of_every_write_and_can_read_it() {
                 other => panic!("{other:?}"),
             }
         }
-        writers.map(|writer| writer.join().expect("its write succeeds"));
+        for writer in writers {
+            writer.join().expect("its write succeeds");
+        }
     });
 }
