@@ -130,10 +130,9 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             Step::LoseTail(node) => self.lose_tail(*node),
             Step::FailCommit { node, fault } => self.fail_commit(*node, *fault),
             Step::Image(node) => {
-                if let Some(disk) = simulation
-                    .disk(*node)
-                    .filter(|_| simulation.config().durable)
-                {
+                // A disk with a torn commit on it is no image of anything.
+                let is_whole = simulation.config().durable && simulation.node(*node).is_some();
+                if let Some(disk) = simulation.disk(*node).filter(|_| is_whole) {
                     self.images.insert(*node, disk);
                 }
             }

@@ -75,7 +75,7 @@ pub enum Step {
         /// What is on its disk afterwards.
         fault: CommitFault,
     },
-    /// An image of a node's disk is kept.
+    /// An image of a node's disk is kept, if the node is not down.
     Image(NodeId),
     /// The network is mended for a while; when all nodes are up, nothing is under way, and all that this one has
     /// written is known to others, it stops and starts with the last image of its disk, and hears from all others before anything
