@@ -316,7 +316,7 @@ fn a_transfer_resumed_after_a_crash_of_the_receiver() {
 /// What is left of a commit of which the log became durable and the knowledge did not.
 #[test]
 fn a_log_that_names_an_event_outside_the_knowledge_is_refused() {
-    let [mut a, ..] = mv();
+    let [mut a] = mv();
     add(&mut a, "j", 1);
     let entries: Vec<_> = (a.map().entries())
         .map(|(k, cell)| (*k, cell.clone()))
@@ -328,7 +328,7 @@ fn a_log_that_names_an_event_outside_the_knowledge_is_refused() {
         Mv::restore(A, entries.clone(), knowledge.clone(), log).map(|_| ())
     };
     assert_eq!(restore(&log), Ok(()));
-    let unknown = (crdt::Dot::new(A, 2), "k");
+    let unknown = (Dot::new(A, 2), "k");
     let refused = restore(&[log, vec![unknown]].concat());
     assert_eq!(refused, Err(crdt::InvalidBytes::LoggedDotUnknown));
 }

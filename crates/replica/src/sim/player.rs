@@ -227,7 +227,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         self.simulation.set_disk(node, image);
         let started = self.simulation.recover_with(node);
         if let Err(error) = started {
-            self.violation(format!(
+            self.violation(&format!(
                 "the image of the disk of {node} is refused: {error}"
             ));
             return self.simulation.recover(node);
@@ -300,7 +300,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             self.disk_faults.rollbacks += 1;
             let must_notice = self.must_notice(node);
             if !self.run_until(limit_ms, |player| player.has_caught_up(node, &before)) {
-                self.violation(format!("{node} was rolled back and has not caught up"));
+                self.violation(&format!("{node} was rolled back and has not caught up"));
             }
             for (partition, id) in must_notice {
                 let now = self
@@ -308,14 +308,14 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
                     .and_then(Partition::incarnation);
                 self.disk_faults.rollbacks_noticed += 1;
                 if now == Some(id) {
-                    self.violation(format!("{node} was rolled back and has not noticed"));
+                    self.violation(&format!("{node} was rolled back and has not noticed"));
                 }
             }
         }
         self.simulation.network = network;
     }
 
-    fn violation(&mut self, what: String) {
+    fn violation(&mut self, what: &str) {
         let now_ms = self.simulation.now_ms();
         self.violations.push(format!("at {now_ms} ms: {what}"));
     }
