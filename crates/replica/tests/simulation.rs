@@ -179,6 +179,7 @@ const BATCH: u64 = 5;
 #[test]
 #[expect(
     clippy::disallowed_methods,
+    clippy::disallowed_types,
     clippy::disallowed_macros,
     reason = "the seeds come from the time or the environment, and are printed"
 )]
