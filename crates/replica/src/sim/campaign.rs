@@ -274,59 +274,6 @@ fn run<P: Simulated>(
     for action in 0..campaign.actions {
         act(&mut player, &faults, action);
     }
-    simulation.network = Network::default();
-    while !down.is_empty() {
-        bring_back(&mut simulation, &faults, &mut down, 0);
-    }
-    let nodes: Vec<NodeId> = simulation.node_ids().collect();
-    for node in &nodes {
-        for other in nodes.iter().filter(|other| *other != node) {
-            simulation.hint(*node, *other, true);
-        }
-    }
-    let (rounds, converged) = simulation.run_rounds(campaign.settle_ms);
-    workload.poll(&mut simulation);
-    let mut violations = Vec::new();
-    if converged {
-        simulation.check_all();
-        simulation.check_final();
-        violations.extend(workload.check(&mut simulation, &keys));
-    } else {
-        let limit_s = campaign.settle_ms / 1000;
-        violations.push(format!(
-            "the healed cluster has not converged within {limit_s} s"
-        ));
-        for node in simulation.node_ids().take(7) {
-            let partitions = simulation
-                .node(node)
-                .into_iter()
-                .flat_map(|n| n.partitions());
-            violations.extend(partitions.map(|(_, p)| format!("{:?}", p.status())));
-        }
-    }
-    violations.splice(0..0, simulation.violations().iter().cloned());
-    let counters = simulation.counters().into_iter();
-    let counters = counters.fold(Counters::default(), Counters::plus);
-    if counters.audits_failed > 0 {
-        // No disk damages anything here.
-        let failed = counters.audits_failed;
-        violations.push(format!("I3: {failed} audits have failed"));
-    }
-    let (succeeded, asked) = workload.tally(&simulation);
-    Report {
-        seed,
-        setting,
-        violations,
-        counters,
-        succeeded: (succeeded, asked),
-        refused: asked - succeeded,
-        nodes: nodes.len() as u32,
-        converged,
-        rounds,
-        messages: simulation.messages(),
-        bytes: simulation.bytes(),
-        trace_hash: simulation.trace_hash(),
-        system: campaign.system,
     player.take(Step::Calm);
     while let Some(node) = player.down().first() {
         bring_back(&mut player, &faults, *node);

@@ -433,14 +433,20 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             }
         }
         let simulation = &self.simulation;
-        let violations = [simulation.violations(), &self.violations, &found].concat();
         let counters = simulation.counters().into_iter();
+        let counters = counters.fold(Counters::default(), Counters::plus);
+        if counters.audits_failed > 0 {
+            // No disk changes an entry here.
+            let failed = counters.audits_failed;
+            found.push(format!("I3: {failed} audits have failed"));
+        }
+        let violations = [simulation.violations(), &self.violations, &found].concat();
         let (succeeded, asked) = self.workload.tally(simulation);
         let report = Report {
             seed: self.schedule.seed,
             setting,
             violations,
-            counters: counters.fold(Counters::default(), Counters::plus),
+            counters,
             disk_faults: self.disk_faults,
             succeeded: (succeeded, asked),
             refused: asked - succeeded,

@@ -215,6 +215,11 @@ impl Schedule {
             usual.sync_interval_ms,
         );
         number(
+            "audit_interval_ms",
+            config.audit_interval_ms,
+            usual.audit_interval_ms,
+        );
+        number(
             "chunk_keys",
             config.chunk_keys as u64,
             usual.chunk_keys as u64,
