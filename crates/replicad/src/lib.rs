@@ -13,6 +13,7 @@ pub mod config;
 mod connection;
 #[cfg(test)]
 mod fake;
+pub mod fuzzing;
 pub mod limits;
 pub mod node;
 pub mod password;

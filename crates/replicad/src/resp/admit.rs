@@ -148,6 +148,9 @@ impl Admitter {
                     Some(_) => match self.inline(buffer)? {
                         None => return Ok(None),
                         Some(words) if words.is_empty() => {}
+                        Some(words) if words.len() > self.max_arguments => {
+                            return Ok(Some(Admitted::Refused(Refusal::Frame)));
+                        }
                         Some(words) => return Ok(Some(Admitted::Command(words))),
                     },
                 }

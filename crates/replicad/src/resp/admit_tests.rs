@@ -137,6 +137,18 @@ fn a_command_over_the_frame_limit_is_refused_as_a_whole() {
 }
 
 #[test]
+fn an_inline_command_of_too_many_words_is_refused_as_a_whole() {
+    let words = vec!["w"; small().max_arguments + 1].join(" ");
+    let stream = format!("{words}\r\nPING\r\n");
+    let expected = (
+        vec![Admitted::Refused(Refusal::Frame), command(&["PING"])],
+        None,
+    );
+    assert_eq!(feed(&small(), [stream.as_bytes()]), expected);
+    assert_eq!(bytewise(&small(), stream.as_bytes()), expected);
+}
+
+#[test]
 fn a_command_at_every_limit_is_admitted() {
     let limits = small();
     let words: Vec<_> = [vec![b'n'; 64], vec![b'k'; 64]].into_iter().collect();
