@@ -118,7 +118,7 @@ impl Cluster {
         let options = self.options(node);
         let dir = NodeDir::open(&options.data_dir, NodeId(node)).expect("its own directory");
         let mut transport = self.transport(node);
-        transport.cluster = dir.cluster().map(|id| replicad::transport::ClusterId(id.0));
+        transport.cluster = dir.cluster();
         let running = match options.conflict {
             ConflictPolicy::Siblings => {
                 let started = ProcessNode::start(options, transport, dir, bootstrap).await;

@@ -116,3 +116,13 @@ impl StorageBackend for Medium {
         Ok(())
     }
 }
+
+#[test]
+fn the_test_medium_does_lose_what_is_not_synced() {
+    let medium = Medium::default();
+    medium.set_len(4).expect("resized");
+    medium.write(0, b"lost").expect("written");
+    assert_eq!(medium.after_power_loss().len().expect("a length"), 0);
+    medium.sync_data().expect("synced");
+    assert_eq!(medium.after_power_loss().bytes(), b"lost");
+}

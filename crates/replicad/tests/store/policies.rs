@@ -99,6 +99,11 @@ fn lost_power_takes_what_the_policy_says() {
         let mut store = started(medium.clone(), policy);
         for number in 0..10 {
             commit(&mut store, number, &mut expected).expect("committed");
+            if !synced {
+                let survived = open(medium.after_power_loss(), policy).expect("it opens");
+                let survived = contents(&survived).expect("it is read");
+                assert_eq!(survived, expected, "{policy:?} after commit {number}");
+            }
         }
         if synced {
             let syncs = medium.syncs();
