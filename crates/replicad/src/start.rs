@@ -15,7 +15,7 @@ use crate::run::wait_for_signal;
 use crate::server::{self, Access};
 use crate::storage::{NodeDir, NodeDirError};
 use crate::store::ConflictPolicy;
-use crate::transport::{ClusterId, TransportError, TransportOptions};
+use crate::transport::{TransportError, TransportOptions};
 
 /// How long a node that comes back waits for a quorum before it takes clients all the same: they would be
 /// refused what could be answered a moment later.
@@ -93,7 +93,7 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
     } = options;
     let node = network.configs.strings.node;
     let dir = NodeDir::open(&network.data_dir, node)?;
-    transport.cluster = dir.cluster().map(|id| ClusterId(id.0));
+    transport.cluster = dir.cluster();
     let is_member = transport.cluster.is_some();
     if is_member && bootstrap {
         tracing::warn!(%node, "the node belongs to a cluster already: --bootstrap does nothing");

@@ -53,7 +53,8 @@ use tokio::time::{self, Instant};
 
 pub use counters::{Counters, LaneCounters, PeerCounters};
 pub use error::TransportError;
-pub use handshake::{ClusterId, Lane, VERSIONS, Versions};
+pub use crate::storage::ClusterId;
+pub use handshake::{Lane, VERSIONS, Versions};
 pub use options::{TransportLimits, TransportOptions, TransportTimeouts};
 use peer::Peer;
 

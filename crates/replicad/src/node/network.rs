@@ -207,7 +207,7 @@ impl<S: StringPolicy> Network<S> {
         drop(reachable);
         self.cluster.send_replace(Some(cluster));
         if let Some(transport) = self.transport() {
-            transport.set_cluster(crate::transport::ClusterId(cluster.0));
+            transport.set_cluster(cluster);
         }
         Ok(())
     }
@@ -359,8 +359,8 @@ impl<S: StringPolicy> Handler for Arrivals<S> {
         }
     }
 
-    fn cluster(&self, from: NodeId, cluster: crate::transport::ClusterId) {
-        let standing = ClusterStanding::Member(ClusterId(cluster.0));
+    fn cluster(&self, from: NodeId, cluster: ClusterId) {
+        let standing = ClusterStanding::Member(cluster);
         let _full = self.0.forming.try_send(Forming::Shown(from, standing));
     }
 }

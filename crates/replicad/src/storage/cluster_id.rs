@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What tells one cluster from every other: random bits, drawn when the cluster is bootstrapped.
-/// It is written as 32 hexadecimal digits.
+/// For people it is written as 32 hexadecimal digits, in messages and stores as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub u128);
 
@@ -36,12 +36,18 @@ impl FromStr for ClusterId {
 
 impl Serialize for ClusterId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => serializer.serialize_u128(self.0),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for ClusterId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u128::deserialize(deserializer).map(Self);
+        }
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
@@ -54,7 +60,13 @@ mod tests {
     #[test]
     fn a_cluster_id_is_read_as_it_is_written_and_nothing_else_is() {
         for id in [0, 1, u128::MAX, 0x0123_4567_89ab_cdef] {
-            assert_eq!(ClusterId(id).to_string().parse(), Ok(ClusterId(id)));
+            let id = ClusterId(id);
+            assert_eq!(id.to_string().parse(), Ok(id));
+            let json = serde_json::to_string(&id).expect("text");
+            assert_eq!(json, format!("\"{id}\""));
+            assert_eq!(serde_json::from_str::<ClusterId>(&json).ok(), Some(id));
+            let bytes = postcard::to_stdvec(&id).expect("bytes");
+            assert_eq!(postcard::from_bytes(&bytes), Ok(id));
         }
         let long = "0".repeat(33);
         for text in ["", "0", "+1234567890123456789012345678901", &long, "é"] {

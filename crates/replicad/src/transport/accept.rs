@@ -15,10 +15,11 @@ use tokio::time;
 use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
 
 use super::error::LinkError;
-use super::handshake::{self, Answer, ClusterId, Hello, Lane, Refusal, Welcome};
+use super::handshake::{self, Answer, Hello, Lane, Refusal, Welcome};
 use super::lane::HEARTBEAT;
 use super::stream::Stream;
 use super::{Shared, stopped};
+use crate::storage::ClusterId;
 
 /// How long to wait after the system refused a connection, which it does when it lacks resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

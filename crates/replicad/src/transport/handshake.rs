@@ -11,6 +11,7 @@ use std::fmt;
 
 use super::Shared;
 use super::error::LinkError;
+use crate::storage::ClusterId;
 
 /// The versions of the wire protocol that this program speaks.
 pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
@@ -31,11 +32,6 @@ pub struct Versions {
     /// The latest.
     pub max: u16,
 }
-
-/// The random identity that a cluster gets when it is bootstrapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ClusterId(pub u128);
 
 /// Which of the two connections to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -236,12 +232,6 @@ impl Lane {
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} to {}", self.min, self.max)
-    }
-}
-
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
     }
 }
 

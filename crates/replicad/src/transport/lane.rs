@@ -16,10 +16,11 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use super::backoff::Backoff;
 use super::batch::Batch;
 use super::error::LinkError;
-use super::handshake::{self, Answer, ClusterId, Hello, Lane};
+use super::handshake::{self, Answer, Hello, Lane};
 use super::peer::Peer;
 use super::stream::Stream;
 use super::{Shared, accept, stopped};
+use crate::storage::ClusterId;
 
 /// Most frames and bytes that are written with one call of the system, as far as it takes them.
 const BATCH_FRAMES: usize = 1024;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::TransportError;
-use super::handshake::{ClusterId, VERSIONS, Versions};
+use super::handshake::{VERSIONS, Versions};
 use super::tls::PeerTls;
+use crate::storage::ClusterId;
 
 /// Everything that a transport is told.
 #[derive(Debug, Clone)]
