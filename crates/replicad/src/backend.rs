@@ -3,12 +3,17 @@
 use bytes::Bytes;
 use replica::{NodeId, Placement, RequestError};
 use serde::{Deserialize, Serialize};
-use std::future::Future;
+use std::future::{Future, ready};
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limits::Limits;
+use crate::metrics::RequestMetrics;
+use crate::storage::SnapshotReport;
 use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::verification::ClusterVerification;
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -80,14 +85,32 @@ pub trait Backend: Send + Sync + 'static {
     /// The bounds of this node, the same for its whole life.
     fn limits(&self) -> &Limits;
 
+    /// Where the front end counts what it does. What is counted here is not shown to anybody.
+    fn metrics(&self) -> Arc<RequestMetrics> {
+        Arc::default()
+    }
+
     /// What every node of the cluster holds and lacks. Answered through failed nodes too.
     fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>>;
+
+    /// Compares what the owners of each partition hold. With `stores` every node reads every entry of its
+    /// store too, which takes a while.
+    fn verify(&self, stores: bool) -> BoxFuture<Result<ClusterVerification, AdminError>> {
+        let _ = stores;
+        not_for_one_process("verified", "compare the checksums of REPLICAD STATUS")
+    }
+
+    /// Copies the store of this node to a new directory on its machine.
+    fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
+        let _ = to;
+        not_for_one_process("copied one by one", "stop the cluster and copy its directory")
+    }
 
     /// An operator's word that the cluster is new and has never held data: it begins, with all of its
     /// nodes. Complete when this node has begun; the answer is the id of the cluster.
     fn bootstrap(&self) -> BoxFuture<Result<String, AdminError>> {
         let refusal = "the nodes of this cluster are one process, which begins by itself";
-        Box::pin(std::future::ready(Err(AdminError::Other(refusal.into()))))
+        Box::pin(ready(Err(AdminError::Other(refusal.into()))))
     }
 
     /// Takes a node down: it loses its data and answers nothing. Complete when the node is down.
@@ -97,6 +120,14 @@ pub trait Backend: Send + Sync + 'static {
     /// state is [`NodeState::Up`]. `accept_loss` lets it start with fewer reconciled nodes than are
     /// needed to be sure that nothing acknowledged is lost.
     fn recover(&self, node: NodeId, accept_loss: bool) -> BoxFuture<Result<(), AdminError>>;
+}
+
+fn not_for_one_process<T: Send + 'static>(
+    what: &str,
+    instead: &str,
+) -> BoxFuture<Result<T, AdminError>> {
+    let refusal = format!("the nodes of one process cannot be {what}: {instead}");
+    Box::pin(ready(Err(AdminError::Other(refusal))))
 }
 
 /// Whether a node serves its clients.

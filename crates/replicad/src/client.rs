@@ -3,10 +3,17 @@
 use bytes::{Bytes, BytesMut};
 use redis_protocol::resp2::{decode::decode_bytes_mut, types::BytesFrame};
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig, pki_types::ServerName};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 /// Bytes of one reply that are accepted; nothing that the subcommands ask for is longer.
 const MAX_REPLY_BYTES: usize = 512 * 1024 * 1024;
@@ -20,7 +27,7 @@ pub enum ClientError {
     #[error("cannot connect to {address}: {cause}; is `replicad` running?")]
     Connect {
         /// The address tried.
-        address: SocketAddr,
+        address: String,
         /// What the system said.
         #[source]
         cause: io::Error,
@@ -29,8 +36,17 @@ pub enum ClientError {
     #[error("lost the connection to {address}: {cause}")]
     Lost {
         /// The address of the server.
-        address: SocketAddr,
+        address: String,
         /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// No encrypted conversation came about.
+    #[error("cannot speak TLS with {address}: {cause}")]
+    Tls {
+        /// The address of the server.
+        address: String,
+        /// What was wrong.
         #[source]
         cause: io::Error,
     },
@@ -38,7 +54,7 @@ pub enum ClientError {
     #[error("{address} does not answer in the Redis protocol: {reason}")]
     Protocol {
         /// The address of the server.
-        address: SocketAddr,
+        address: String,
         /// What was wrong with the answer.
         reason: String,
     },
@@ -116,14 +132,40 @@ impl From<BytesFrame> for Value {
     }
 }
 
+/// A connection, plain or in TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
 /// A connection to one node. Commands are queued and their replies received in the same order;
 /// several may be under way.
-#[derive(Debug)]
 pub struct Client {
-    address: SocketAddr,
-    stream: TcpStream,
+    address: String,
+    stream: Box<dyn Stream>,
     output: BytesMut,
+    /// Whether all that was written has left this process. TLS keeps some back until it is told.
+    is_flushed: bool,
     input: BytesMut,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open(address: &str) -> Result<TcpStream, ClientError> {
+    let connected = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    connected.await.map_err(|cause| ClientError::Connect {
+        address: address.to_owned(),
+        cause,
+    })
 }
 
 impl Client {
@@ -133,29 +175,49 @@ impl Client {
     ///
     /// If nothing listens there.
     pub async fn connect(port: u16) -> Result<Self, ClientError> {
-        Self::connect_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+        Self::connect_to(&format!("{}:{port}", Ipv4Addr::LOCALHOST)).await
     }
 
-    /// Connects to an address.
+    /// Connects to an address, as `host:port`.
     ///
     /// # Errors
     ///
     /// If nothing listens there.
-    pub async fn connect_to(address: SocketAddr) -> Result<Self, ClientError> {
-        let connected = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
+    pub async fn connect_to(address: &str) -> Result<Self, ClientError> {
+        let stream = open(address).await?;
+        Ok(Self::over(address.to_owned(), Box::new(stream)))
+    }
+
+    /// Connects to an address, and speaks TLS with whoever has a certificate for `name` there.
+    ///
+    /// # Errors
+    ///
+    /// If nothing listens there, or the server is not who it should be.
+    pub async fn connect_in_tls(
+        address: &str,
+        name: &str,
+        config: Arc<ClientConfig>,
+    ) -> Result<Self, ClientError> {
+        let stream = open(address).await?;
+        let spoken = async {
+            let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+            TlsConnector::from(config).connect(name, stream).await
         };
-        let stream = connected
-            .await
-            .map_err(|cause| ClientError::Connect { address, cause })?;
-        Ok(Self {
+        let stream = spoken.await.map_err(|cause| ClientError::Tls {
+            address: address.to_owned(),
+            cause,
+        })?;
+        Ok(Self::over(address.to_owned(), Box::new(stream)))
+    }
+
+    fn over(address: String, stream: Box<dyn Stream>) -> Self {
+        Self {
             address,
             stream,
             output: BytesMut::new(),
+            is_flushed: true,
             input: BytesMut::new(),
-        })
+        }
     }
 
     /// Queues a command; it is sent when a reply is waited for.
@@ -187,12 +249,7 @@ impl Client {
                 return Ok(value);
             }
             self.input.reserve(READ_BYTES);
-            let (mut reader, mut writer) = self.stream.split();
-            let moved = tokio::select! {
-                sent = writer.write_buf(&mut self.output), if !self.output.is_empty() => sent,
-                read = reader.read_buf(&mut self.input) => read,
-            };
-            match moved {
+            match poll_fn(|context| self.advance(context)).await {
                 Ok(0) => return Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => {}
                 Err(cause) => return Err(self.lost(cause)),
@@ -208,6 +265,31 @@ impl Client {
     pub async fn call(&mut self, words: &[&[u8]]) -> Result<Value, ClientError> {
         self.queue(words);
         self.receive().await?.accepted()
+    }
+
+    /// Writes what the server takes, and reads what there is: the bytes that came, 0 at the end.
+    fn advance(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut stream = Pin::new(&mut *self.stream);
+        while !self.output.is_empty() {
+            self.is_flushed = false;
+            match poll_write_buf(stream.as_mut(), context, &mut self.output) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => break,
+            }
+        }
+        if self.output.is_empty() && !self.is_flushed {
+            match stream.as_mut().poll_flush(context) {
+                Poll::Ready(Ok(())) => self.is_flushed = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        }
+        let read = ready!(poll_read_buf(stream, context, &mut self.input));
+        Poll::Ready(read)
     }
 
     /// Takes a whole reply off the input, if there is one.
@@ -227,14 +309,14 @@ impl Client {
 
     fn lost(&self, cause: io::Error) -> ClientError {
         ClientError::Lost {
-            address: self.address,
+            address: self.address.clone(),
             cause,
         }
     }
 
     fn protocol(&self, reason: String) -> ClientError {
         ClientError::Protocol {
-            address: self.address,
+            address: self.address.clone(),
             reason,
         }
     }

@@ -17,6 +17,7 @@ use tokio::time::{self, Instant};
 
 use crate::backend::BoxFuture;
 use crate::commands::{self, Session, Shared, Started};
+use crate::metrics::{RequestMetrics, Watch};
 use crate::resp::admit::{Admitted, Admitter};
 use crate::resp::reply::{Protocol, Reply};
 use crate::server::stopped;
@@ -30,6 +31,7 @@ const WORD_OVERHEAD_BYTES: usize = 64;
 struct Pending {
     reply: Replying,
     protocol: Protocol,
+    watch: Watch,
     /// The command's share of the bytes that may be in flight.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -62,6 +64,7 @@ pub(crate) async fn run(
         is_flushed: true,
         limit_bytes: limits.output_buffer_bytes,
         stall_timeout: limits.stall_timeout,
+        metrics: Arc::clone(&shared.metrics),
     };
     let reading = Reading {
         reader,
@@ -75,6 +78,7 @@ pub(crate) async fn run(
         pipeline_bytes,
         stall_timeout: limits.stall_timeout,
         idle_timeout: limits.idle_timeout,
+        metrics: Arc::clone(&shared.metrics),
     };
     tokio::try_join!(reading.run(), send_replies(output, pending))?;
     Ok(())
@@ -93,6 +97,7 @@ struct Reading<R> {
     introduction: Option<Instant>,
     stall_timeout: Duration,
     idle_timeout: Option<Duration>,
+    metrics: Arc<RequestMetrics>,
 }
 
 impl<R: AsyncRead + Unpin> Reading<R> {
@@ -116,7 +121,12 @@ impl<R: AsyncRead + Unpin> Reading<R> {
             tokio::select! {
                 biased;
                 () = stopped(&mut self.shutdown) => return Ok(0),
-                read = self.reader.read_buf(buffer) => return read,
+                read = self.reader.read_buf(buffer) => {
+                    if let Ok(bytes) = &read {
+                        self.metrics.bytes_received.inc_by(*bytes as u64);
+                    }
+                    return read;
+                }
                 () = sleep_until(until) => {
                     if self.session.is_stranger() || !self.awaits_answers() {
                         tracing::debug!("a client has been silent for too long");
@@ -157,13 +167,14 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                 }
                 Ok(Some(Admitted::Refused(refusal))) => {
                     let reply = commands::too_long(&self.session, &refusal);
-                    if !self.enqueue(Replying::Ready(reply), None).await {
+                    let watch = Watch::begin(None);
+                    if !self.enqueue(Replying::Ready(reply), watch, None).await {
                         return false;
                     }
                 }
                 Err(error) => {
-                    self.enqueue(Replying::Ready(Reply::error(error)), None)
-                        .await;
+                    let (reply, watch) = (Reply::error(error), Watch::begin(None));
+                    self.enqueue(Replying::Ready(reply), watch, None).await;
                     return false;
                 }
             }
@@ -171,6 +182,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     }
 
     async fn start(&mut self, words: &[Bytes]) -> bool {
+        let watch = Watch::begin(words.first().map(|name| &name[..]));
         let size: usize = words
             .iter()
             .map(|word| word.len() + WORD_OVERHEAD_BYTES)
@@ -185,9 +197,11 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         let mut started = commands::start(&mut self.session, words);
         loop {
             match started {
-                Started::Ready(reply) => return self.enqueue(Replying::Ready(reply), permit).await,
+                Started::Ready(reply) => {
+                    return self.enqueue(Replying::Ready(reply), watch, permit).await;
+                }
                 Started::Waiting(reply) => {
-                    return self.enqueue(Replying::Waiting(reply), permit).await;
+                    return self.enqueue(Replying::Waiting(reply), watch, permit).await;
                 }
                 Started::Held(rest) => started = rest.await,
                 Started::Resumed(rest) => {
@@ -195,7 +209,7 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                     started = resume(&mut self.session);
                 }
                 Started::Last(reply) => {
-                    self.enqueue(Replying::Ready(reply), permit).await;
+                    self.enqueue(Replying::Ready(reply), watch, permit).await;
                     return false;
                 }
             }
@@ -203,12 +217,18 @@ impl<R: AsyncRead + Unpin> Reading<R> {
     }
 
     /// Hands a reply to the writing half, when there is room. False if that half is gone.
-    async fn enqueue(&mut self, reply: Replying, permit: Option<OwnedSemaphorePermit>) -> bool {
+    async fn enqueue(
+        &mut self,
+        reply: Replying,
+        watch: Watch,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> bool {
         let protocol = self.session.protocol();
         self.queue
             .send(Pending {
                 reply,
                 protocol,
+                watch,
                 _permit: permit,
             })
             .await
@@ -248,6 +268,7 @@ async fn send_replies<W: AsyncWrite + Unpin>(
             Replying::Ready(reply) => reply,
             Replying::Waiting(reply) => output.meanwhile(reply).await?,
         };
+        output.metrics.answered(pending.watch, &reply);
         reply
             .encode(pending.protocol, &mut output.buffer)
             .map_err(io::Error::other)?;
@@ -270,6 +291,7 @@ struct Output<W> {
     /// Bytes in the buffer at which nothing more is encoded.
     limit_bytes: usize,
     stall_timeout: Duration,
+    metrics: Arc<RequestMetrics>,
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
@@ -312,7 +334,10 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         let written = time::timeout(patience, writer.write_buf(buffer)).await;
         match written.map_err(|_| not_read())?? {
             0 => Err(io::ErrorKind::WriteZero.into()),
-            _ => Ok(()),
+            bytes => {
+                self.metrics.bytes_sent.inc_by(bytes as u64);
+                Ok(())
+            }
         }
     }
 }

@@ -12,9 +12,13 @@ mod mailbox;
 mod network;
 mod network_node;
 mod process_node;
+mod scrape;
+mod snapshots;
 mod spaces;
 mod starting;
 mod status;
+mod trails;
+mod verifying;
 pub mod wire;
 
 pub use cluster::{LocalCluster, StartError};

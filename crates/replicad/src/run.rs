@@ -6,6 +6,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::RunOptions;
+use crate::config::{Log, LogFormat, LogLevel};
+use crate::logs;
 use crate::node::{LocalCluster, StartError};
 use crate::server::{self, Access, BindError};
 
@@ -37,6 +39,10 @@ pub enum RunError {
 /// # Errors
 /// If a port is in use, the data directory or a store cannot be used, or the system refuses.
 pub fn run(options: RunOptions) -> Result<(), RunError> {
+    logs::install(&Log {
+        format: LogFormat::Text,
+        level: LogLevel::Warn,
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -163,12 +163,14 @@ fn accept(
     let slot = match Slot::take(server, address) {
         Ok(slot) => slot,
         Err(refused) => {
+            server.shared.metrics.refused.inc();
             if server.tls.is_none() {
                 refuse(&stream, &refused);
             }
             return;
         }
     };
+    server.shared.metrics.accepted.inc();
     let shutdown = shutdown.clone();
     connections.spawn(async move {
         let result = slot.server.converse(stream, shutdown).await;
@@ -213,6 +215,7 @@ impl Slot {
     fn take(server: &Arc<Server>, address: IpAddr) -> Result<Self, TooMany> {
         let limits = server.shared.backend.limits();
         let in_all = server.shared.connections.fetch_add(1, Ordering::Relaxed);
+        server.shared.metrics.connections.inc();
         let of_the_address = {
             let mut addresses = server.addresses();
             let count = addresses.entry(address).or_default();
@@ -238,6 +241,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let shared = &self.server.shared;
         shared.connections.fetch_sub(1, Ordering::Relaxed);
+        shared.metrics.connections.dec();
         let mut addresses = self.server.addresses();
         if let Some(count) = addresses.get_mut(&self.address) {
             *count -= 1;

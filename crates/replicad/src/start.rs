@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time;
 
 use crate::backend::{Backend, NodeState};
+use crate::metrics;
 use crate::node::{BeginError, NetworkOptions, ProcessNode};
 use crate::policies::StringPolicy;
 use crate::run::wait_for_signal;
@@ -35,6 +36,10 @@ pub struct StartOptions {
     pub listen: String,
     /// What a client has to bring.
     pub access: Access,
+    /// Host and port to listen on for whoever watches the node; nowhere if not set.
+    pub metrics: Option<String>,
+    /// How long the node goes on serving when it is told to stop, after it has said that it is not ready.
+    pub drain: Duration,
     /// An operator's word that the cluster is new and has never held data.
     pub bootstrap: bool,
 }
@@ -43,9 +48,11 @@ pub struct StartOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartNodeError {
-    /// The address for clients cannot be listened on.
-    #[error("cannot listen for clients on {address}: {cause}")]
+    /// An address cannot be listened on.
+    #[error("cannot listen for {what} on {address}: {cause}")]
     Bind {
+        /// For whom.
+        what: &'static str,
         /// Host and port.
         address: String,
         /// What the system said.
@@ -89,6 +96,8 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
         mut transport,
         listen,
         access,
+        metrics,
+        drain,
         bootstrap,
     } = options;
     let node = network.configs.strings.node;
@@ -98,15 +107,20 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
     if is_member && bootstrap {
         tracing::warn!(%node, "the node belongs to a cluster already: --bootstrap does nothing");
     }
-    let clients = TcpListener::bind(&listen).await;
-    let clients = clients.map_err(|cause| StartNodeError::Bind {
-        address: listen.clone(),
-        cause,
-    })?;
+    let clients = bind("clients", &listen).await?;
+    let watchers = match &metrics {
+        Some(address) => Some(bind("metrics", address).await?),
+        None => None,
+    };
     network.port = clients.local_addr()?.port();
     let peers = transport.listen.clone();
     let (node, begins) = ProcessNode::<S>::start(network, transport, dir, bootstrap).await?;
     announce(&node, &listen, &peers, is_member || bootstrap);
+    // Watched to the very end, so that it shows that the node is stopping.
+    let (_watch, unwatched) = watch::channel(false);
+    if let Some(watchers) = watchers {
+        tokio::spawn(metrics::serve(watchers, Arc::new(node.clone()), unwatched));
+    }
     let (stop, shutdown) = watch::channel(false);
     let begins = tokio::spawn(begins);
     let served = serve((clients, access), &node, is_member, shutdown);
@@ -114,7 +128,12 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
         signal = wait_for_signal() => signal.map_err(StartNodeError::from),
         failed = failure(begins) => Err(failed.into()),
     };
+    node.drain();
     println!("stopping: finishing what has been started");
+    if result.is_ok() && !drain.is_zero() {
+        // A second signal is an operator who does not want to wait.
+        let _hurried = time::timeout(drain, wait_for_signal()).await;
+    }
     // The server holds a receiver; none is left only if it has ended.
     let _ended = stop.send(true);
     if served.await.is_err() {
@@ -123,6 +142,15 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
     node.stop().await;
     println!("stopped");
     result
+}
+
+async fn bind(what: &'static str, address: &str) -> Result<TcpListener, StartNodeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|cause| StartNodeError::Bind {
+        what,
+        address: address.to_owned(),
+        cause,
+    })
 }
 
 /// Serves clients: at once if they are to be told that there is no cluster yet, otherwise as soon as what

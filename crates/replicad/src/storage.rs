@@ -23,6 +23,7 @@ mod create;
 mod engine;
 mod entry;
 mod error;
+mod metrics;
 mod node_dir;
 mod options;
 mod partition_store;
@@ -36,6 +37,7 @@ mod tables;
 
 pub use cluster_id::ClusterId;
 pub use error::StoreError;
+pub(crate) use metrics::StoreMetrics;
 pub use node_dir::{DAMAGED_STORES, NodeDir, NodeDirError, OpenedStore};
 pub use options::{StoreOptions, StoreOwner, SyncPolicy};
 pub use partition_store::PartitionStore;

@@ -191,6 +191,20 @@ impl Operation {
         }
     }
 
+    /// Its name in logs.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put { .. } => "put",
+            Self::Delete { .. } => "delete",
+            Self::Look => "look",
+            Self::Increment { .. } => "increment",
+            Self::Add { .. } => "add",
+            Self::Remove { .. } => "remove",
+            Self::Drop => "drop",
+        }
+    }
+
     /// Whether it changes the store.
     pub const fn is_write(&self) -> bool {
         !matches!(self, Self::Get | Self::Look)

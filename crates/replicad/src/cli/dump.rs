@@ -22,7 +22,7 @@ pub(super) struct DumpOptions {
 }
 
 pub(super) async fn dump(options: &DumpOptions) -> Result<(), CliError> {
-    let client = Client::connect(options.target.port).await?;
+    let client = options.target.connect().await?;
     let output = BufWriter::new(io::stdout().lock());
     match dump_rows(client, options.format, output).await {
         // The program at the other end of the pipe has seen enough.

@@ -64,7 +64,7 @@ pub(super) async fn load(options: &LoadOptions) -> Result<ExitCode, CliError> {
             options.file.display()
         )));
     };
-    let client = Client::connect(options.target.port).await?;
+    let client = options.target.connect().await?;
     let rows = Rows::new(input, format, options.max_line_bytes);
     let report = Report::new(&options.file, length);
     let started = Instant::now();

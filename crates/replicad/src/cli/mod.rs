@@ -6,20 +6,26 @@
 mod cert;
 mod config;
 mod dump;
+mod explain;
 mod load;
 mod node;
 mod password;
 mod rows;
 mod run;
+mod snapshot;
 mod start;
 mod status;
+mod target;
 mod tsv;
+mod verify;
+
+use target::Target;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use crate::client::ClientError;
+use crate::client::{Client, ClientError, Value};
 
 pub use run::RunOptions;
 
@@ -53,18 +59,18 @@ enum Command {
     Dump(dump::DumpOptions),
     /// Show what every node holds and lacks.
     Status(status::StatusOptions),
+    /// Show what a node knows of a key.
+    Explain(explain::ExplainOptions),
+    /// Compare what the nodes hold.
+    Verify(verify::VerifyOptions),
+    /// Copy the store of a running node to a new directory on its machine.
+    Snapshot(snapshot::SnapshotOptions),
+    /// Make the data directory of a node of a snapshot.
+    Restore(snapshot::RestoreOptions),
     /// Take a node down or bring it back.
     Node(node::NodeOptions),
     /// Read a password from standard input and print its hash, for the configuration.
     Password,
-}
-
-/// Which node a subcommand asks.
-#[derive(Debug, Clone, Copy, clap::Args)]
-struct Target {
-    /// Port of the node to ask.
-    #[arg(long, default_value_t = DEFAULT_PORT)]
-    port: u16,
 }
 
 /// How keys and values are written in a file.
@@ -94,8 +100,38 @@ enum CliError {
     Other(String),
 }
 
+impl CliError {
+    /// An error of another part, in its words.
+    fn other(error: impl Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Prints an answer as JSON.
+#[expect(clippy::print_stdout, reason = "it is the output of a subcommand")]
+fn print_json(answer: &impl serde::Serialize) -> Result<(), CliError> {
+    let json = serde_json::to_string_pretty(answer).map_err(CliError::other)?;
+    println!("{json}");
+    Ok(())
+}
+
+/// Asks a question whose answer is JSON.
+async fn ask_json<T: serde::de::DeserializeOwned>(
+    client: &mut Client,
+    command: &'static str,
+    words: &[&[u8]],
+) -> Result<T, CliError> {
+    match client.call(words).await? {
+        Value::Bytes(json) => serde_json::from_slice(&json).map_err(|error| {
+            CliError::Other(format!("cannot read the answer to {command}: {error}"))
+        }),
+        other => Err(other.unexpected(command).into()),
+    }
+}
+
 /// Does what the command line says. The exit status is 0 on success, 1 on failure (of `load`: also if
-/// any row was not loaded) and 2 if the command line is wrong.
+/// any row was not loaded) and 2 if the command line is wrong; of `verify` also 3 if something is damaged and 4
+/// if that is not known.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let Some(command) = cli.command else {
@@ -129,6 +165,14 @@ pub fn main() -> ExitCode {
             Command::Load(options) => load::load(&options).await,
             Command::Dump(options) => dump::dump(&options).await.map(|()| ExitCode::SUCCESS),
             Command::Status(options) => status::status(&options).await.map(|()| ExitCode::SUCCESS),
+            Command::Explain(options) => {
+                explain::explain(&options).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Verify(options) => verify::verify(&options).await,
+            Command::Snapshot(options) => snapshot::snapshot(&options)
+                .await
+                .map(|()| ExitCode::SUCCESS),
+            Command::Restore(options) => snapshot::restore(&options).map(|()| ExitCode::SUCCESS),
             Command::Node(options) => node::node(&options).await.map(|()| ExitCode::SUCCESS),
             Command::Password => password::password().map(|()| ExitCode::SUCCESS),
         }

@@ -1,12 +1,11 @@
 //! `replicad node`: takes a node down, and brings it back.
 
 use clap::{Args, Subcommand};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::time;
 
 use super::status::cluster_status;
-use super::{CliError, Target};
+use super::{CliError, Target, print_json};
 use crate::backend::NodeState;
 use crate::client::{Client, Value};
 
@@ -25,6 +24,9 @@ enum Action {
     Fail {
         /// Number of the node.
         node: u32,
+        /// Print JSON instead of a sentence.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -39,6 +41,9 @@ enum Action {
         /// How long to wait. The node goes on catching up after that.
         #[arg(long, default_value_t = 60)]
         timeout_seconds: u64,
+        /// Print JSON instead of a sentence.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -49,26 +54,34 @@ enum Action {
     reason = "what happened is the output of the subcommand"
 )]
 pub(super) async fn node(options: &NodeOptions) -> Result<(), CliError> {
-    match options.action {
-        Action::Fail { node, target } => {
-            let mut client = Client::connect(target.port).await?;
+    match &options.action {
+        Action::Fail { node, json, target } => {
+            let mut client = target.connect().await?;
             client
                 .call(&[b"REPLICAD", b"FAIL", node.to_string().as_bytes()])
                 .await?;
+            if *json {
+                return print_json(&serde_json::json!({ "node": node, "state": "failed" }));
+            }
             println!("node {node} has failed; bring it back with `replicad node recover {node}`");
         }
         Action::Recover {
             node,
             accept_loss,
             timeout_seconds,
+            json,
             target,
         } => {
-            let mut client = Client::connect(target.port).await?;
-            let timeout = Duration::from_secs(timeout_seconds);
-            let waited = recover(&mut client, node, accept_loss, timeout).await?;
+            let timeout = Duration::from_secs(*timeout_seconds);
+            let mut client = target.connect().await?;
+            let waited = recover((&mut client, target), *node, *accept_loss, timeout).await?;
+            let seconds = waited.as_secs_f64();
+            if *json {
+                let done = serde_json::json!({ "node": node, "state": "up", "seconds": seconds });
+                return print_json(&done);
+            }
             println!(
-                "node {node} is up again after {:.2} s",
-                waited.as_secs_f64()
+                "node {node} is up again after {seconds:.2} s"
             );
         }
     }
@@ -77,7 +90,7 @@ pub(super) async fn node(options: &NodeOptions) -> Result<(), CliError> {
 
 /// Starts a recovery and waits for its end. Returns the time it took.
 pub(super) async fn recover(
-    client: &mut Client,
+    (client, target): (&mut Client, &Target),
     node: u32,
     accept_loss: bool,
     timeout: Duration,
@@ -89,8 +102,8 @@ pub(super) async fn recover(
         words.push(b"ACCEPT-LOSS");
     }
     client.call(&words).await?;
-    let address = address_of(client, node).await?;
-    let up = time::timeout(timeout, until_up(address)).await;
+    let there = target.at(address_of(client, node).await?);
+    let up = time::timeout(timeout, until_up(&there)).await;
     up.unwrap_or_else(|_| {
         Err(CliError::Other(format!(
             "node {node} is still recovering after {} s and goes on; see `replicad status`",
@@ -100,7 +113,7 @@ pub(super) async fn recover(
     Ok(started.elapsed())
 }
 
-async fn address_of(client: &mut Client, node: u32) -> Result<SocketAddr, CliError> {
+async fn address_of(client: &mut Client, node: u32) -> Result<String, CliError> {
     let status = cluster_status(client).await?;
     let address = status
         .nodes
@@ -108,13 +121,14 @@ async fn address_of(client: &mut Client, node: u32) -> Result<SocketAddr, CliErr
         .find(|entry| entry.node.0 == node)
         .map(|e| &e.address);
     address
-        .and_then(|address| address.parse().ok())
+        .filter(|address| !address.is_empty())
+        .cloned()
         .ok_or_else(|| CliError::Other(format!("REPLICAD STATUS has no address of node {node}")))
 }
 
 /// Asks the node itself, which costs it less than the status of the whole cluster.
-async fn until_up(address: SocketAddr) -> Result<(), CliError> {
-    let mut client = Client::connect_to(address).await?;
+async fn until_up(target: &Target) -> Result<(), CliError> {
+    let mut client = target.connect().await?;
     let up = format!("state:{}", NodeState::Up.as_str());
     loop {
         let reply = client.call(&[b"INFO", b"node"]).await?;

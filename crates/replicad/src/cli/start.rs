@@ -5,9 +5,10 @@ use replica::NodeId;
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
-use super::{CliError, Target};
-use crate::client::{Client, Value};
+use super::{CliError, Target, print_json};
+use crate::client::Value;
 use crate::config::{ConfigArgs, Conflict, Settings, SyncMode};
+use crate::logs;
 use crate::node::{NetworkOptions, SpaceConfigs, StoreSettings};
 use crate::password::Password;
 use crate::server::Access;
@@ -27,6 +28,9 @@ pub(super) struct StartArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct BootstrapArgs {
+    /// Print JSON instead of a sentence.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -37,6 +41,7 @@ pub(super) fn start(arguments: &StartArgs) -> Result<(), CliError> {
     let settings = arguments.settings.load().map_err(|e| other(&e))?;
     settings.check().map_err(|e| other(&e))?;
     let options = options(&settings, arguments.bootstrap)?;
+    logs::install(&settings.log);
     start::start(options).map_err(|e| other(&e))
 }
 
@@ -63,6 +68,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         limits: settings.front_end(),
         port: 0,
         data_dir: settings.node.data_dir.clone(),
+        snapshot_dir: settings.storage.snapshot_dir.clone(),
         store: StoreSettings {
             policy: match settings.storage.sync {
                 SyncMode::Always => SyncPolicy::Always,
@@ -80,6 +86,8 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         transport,
         listen: settings.listen.clients.clone(),
         access: access(settings)?,
+        metrics: settings.metrics.listen.clone(),
+        drain: Duration::from_millis(settings.timeouts.drain_ms),
         bootstrap,
     })
 }
@@ -103,14 +111,15 @@ fn access(settings: &Settings) -> Result<Access, CliError> {
     reason = "what happened is the output of the subcommand"
 )]
 pub(super) async fn bootstrap(arguments: &BootstrapArgs) -> Result<(), CliError> {
-    let mut client = Client::connect(arguments.target.port).await?;
+    let mut client = arguments.target.connect().await?;
     let reply = client.call(&[b"REPLICAD", b"BOOTSTRAP"]).await?;
     let Value::Bytes(cluster) = &reply else {
         return Err(reply.unexpected("REPLICAD BOOTSTRAP").into());
     };
-    println!(
-        "a new cluster has begun: {}",
-        String::from_utf8_lossy(cluster)
-    );
+    let cluster = String::from_utf8_lossy(cluster);
+    if arguments.json {
+        return print_json(&serde_json::json!({ "cluster": cluster }));
+    }
+    println!("a new cluster has begun: {cluster}");
     Ok(())
 }

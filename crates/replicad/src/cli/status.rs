@@ -4,9 +4,9 @@ use clap::Args;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{CliError, Target};
+use super::{CliError, Target, ask_json, print_json};
 use crate::backend::{ClusterStatus, NodeState, NodeStatus};
-use crate::client::{Client, Value};
+use crate::client::Client;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusOptions {
@@ -22,28 +22,18 @@ pub(super) struct StatusOptions {
     reason = "the status is the output of the subcommand"
 )]
 pub(super) async fn status(options: &StatusOptions) -> Result<(), CliError> {
-    let mut client = Client::connect(options.target.port).await?;
+    let mut client = options.target.connect().await?;
     let status = cluster_status(&mut client).await?;
     if options.json {
-        let json = serde_json::to_string_pretty(&status)
-            .map_err(|error| CliError::Other(error.to_string()))?;
-        println!("{json}");
-    } else {
-        print!("{}", table(&status));
+        return print_json(&status);
     }
+    print!("{}", table(&status));
     Ok(())
 }
 
 /// Asks a node for the status of the cluster.
 pub(super) async fn cluster_status(client: &mut Client) -> Result<ClusterStatus, CliError> {
-    match client.call(&[b"REPLICAD", b"STATUS"]).await? {
-        Value::Bytes(json) => serde_json::from_slice(&json).map_err(|error| {
-            CliError::Other(format!(
-                "cannot read the answer to REPLICAD STATUS: {error}"
-            ))
-        }),
-        other => Err(other.unexpected("REPLICAD STATUS").into()),
-    }
+    ask_json(client, "REPLICAD STATUS", &[b"REPLICAD", b"STATUS"]).await
 }
 
 pub(super) const HEAD: [&str; 9] = [

@@ -244,7 +244,7 @@ async fn a_refused_recovery_says_how_to_go_on() {
     served.fake.state().failed = vec![NodeId(2), NodeId(3)];
     let mut client = served.client().await;
     let wait = Duration::from_secs(1);
-    let error = node::recover(&mut client, 3, false, wait)
+    let error = node::recover((&mut client, &Target::local(served.port)), 3, false, wait)
         .await
         .expect_err("too few nodes");
     assert!(

@@ -3,6 +3,8 @@
 //! | command | reply |
 //! |---|---|
 //! | `REPLICAD STATUS` | a [`ClusterStatus`](crate::backend::ClusterStatus) as JSON |
+//! | `REPLICAD VERIFY [STORES]` | a [`ClusterVerification`](crate::verification::ClusterVerification) as JSON |
+//! | `REPLICAD SNAPSHOT path` | a [`SnapshotReport`](crate::storage::SnapshotReport) as JSON, once it is made |
 //! | `REPLICAD BOOTSTRAP` | the id of the new cluster, once this node has begun |
 //! | `REPLICAD FAIL n` | `OK` once node n is down |
 //! | `REPLICAD RECOVER n [ACCEPT-LOSS]` | `OK` once node n has come back empty and is catching up |
@@ -10,6 +12,8 @@
 
 use bytes::Bytes;
 use replica::NodeId;
+use serde::Serialize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::table::{ADMIN, Keys, Spec, command};
@@ -18,18 +22,22 @@ use crate::backend::AdminError;
 use crate::resp::reply::Reply;
 
 pub(super) static COMMANDS: &[Spec] = &[command(
-    "REPLICAD STATUS|FAIL|RECOVER|HELP [argument ...]",
+    "REPLICAD STATUS|VERIFY|SNAPSHOT|BOOTSTRAP|FAIL|RECOVER|HELP [argument ...]",
     -2,
     ADMIN,
     Keys::NONE,
     "server",
-    "Shows the nodes of the cluster, takes them down and brings them back.",
+    "Shows, compares and copies the nodes of the cluster, takes them down and brings them back.",
     replicad,
 )];
 
 const HELP: &[&str] = &[
     "REPLICAD STATUS",
     "    What every node holds and lacks, as JSON.",
+    "REPLICAD VERIFY [STORES]",
+    "    Compares what the nodes hold, as JSON. STORES has each read its whole store too.",
+    "REPLICAD SNAPSHOT <path>",
+    "    Copies the store of this node to a new directory on its machine.",
     "REPLICAD BOOTSTRAP",
     "    Begins a new cluster with all of its nodes, none of which holds data. Answers its id.",
     "REPLICAD FAIL <node>",
@@ -48,6 +56,19 @@ fn replicad(session: &mut Session, arguments: &[Bytes]) -> Started {
             status(session)
         } else {
             wrong_arity("replicad|status").into()
+        };
+    }
+    if is(subcommand, "verify") {
+        return match rest {
+            [] => verify(session, false),
+            [option] if is(option, "stores") => verify(session, true),
+            _ => wrong_arity("replicad|verify").into(),
+        };
+    }
+    if is(subcommand, "snapshot") {
+        return match rest {
+            [path] => snapshot(session, path),
+            _ => wrong_arity("replicad|snapshot").into(),
         };
     }
     if is(subcommand, "bootstrap") {
@@ -81,15 +102,32 @@ fn replicad(session: &mut Session, arguments: &[Bytes]) -> Started {
 fn status(session: &Session) -> Started {
     let shared = Arc::clone(&session.shared);
     Started::held(async move {
-        let status = match shared.backend.status().await {
-            Ok(status) => status,
-            Err(error) => return Reply::error(error).into(),
-        };
-        match serde_json::to_string(&status) {
-            Ok(json) => Reply::text(json).into(),
-            Err(error) => Reply::error(error).into(),
-        }
+        json(shared.backend.status().await)
     })
+}
+
+fn verify(session: &Session, stores: bool) -> Started {
+    let shared = Arc::clone(&session.shared);
+    Started::held(async move { json(shared.backend.verify(stores).await) })
+}
+
+fn snapshot(session: &Session, path: &Bytes) -> Started {
+    let Ok(path) = std::str::from_utf8(path) else {
+        return Reply::error("the path of a snapshot is text in UTF-8").into();
+    };
+    let (shared, path) = (Arc::clone(&session.shared), PathBuf::from(path));
+    Started::held(async move { json(shared.backend.snapshot(path).await) })
+}
+
+fn json(answer: Result<impl Serialize, AdminError>) -> Started {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Reply::error(error).into(),
+    };
+    match serde_json::to_string(&answer) {
+        Ok(json) => Reply::text(json).into(),
+        Err(error) => Reply::error(error).into(),
+    }
 }
 
 fn bootstrap(session: &Session) -> Started {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::backend::{Backend, BoxFuture};
+use crate::metrics::RequestMetrics;
 use crate::password::Password;
 use crate::resp::admit::Refusal;
 use crate::resp::reply::{Protocol, Reply};
@@ -31,6 +32,7 @@ use crate::resp::reply::{Protocol, Reply};
 use ask::{Asker, Guarantees};
 use cursors::Cursors;
 use table::Spec;
+pub(crate) use table::{name_of, number_of, numbers};
 
 /// What the connections of one node share.
 pub(crate) struct Shared {
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     /// Connections open now.
     pub(crate) connections: AtomicUsize,
+    /// What is counted of them.
+    pub(crate) metrics: Arc<RequestMetrics>,
     next_client: AtomicU64,
     cursors: Cursors,
     /// What clients have to name before anything else.
@@ -48,9 +52,11 @@ impl Shared {
     /// The shared part of a front end without connections.
     pub(crate) fn new(backend: Arc<dyn Backend>, password: Option<Password>) -> Self {
         let cursors = Cursors::new(backend.limits().scan_cursors);
+        let metrics = backend.metrics();
         Self {
             backend,
             connections: AtomicUsize::new(0),
+            metrics,
             next_client: AtomicU64::new(1),
             cursors,
             password,

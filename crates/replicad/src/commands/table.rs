@@ -146,6 +146,22 @@ pub(super) fn all() -> impl Iterator<Item = &'static Spec> {
     GROUPS.iter().copied().flatten()
 }
 
+/// Numbers of commands: those of [`all`] in order, and one for all that are unknown.
+pub(crate) fn numbers() -> usize {
+    all().count() + 1
+}
+
+/// The number of a command, whatever the case of its name.
+pub(crate) fn number_of(name: &[u8]) -> usize {
+    let is_it = |spec: &Spec| name.eq_ignore_ascii_case(spec.name.as_bytes());
+    all().position(is_it).unwrap_or_else(|| all().count())
+}
+
+/// The name of the command with a number.
+pub(crate) fn name_of(number: usize) -> &'static str {
+    all().nth(number).map_or("UNKNOWN", |spec| spec.name)
+}
+
 /// Looks a command up, whatever the case of its name.
 pub(super) fn find(name: &[u8]) -> Option<&'static Spec> {
     all().find(|spec| name.eq_ignore_ascii_case(spec.name.as_bytes()))

@@ -199,6 +199,13 @@ impl Settings {
                 ));
             }
         }
+        if let Some(listen) = &self.metrics.listen
+            && !is_loopback(listen)
+        {
+            said.push(format!(
+                "metrics.listen: whoever reaches {listen} can read the figures, without a password"
+            ));
+        }
         if self.auth.password_hash.is_none() && !is_loopback(&self.listen.clients) {
             said.push("auth.password_hash: clients need no password".into());
         }

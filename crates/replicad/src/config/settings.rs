@@ -189,6 +189,9 @@ pub struct Storage {
     pub sync: SyncMode,
     /// How often, with [`SyncMode::Interval`].
     pub interval_ms: u64,
+    /// The only directory in which clients may have snapshots made.
+    #[serde(default)]
+    pub snapshot_dir: Option<PathBuf>,
     /// Free space below which writes are refused.
     pub reserve_bytes: u64,
     /// Memory that the engine uses to cache what is on disk.
@@ -245,6 +248,7 @@ pub struct Timeouts {
     pub dead_ms: u64,
     pub reconnect_min_ms: u64,
     pub reconnect_max_ms: u64,
+    pub drain_ms: u64,
     pub stop_ms: u64,
 }
 

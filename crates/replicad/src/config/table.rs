@@ -130,6 +130,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("storage.sync", Choice(&["always", "interval", "none"]), "\"always\"", "When writes are forced to the disk: before they are acknowledged; at intervals; when the system likes.\nWithout `always`, a node whose machine fails comes back without what was not forced, as a new incarnation\nthat recovers from the others; if a majority fails at once, acknowledged writes may be lost."),
     setting("storage.interval_ms", Integer(1, HOUR_MS, "milliseconds"), "100", "How often, with sync = \"interval\"."),
     setting("storage.reserve_bytes", Integer(0, 1 << 50, "bytes"), "268435456", "Free space on the disk below which writes are refused; reads go on."),
+    unset("storage.snapshot_dir", Path, "\"/var/backups/replicad\"", "The only directory in which clients may have snapshots made (`replicad snapshot`). Not set: anywhere that\nthe process may write."),
     setting("storage.cache_bytes", Integer(MIB, 1 << 50, "bytes"), "67108864", "Memory in which the storage engine caches pages."),
 
     setting("limits.max_key_bytes", Integer(1, 32 * MIB, "bytes"), "65536", "Longest key."),
@@ -165,6 +166,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("timeouts.dead_ms", Integer(2, HOUR_MS, "milliseconds"), "1500", "Without a sign of life until a peer counts as unreachable. Longer than heartbeat_ms."),
     setting("timeouts.reconnect_min_ms", Integer(1, HOUR_MS, "milliseconds"), "50", "Shortest wait before a peer is dialled again."),
     setting("timeouts.reconnect_max_ms", Integer(1, HOUR_MS, "milliseconds"), "2000", "Longest; the wait doubles with each attempt that fails, and half of it is random."),
+    setting("timeouts.drain_ms", Integer(0, HOUR_MS, "milliseconds"), "0", "Between SIGTERM, from when on /ready says no, and the end of service: for a load balancer to notice."),
     setting("timeouts.stop_ms", Integer(0, HOUR_MS, "milliseconds"), "2000", "For peers to take what is queued for them when the node stops."),
 
     setting("log.format", Choice(&["text", "json"]), "\"text\"", "Lines for people, or a JSON object a line."),

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::disk::Disk;
 use super::mailbox::{INBOX, Input, Inspection, Mailbox, Reply, Shown};
 use super::spaces::{Effectuated, Spaces, Turn};
+use super::trails;
 use super::wire::SpaceMessage;
 use crate::policies::StringPolicy;
 use crate::storage::Room;
@@ -210,11 +211,13 @@ impl<S: StringPolicy> Actor<S> {
         }
         self.next_request += 1;
         let id = RequestId(self.next_request);
+        trails::asked(self.node, id, &request);
         self.replies.insert(id, reply);
         self.spaces().handle_request(id, request, now);
     }
 
     fn handle_message(&mut self, from: NodeId, message: SpaceMessage<S>, now: Now) {
+        trails::received(self.node, from, &message);
         let Some(refusal) = self.no_room() else {
             return self.spaces().handle_message(from, message, now);
         };
@@ -271,7 +274,10 @@ impl<S: StringPolicy> Actor<S> {
     fn release(&mut self, effects: Vec<Effectuated<S>>) {
         for effect in effects {
             match effect {
-                Effectuated::Send { to, message } => self.router.deliver(self.node, to, message),
+                Effectuated::Send { to, message } => {
+                    trails::sent(self.node, to, &message);
+                    self.router.deliver(self.node, to, message);
+                }
                 Effectuated::Reply { request, result } => {
                     if let Some(reply) = self.replies.remove(&request) {
                         // A client that is gone needs no answer.

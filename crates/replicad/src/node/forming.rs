@@ -151,6 +151,7 @@ fn prepare_from<S: StringPolicy>(
             Standing::Empty | Standing::HeadStart(_) => Origin::Others,
         };
         tracing::info!(node = network.node.0, ?origin, "the node begins");
+        let reader = opened.store.reader();
         let router: Arc<dyn Router<S>> = Arc::<Network<S>>::clone(network);
         match prepare(
             configs,
@@ -160,9 +161,15 @@ fn prepare_from<S: StringPolicy>(
             network.started,
             |_, _| (),
         ) {
-            Ok(prepared) => return Ok(prepared),
+            Ok(prepared) => {
+                network.set_store(Some(reader));
+                return Ok(prepared);
+            }
             Err(failed) => match failed.damage {
-                Some(cause) => drop(dir.put_aside(&cause)?),
+                Some(cause) => {
+                    drop(reader);
+                    drop(dir.put_aside(&cause)?);
+                }
                 None => return Err(failed.error.into()),
             },
         }

@@ -8,20 +8,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::actor::{Actor, Router};
 use super::formation::ClusterStanding;
 use super::mailbox::{Input, Mailbox};
 use super::starting::{SpaceConfigs, random};
 use super::status::{StatusMessage, status, without_data};
+use super::verifying::verification;
 use super::wire::{SpaceMessage, WireMessage};
 use crate::backend::{NodeState, NodeStatus};
 use crate::limits::Limits;
+use crate::metrics::RequestMetrics;
 use crate::policies::StringPolicy;
-use crate::storage::{ClusterId, NodeDir, StoreOptions, SyncPolicy};
+use crate::storage::{ClusterId, NodeDir, StoreOptions, StoreReader, SyncPolicy};
 use crate::store::ConflictPolicy;
 use crate::transport::{Handler, Transport};
+use crate::verification::{NodeVerification, StoreVerdict};
 
 /// News of other nodes that wait to be looked at while this one has no cluster. More are lost; nodes
 /// repeat what they show.
@@ -45,6 +48,8 @@ pub struct NetworkOptions {
     pub port: u16,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// The only directory in which clients may have snapshots made; anywhere if not set.
+    pub snapshot_dir: Option<PathBuf>,
     /// How the store is kept.
     pub store: StoreSettings,
 }
@@ -95,6 +100,16 @@ pub(super) struct Network<S: StringPolicy> {
     forming: mpsc::Sender<Forming>,
     reachable: Mutex<BTreeSet<NodeId>>,
     questions: Mutex<Questions>,
+    /// The store beside the actor that writes it, once the node has begun.
+    store: Mutex<Option<StoreReader>>,
+    /// What the front end counts.
+    pub(super) metrics: Arc<RequestMetrics>,
+    /// One at a time: each takes the disk and a core for as long as it takes to read everything.
+    pub(super) verifying: Arc<Semaphore>,
+    /// The same of snapshots.
+    pub(super) snapshotting: Arc<Semaphore>,
+    /// Whether the node is about to stop.
+    draining: AtomicBool,
     /// Frames that were no messages.
     invalid_messages: AtomicU64,
     stopped: AtomicBool,
@@ -103,8 +118,24 @@ pub(super) struct Network<S: StringPolicy> {
 /// Questions to other nodes that wait for their answers.
 #[derive(Debug)]
 struct Questions {
-    waiting: BTreeMap<u64, (NodeId, oneshot::Sender<NodeStatus>)>,
+    waiting: BTreeMap<u64, (NodeId, Waiting)>,
     next: u64,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Waiting {
+    Status(oneshot::Sender<NodeStatus>),
+    Verification(oneshot::Sender<NodeVerification>),
+}
+
+impl Waiting {
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Status(waiting) => waiting.is_closed(),
+            Self::Verification(waiting) => waiting.is_closed(),
+        }
+    }
 }
 
 impl<S: StringPolicy> Network<S> {
@@ -124,6 +155,11 @@ impl<S: StringPolicy> Network<S> {
             forming,
             reachable: Mutex::default(),
             questions: Mutex::new(Questions { waiting, next }),
+            store: Mutex::default(),
+            metrics: Arc::default(),
+            verifying: Arc::new(Semaphore::new(1)),
+            snapshotting: Arc::new(Semaphore::new(1)),
+            draining: AtomicBool::new(false),
             invalid_messages: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
         };
@@ -179,6 +215,27 @@ impl<S: StringPolicy> Network<S> {
         self.invalid_messages.load(Ordering::Relaxed)
     }
 
+    /// The store beside the actor that writes it, once the node has begun.
+    pub(super) fn store(&self) -> Option<StoreReader> {
+        let store = self.store.lock();
+        store.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of the store that the node runs on, and lets go of it at the end.
+    pub(super) fn set_store(&self, store: Option<StoreReader>) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    /// Says that the node is about to stop.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the node is about to stop.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// An operator's word, for the task that forms the cluster; false if it has too much to do, or is done.
     pub(super) fn ask_to_bootstrap(&self, done: oneshot::Sender<ClusterId>) -> bool {
         self.forming.try_send(Forming::Bootstrap(done)).is_ok()
@@ -228,6 +285,7 @@ impl<S: StringPolicy> Network<S> {
     /// Stops the actor and waits for its end; its store is closed then. Blocks.
     pub(super) fn end(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+        self.set_store(None);
         if let Some(mailbox) = self.mailbox() {
             mailbox.insist(Input::Stop);
         }
@@ -267,10 +325,49 @@ impl<S: StringPolicy> Network<S> {
         running.unwrap_or_else(|| without_data(node, address, NodeState::Failed))
     }
 
+    /// What this node holds. With `store` every entry of its store is read too.
+    pub(super) async fn own_verification(&self, store: bool) -> NodeVerification {
+        let without = |verdict| NodeVerification {
+            node: self.node,
+            state: self.state(),
+            partitions: Vec::new(),
+            store: verdict,
+        };
+        let Ok(_turn) = self.verifying.try_acquire() else {
+            return without(StoreVerdict::Busy);
+        };
+        let reader = self.store().filter(|_| store);
+        let held = match self.mailbox() {
+            Some(mailbox) => verification(self.node, mailbox, reader).await,
+            None => None,
+        };
+        held.unwrap_or_else(|| without(StoreVerdict::Unchecked))
+    }
+
     /// Asks another node how it is. Whoever waits gives up by dropping the receiver.
     pub(super) fn ask_status(&self, to: NodeId) -> oneshot::Receiver<NodeStatus> {
         let (sender, receiver) = oneshot::channel();
-        let number = {
+        let number = self.note_question(to, Waiting::Status(sender));
+        self.send(to, &WireMessage::Status(StatusMessage::Ask { number }));
+        receiver
+    }
+
+    /// Asks another node what it holds.
+    pub(super) fn ask_verification(
+        &self,
+        to: NodeId,
+        store: bool,
+    ) -> oneshot::Receiver<NodeVerification> {
+        let (sender, receiver) = oneshot::channel();
+        let number = self.note_question(to, Waiting::Verification(sender));
+        let question = StatusMessage::Verify { number, store };
+        self.send(to, &WireMessage::Status(question));
+        receiver
+    }
+
+    /// The number of a question to another node.
+    fn note_question(&self, to: NodeId, sender: Waiting) -> u64 {
+        {
             let mut questions = self
                 .questions
                 .lock()
@@ -284,12 +381,11 @@ impl<S: StringPolicy> Network<S> {
                 questions.waiting.insert(number, (to, sender));
             }
             number
-        };
-        self.send(to, &WireMessage::Status(StatusMessage::Ask { number }));
-        receiver
+        }
     }
 
-    fn note_status(&self, from: NodeId, number: u64, status: NodeStatus) {
+    /// Who waits for the answer of a node to a question.
+    fn asker(&self, from: NodeId, number: u64) -> Option<Waiting> {
         let mut questions = self
             .questions
             .lock()
@@ -298,12 +394,26 @@ impl<S: StringPolicy> Network<S> {
             .waiting
             .get(&number)
             .is_some_and(|(node, _)| *node == from);
-        if is_asked
-            && status.node == from
-            && let Some((_, waiting)) = questions.waiting.remove(&number)
+        match is_asked {
+            true => questions.waiting.remove(&number).map(|(_, waiting)| waiting),
+            false => None,
+        }
+    }
+
+    fn note_status(&self, from: NodeId, number: u64, status: NodeStatus) {
+        if status.node == from
+            && let Some(Waiting::Status(waiting)) = self.asker(from, number)
         {
             // Whoever asked may have gone.
             let _gone = waiting.send(status);
+        }
+    }
+
+    fn note_verification(&self, from: NodeId, number: u64, held: NodeVerification) {
+        if held.node == from
+            && let Some(Waiting::Verification(waiting)) = self.asker(from, number)
+        {
+            let _gone = waiting.send(held);
         }
     }
 }
@@ -344,6 +454,21 @@ impl<S: StringPolicy> Handler for Arrivals<S> {
             WireMessage::Status(StatusMessage::Answer { number, status }) => {
                 network.note_status(from, number, *status);
             }
+            WireMessage::Status(StatusMessage::Verify { number, store }) => {
+                let network = Arc::clone(network);
+                tokio::spawn(async move {
+                    let verification = Box::new(network.own_verification(store).await);
+                    let answer = StatusMessage::Verified {
+                        number,
+                        verification,
+                    };
+                    network.send(from, &WireMessage::Status(answer));
+                });
+            }
+            WireMessage::Status(StatusMessage::Verified {
+                number,
+                verification,
+            }) => network.note_verification(from, number, *verification),
         }
     }
 

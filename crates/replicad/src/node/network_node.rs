@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use replica::{NodeId, Placement, RequestError};
 use std::future::ready;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -10,14 +11,24 @@ use tokio::time;
 
 use super::mailbox::{Input, Mailbox};
 use super::network::Network;
+use super::snapshots::snapshot;
 use super::status::without_data;
 use crate::backend::{AdminError, Backend, BoxFuture, ClusterStatus, NodeInfo, NodeState};
 use crate::limits::Limits;
+use crate::metrics::RequestMetrics;
 use crate::policies::StringPolicy;
+use crate::storage::SnapshotReport;
 use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::verification::{ClusterVerification, NodeVerification, StoreVerdict};
 
 /// How long another node may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long another node may take to sum up what it holds.
+const SUMS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take with its store.
+const STORES_PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// How long an operator waits for a new cluster to begin.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(30);
@@ -123,6 +134,53 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
 
     fn limits(&self) -> &Limits {
         &self.0.options.limits
+    }
+
+    fn metrics(&self) -> Arc<RequestMetrics> {
+        Arc::clone(&self.0.metrics)
+    }
+
+    fn verify(&self, stores: bool) -> BoxFuture<Result<ClusterVerification, AdminError>> {
+        let network = Arc::clone(&self.0);
+        Box::pin(async move {
+            let asked: Vec<_> = network
+                .peers()
+                .map(|peer| (peer, network.ask_verification(peer, stores)))
+                .collect();
+            let patience = match stores {
+                true => STORES_PATIENCE,
+                false => SUMS_PATIENCE,
+            };
+            let deadline = time::Instant::now() + patience;
+            let mut nodes = vec![network.own_verification(stores).await];
+            for (peer, answer) in asked {
+                let answered = time::timeout_at(deadline, answer).await;
+                let silent = || NodeVerification {
+                    node: peer,
+                    state: NodeState::Unreachable,
+                    partitions: Vec::new(),
+                    store: StoreVerdict::Unchecked,
+                };
+                nodes.push(answered.ok().and_then(Result::ok).unwrap_or_else(silent));
+            }
+            nodes.sort_by_key(|held| held.node);
+            let configs = &network.options.configs;
+            let owners = [
+                (Space::Strings, configs.strings.placement()),
+                (Space::Types, configs.types.placement()),
+            ]
+            .into_iter()
+            .flat_map(|(space, placement)| {
+                let all = placement.partitions();
+                all.map(move |id| (space, id.0, placement.owners(id)))
+            });
+            Ok(ClusterVerification::compare(nodes, owners))
+        })
+    }
+
+    fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
+        let network = Arc::clone(&self.0);
+        Box::pin(async move { snapshot(&network, &to).await })
     }
 
     fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>> {

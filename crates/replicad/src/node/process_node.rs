@@ -9,7 +9,9 @@ use tokio::time;
 use super::forming::{BeginError, bring_up};
 use super::network::{Arrivals, Network, NetworkOptions};
 use super::network_node::NetworkNode;
-use crate::backend::{Backend, NodeState};
+use super::scrape::scrape;
+use crate::backend::{Backend, BoxFuture, NodeState};
+use crate::metrics::Watched;
 use crate::policies::StringPolicy;
 use crate::storage::NodeDir;
 use crate::transport::{Transport, TransportError, TransportOptions};
@@ -81,6 +83,11 @@ impl<S: StringPolicy> ProcessNode<S> {
         Arc::new(NetworkNode(Arc::clone(&self.network)))
     }
 
+    /// Says that the node is about to stop: it is not ready any more, and serves as before.
+    pub fn drain(&self) {
+        self.network.drain();
+    }
+
     /// Frames from other nodes that were no messages.
     pub fn invalid_messages(&self) -> u64 {
         self.network.invalid_messages()
@@ -95,6 +102,23 @@ impl<S: StringPolicy> ProcessNode<S> {
         }
         if let Some(transport) = self.network.transport() {
             transport.stop().await;
+        }
+    }
+}
+
+impl<S: StringPolicy> Watched for ProcessNode<S> {
+    fn figures(&self) -> BoxFuture<String> {
+        let network = Arc::clone(&self.network);
+        Box::pin(async move { scrape(&network).await })
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        let state = self.state();
+        match state {
+            _ if self.network.is_draining() => Err("the node is stopping".into()),
+            NodeState::Up if self.reaches_quorum() => Ok(()),
+            NodeState::Up => Err("too few nodes can be reached for a quorum".into()),
+            _ => Err(format!("the node is {}", state.as_str())),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::mailbox::Mailbox;
 use super::spaces::Spaces;
 use crate::backend::{Lack, NodeState, NodeStatus};
 use crate::policies::{StorePolicy, StringPolicy};
+use crate::verification::NodeVerification;
 
 /// A question of one node to another, or the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,20 @@ pub enum StatusMessage {
         number: u64,
         /// How the sender is.
         status: Box<NodeStatus>,
+    },
+    /// What does the receiver hold?
+    Verify {
+        /// The asker's number for the question.
+        number: u64,
+        /// Whether every entry of the store is to be read too.
+        store: bool,
+    },
+    /// The answer.
+    Verified {
+        /// The asker's number for the question.
+        number: u64,
+        /// What the sender holds.
+        verification: Box<NodeVerification>,
     },
 }
 

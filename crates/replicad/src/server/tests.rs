@@ -46,7 +46,7 @@ impl Served {
     }
 
     async fn client(&self) -> Client {
-        Client::connect_to(self.address)
+        Client::connect_to(&self.address.to_string())
             .await
             .expect("the server listens")
     }
@@ -323,7 +323,7 @@ async fn a_shutdown_answers_what_was_started_and_closes() {
     assert_eq!(first.unwrap(), text("OK"));
     assert!(second.is_err());
     within(served.task).await.unwrap();
-    let refused = Client::connect_to(served.address)
+    let refused = Client::connect_to(&served.address.to_string())
         .await
         .expect_err("nothing listens");
     assert!(

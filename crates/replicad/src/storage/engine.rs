@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backend::{SwitchedBackend, SyncSwitch};
+use super::create;
 use super::entry::TableName;
 use super::record::{find_life, put_state};
 use super::state::Life;
 use super::tables::{ReadError, clear, data_tables, put_batch, scan};
-use super::{Space, StoreError, StoreOptions, SyncPolicy};
+use super::{Room, Space, StoreError, StoreMetrics, StoreOptions, SyncPolicy};
 
 /// The database and how it is kept.
 pub(super) struct Engine {
@@ -22,6 +23,7 @@ pub(super) struct Engine {
     switch: SyncSwitch,
     progress: Mutex<Progress>,
     damage: OnceLock<String>,
+    pub(super) metrics: StoreMetrics,
     pub(super) path: PathBuf,
     pub(super) options: StoreOptions,
     /// What the store said of its last run.
@@ -70,6 +72,7 @@ impl Engine {
             switch,
             progress: Mutex::default(),
             damage: OnceLock::new(),
+            metrics: StoreMetrics::default(),
             path: path.to_owned(),
             options,
             found,
@@ -121,12 +124,19 @@ impl Engine {
                 .unsynced_since
                 .map_or(interval.is_zero(), |since| since.elapsed() >= interval),
         };
-        self.write(&mut progress, syncs, |transaction| {
+        let (begun, mut changes) = (Instant::now(), 0);
+        let written = self.write(&mut progress, syncs, |transaction| {
             for (space, partition, batch) in batches {
+                changes += batch.changes.len();
                 put_batch(transaction, space, partition, batch)?;
             }
             Ok(())
-        })
+        });
+        match &written {
+            Ok(()) => self.metrics.committed(begun.elapsed(), changes, syncs),
+            Err(_) => self.metrics.failed(),
+        }
+        written
     }
 
     pub(super) fn sync_due_in(&self) -> Option<Duration> {
@@ -228,6 +238,14 @@ impl Engine {
             ReadError::Engine(error) => StorageError::new("reading the store", error),
             ReadError::Visitor(error) => error,
         })
+    }
+
+    pub(super) fn has_room(&self) -> Room {
+        let reserve = self.options.reserve_bytes;
+        match fs4::available_space(create::directory(&self.path)) {
+            Ok(free) if free < reserve => Room::Low { free, reserve },
+            _ => Room::Enough,
+        }
     }
 
     pub(super) fn damage(&self) -> Option<&str> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::SnapshotReport;
 use super::engine::Engine;
+use super::{StoreMetrics, create};
 
 /// Reads a store beside the thread that writes it. It sees the store as it was when a call began; what is
 /// written meanwhile takes room in the file of its own until the call ends.
@@ -26,6 +27,29 @@ impl StoreReader {
     /// If an entry is damaged or cannot be read.
     pub fn verify(&self) -> Result<(), StorageError> {
         self.engine.verify()
+    }
+
+    /// What is counted of the store.
+    pub(crate) fn metrics(&self) -> StoreMetrics {
+        self.engine.metrics.clone()
+    }
+
+    /// Bytes that are free on the file system of the store; `None` where that cannot be asked.
+    pub fn free_bytes(&self) -> Option<u64> {
+        fs4::available_space(create::directory(&self.engine.path)).ok()
+    }
+
+    /// What [`Store::has_room`](super::Store::has_room) does.
+    pub fn has_room(&self) -> super::Room {
+        self.engine.has_room()
+    }
+
+    /// Bytes of the file of the store.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn file_bytes(&self) -> std::io::Result<u64> {
+        Ok(std::fs::metadata(&self.engine.path)?.len())
     }
 
     /// What [`Store::snapshot`](super::Store::snapshot) does.

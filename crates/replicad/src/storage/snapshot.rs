@@ -54,11 +54,12 @@ pub struct SnapshotManifest {
 }
 
 /// A snapshot that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotReport {
     /// Where it is.
     pub path: PathBuf,
     /// What it is.
+    #[serde(flatten)]
     pub manifest: SnapshotManifest,
 }
 

@@ -174,11 +174,7 @@ impl Store {
     /// Whether the file system has room for writes. Where that cannot be asked, there is: a commit that
     /// then fails says so.
     pub fn has_room(&self) -> Room {
-        let reserve = self.engine.options.reserve_bytes;
-        match fs4::available_space(create::directory(&self.engine.path)) {
-            Ok(free) if free < reserve => Room::Low { free, reserve },
-            _ => Room::Enough,
-        }
+        self.engine.has_room()
     }
 
     /// Ends a run: makes everything durable, and notes that nothing is missing.

@@ -191,6 +191,33 @@ pub fn client_facing(
     ))
 }
 
+/// What a client of a node needs to speak TLS: the authority of the node's certificate, and certificate and key
+/// of its own where the node asks for them, from PEM files.
+///
+/// # Errors
+/// If a file cannot be read or the key is not that of the certificate.
+pub fn for_clients(
+    authority: &Path,
+    own: Option<(&Path, &Path)>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let unusable = |cause: String| TlsError::Unusable {
+        certificate: own.map_or(authority, |(certificate, _)| certificate).to_owned(),
+        cause,
+    };
+    let roots = root_store(certificates(authority)?).map_err(unusable)?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = own else {
+        return Ok(Arc::new(builder.with_no_client_auth()));
+    };
+    let config = builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?);
+    Ok(Arc::new(
+        config.map_err(|error| unusable(error.to_string()))?,
+    ))
+}
+
 fn root_store(authority: Vec<CertificateDer<'static>>) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     for root in authority {

@@ -156,6 +156,7 @@ impl Cluster {
             limits: Limits::default(),
             port: 0,
             data_dir: self.data_dir(node),
+            snapshot_dir: None,
             store: StoreSettings {
                 policy: SyncPolicy::Always,
                 cache_bytes: 4 << 20,
