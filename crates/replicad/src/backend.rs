@@ -103,7 +103,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Copies the store of this node to a new directory on its machine.
     fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
         let _ = to;
-        not_for_one_process("copied one by one", "stop the cluster and copy its directory")
+        not_for_one_process(
+            "copied one by one",
+            "stop the cluster and copy its directory",
+        )
     }
 
     /// An operator's word that the cluster is new and has never held data: it begins, with all of its
@@ -218,6 +221,9 @@ pub struct NodeStatus {
     pub log_entries: usize,
     /// How many events it lacks of what each other node last showed to know. Empty when it lacks none.
     pub lacks: Vec<Lack>,
+    /// Nodes that know the same and hold something else, by its latest audit: they or it are damaged.
+    #[serde(default)]
+    pub disagreeing: Vec<NodeId>,
     /// Checksum of its contents in hexadecimal; equal contents give equal checksums. `None` if it
     /// holds nothing because it has failed.
     pub checksum: Option<String>,

@@ -99,6 +99,7 @@ impl Fake {
             context: "<1:500, 2:20>".into(),
             exceptions: 0,
             log_entries: 7,
+            disagreeing: Vec::new(),
             lacks: if recovering {
                 vec![Lack {
                     from: NodeId(1),

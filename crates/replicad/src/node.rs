@@ -12,6 +12,7 @@ mod mailbox;
 mod network;
 mod network_node;
 mod process_node;
+mod questions;
 mod scrape;
 mod snapshots;
 mod spaces;

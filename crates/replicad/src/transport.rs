@@ -51,9 +51,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 
+pub use crate::storage::ClusterId;
 pub use counters::{Counters, LaneCounters, PeerCounters};
 pub use error::TransportError;
-pub use crate::storage::ClusterId;
 pub use handshake::{Lane, VERSIONS, Versions};
 pub use options::{TransportLimits, TransportOptions, TransportTimeouts};
 use peer::Peer;

@@ -180,11 +180,26 @@ mod tests {
     fn only_a_difference_that_knowledge_does_not_explain_is_damage() {
         let one = || node(1, "k", 0, "a");
         let two = || node(2, "k", 0, "a");
-        assert_eq!(outcome(vec![one(), two(), node(3, "k", 0, "a")]), Verdict::Equal);
-        assert_eq!(outcome(vec![one(), two(), node(3, "j", 0, "a")]), Verdict::Equal);
-        assert_eq!(outcome(vec![one(), two(), node(3, "j", 0, "b")]), Verdict::Behind);
-        assert_eq!(outcome(vec![one(), two(), node(3, "k", 1, "b")]), Verdict::Behind);
-        assert_eq!(outcome(vec![one(), two(), node(3, "k", 0, "b")]), Verdict::Damaged);
+        assert_eq!(
+            outcome(vec![one(), two(), node(3, "k", 0, "a")]),
+            Verdict::Equal
+        );
+        assert_eq!(
+            outcome(vec![one(), two(), node(3, "j", 0, "a")]),
+            Verdict::Equal
+        );
+        assert_eq!(
+            outcome(vec![one(), two(), node(3, "j", 0, "b")]),
+            Verdict::Behind
+        );
+        assert_eq!(
+            outcome(vec![one(), two(), node(3, "k", 1, "b")]),
+            Verdict::Behind
+        );
+        assert_eq!(
+            outcome(vec![one(), two(), node(3, "k", 0, "b")]),
+            Verdict::Damaged
+        );
         assert_eq!(outcome(vec![one(), two()]), Verdict::Incomplete);
         assert_eq!(outcome(vec![one(), node(2, "k", 0, "b")]), Verdict::Damaged);
     }

@@ -7,6 +7,8 @@ mod common;
 mod differential;
 #[path = "process/nodes.rs"]
 mod nodes;
+#[path = "process/operations.rs"]
+mod operations;
 
 use common::{Process, complaint, free_ports, run};
 use replicad::client::{Client, Value};

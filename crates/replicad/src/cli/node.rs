@@ -80,9 +80,7 @@ pub(super) async fn node(options: &NodeOptions) -> Result<(), CliError> {
                 let done = serde_json::json!({ "node": node, "state": "up", "seconds": seconds });
                 return print_json(&done);
             }
-            println!(
-                "node {node} is up again after {seconds:.2} s"
-            );
+            println!("node {node} is up again after {seconds:.2} s");
         }
     }
     Ok(())

@@ -45,9 +45,10 @@ pub(super) struct RestoreOptions {
 )]
 pub(super) async fn snapshot(options: &SnapshotOptions) -> Result<(), CliError> {
     let mut client = options.target.connect().await?;
-    let directory = options.directory.to_str().ok_or_else(|| {
-        CliError::Other("the path of a snapshot is text in UTF-8".into())
-    })?;
+    let directory = options
+        .directory
+        .to_str()
+        .ok_or_else(|| CliError::Other("the path of a snapshot is text in UTF-8".into()))?;
     let words: [&[u8]; 3] = [b"REPLICAD", b"SNAPSHOT", directory.as_bytes()];
     let report: SnapshotReport = ask_json(&mut client, "REPLICAD SNAPSHOT", &words).await?;
     if options.json {

@@ -1,6 +1,7 @@
 //! `replicad status`: what every node holds and lacks.
 
 use clap::Args;
+use replica::NodeId;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -120,6 +121,15 @@ fn verdict(nodes: &[NodeStatus]) -> String {
         (count, 1) => format!("the checksums of the {count} nodes that are up are equal"),
         (count, _) => format!("the checksums of the {count} nodes that are up DIFFER"),
     };
+    for node in nodes.iter().filter(|node| !node.disagreeing.is_empty()) {
+        let of: Vec<String> = node.disagreeing.iter().map(NodeId::to_string).collect();
+        let _ = write!(
+            text,
+            "; {} knows the same as {} and holds something else: DAMAGED",
+            node.node,
+            of.join(", ")
+        );
+    }
     for node in nodes.iter().filter(|node| node.state != NodeState::Up) {
         let state = match node.state {
             NodeState::Failed => "has failed",

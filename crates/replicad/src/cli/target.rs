@@ -99,7 +99,9 @@ fn read_line(path: &Path) -> Result<String, CliError> {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => {
             let path = path.display();
-            Err(CliError::Other(format!("the first line of {path} is empty")))
+            Err(CliError::Other(format!(
+                "the first line of {path} is empty"
+            )))
         }
     }
 }

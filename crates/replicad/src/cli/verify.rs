@@ -41,8 +41,7 @@ pub(super) async fn verify(options: &VerifyOptions) -> Result<ExitCode, CliError
     }
     let deadline = Instant::now() + Duration::from_secs(options.timeout_seconds);
     let verification: ClusterVerification = loop {
-        let found: ClusterVerification =
-            ask_json(&mut client, "REPLICAD VERIFY", &words).await?;
+        let found: ClusterVerification = ask_json(&mut client, "REPLICAD VERIFY", &words).await?;
         if found.outcome != Verdict::Behind || Instant::now() >= deadline {
             break found;
         }
@@ -65,7 +64,12 @@ fn sentences(verification: &ClusterVerification) -> String {
     for node in &verification.nodes {
         let _ = match &node.store {
             _ if node.partitions.is_empty() => {
-                writeln!(text, "{} did not answer: {}", node.node, node.state.as_str())
+                writeln!(
+                    text,
+                    "{} did not answer: {}",
+                    node.node,
+                    node.state.as_str()
+                )
             }
             StoreVerdict::Unchecked => Ok(()),
             StoreVerdict::Sound => writeln!(text, "{}: the store is sound", node.node),
@@ -91,7 +95,8 @@ fn sentences(verification: &ClusterVerification) -> String {
         "{}",
         match verification.outcome {
             Verdict::Equal => "all nodes hold the same",
-            Verdict::Behind => "nothing is damaged as far as can be seen, and some nodes are behind",
+            Verdict::Behind =>
+                "nothing is damaged as far as can be seen, and some nodes are behind",
             Verdict::Incomplete => "nothing is damaged as far as can be seen, and not all answered",
             Verdict::Damaged => "something is DAMAGED",
         }

@@ -101,9 +101,7 @@ fn replicad(session: &mut Session, arguments: &[Bytes]) -> Started {
 
 fn status(session: &Session) -> Started {
     let shared = Arc::clone(&session.shared);
-    Started::held(async move {
-        json(shared.backend.status().await)
-    })
+    Started::held(async move { json(shared.backend.status().await) })
 }
 
 fn verify(session: &Session, stores: bool) -> Started {

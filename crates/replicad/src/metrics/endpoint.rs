@@ -103,9 +103,7 @@ async fn answer(request: &Request<Incoming>, watched: &dyn Watched) -> Response<
         "/health" => response(StatusCode::OK, TEXT, "alive\n".to_owned()),
         "/ready" => match watched.readiness() {
             Ok(()) => response(StatusCode::OK, TEXT, "ready\n".to_owned()),
-            Err(reason) => {
-                response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n"))
-            }
+            Err(reason) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{reason}\n")),
         },
         _ => {
             let text = "there are /metrics, /health and /ready\n".to_owned();
@@ -148,9 +146,17 @@ mod tests {
         for (request, status, body) in [
             ("GET /metrics HTTP/1.1\r\nhost: n\r\n\r\n", "200", "one 1\n"),
             ("GET /health HTTP/1.1\r\nhost: n\r\n\r\n", "200", "alive\n"),
-            ("GET /ready HTTP/1.1\r\nhost: n\r\n\r\n", "503", "the node is stopping\n"),
+            (
+                "GET /ready HTTP/1.1\r\nhost: n\r\n\r\n",
+                "503",
+                "the node is stopping\n",
+            ),
             ("GET /else HTTP/1.1\r\nhost: n\r\n\r\n", "404", "/ready\n"),
-            ("POST /metrics HTTP/1.1\r\nhost: n\r\n\r\n", "405", "only GET is answered\n"),
+            (
+                "POST /metrics HTTP/1.1\r\nhost: n\r\n\r\n",
+                "405",
+                "only GET is answered\n",
+            ),
             ("nonsense\r\n\r\n", "400", ""),
         ] {
             let mut stream = TcpStream::connect(address).await.expect("connected");

@@ -52,6 +52,8 @@ pub(super) struct Actor<S: StringPolicy> {
     started: Instant,
     room: Room,
     room_asked: Instant,
+    /// What [`Spaces::damage_found`] last said.
+    damage: (u64, u64),
     stopping: bool,
     failed: bool,
 }
@@ -87,6 +89,7 @@ impl<S: StringPolicy> Actor<S> {
             shown,
             room: disk.room(),
             room_asked: Instant::now(),
+            damage: (0, 0),
             disk,
             router,
             inbox,
@@ -168,6 +171,7 @@ impl<S: StringPolicy> Actor<S> {
             return;
         }
         self.room_asked = Instant::now();
+        self.look_for_damage();
         let room = self.disk.room();
         let node = self.node;
         match (self.room, room) {
@@ -180,6 +184,20 @@ impl<S: StringPolicy> Actor<S> {
             _ => {}
         }
         self.room = room;
+    }
+
+    fn look_for_damage(&mut self) {
+        let found = self.shown.read().damage_found();
+        let (node, (failed, given_up)) = (self.node, self.damage);
+        if found.0 > failed {
+            let audits = found.0 - failed;
+            tracing::error!(%node, audits, "a peer that knows the same holds something else: one of the two is damaged");
+        }
+        if found.1 > given_up {
+            let partitions = found.1 - given_up;
+            tracing::error!(%node, partitions, "this node was damaged; it fetches what it held from the others");
+        }
+        self.damage = found;
     }
 
     fn handle(&mut self, input: Input<S>) {

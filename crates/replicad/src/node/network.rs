@@ -13,25 +13,21 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use super::actor::{Actor, Router};
 use super::formation::ClusterStanding;
 use super::mailbox::{Input, Mailbox};
+use super::questions::Questions;
 use super::starting::{SpaceConfigs, random};
-use super::status::{StatusMessage, status, without_data};
-use super::verifying::verification;
+use super::status::StatusMessage;
 use super::wire::{SpaceMessage, WireMessage};
-use crate::backend::{NodeState, NodeStatus};
+use crate::backend::NodeState;
 use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
 use crate::policies::StringPolicy;
 use crate::storage::{ClusterId, NodeDir, StoreOptions, StoreReader, SyncPolicy};
 use crate::store::ConflictPolicy;
 use crate::transport::{Handler, Transport};
-use crate::verification::{NodeVerification, StoreVerdict};
 
 /// News of other nodes that wait to be looked at while this one has no cluster. More are lost; nodes
 /// repeat what they show.
 pub(super) const FORMING_INBOX: usize = 1 << 10;
-
-/// Questions to other nodes that are waited for at once.
-const STATUS_QUESTIONS: usize = 1 << 12;
 
 /// What a node of a network is told at its start.
 #[derive(Debug, Clone)]
@@ -99,7 +95,7 @@ pub(super) struct Network<S: StringPolicy> {
     cluster: watch::Sender<Option<ClusterId>>,
     forming: mpsc::Sender<Forming>,
     reachable: Mutex<BTreeSet<NodeId>>,
-    questions: Mutex<Questions>,
+    pub(super) questions: Mutex<Questions>,
     /// The store beside the actor that writes it, once the node has begun.
     store: Mutex<Option<StoreReader>>,
     /// What the front end counts.
@@ -115,35 +111,10 @@ pub(super) struct Network<S: StringPolicy> {
     stopped: AtomicBool,
 }
 
-/// Questions to other nodes that wait for their answers.
-#[derive(Debug)]
-struct Questions {
-    waiting: BTreeMap<u64, (NodeId, Waiting)>,
-    next: u64,
-}
-
-/// Who waits for an answer.
-#[derive(Debug)]
-enum Waiting {
-    Status(oneshot::Sender<NodeStatus>),
-    Verification(oneshot::Sender<NodeVerification>),
-}
-
-impl Waiting {
-    fn is_closed(&self) -> bool {
-        match self {
-            Self::Status(waiting) => waiting.is_closed(),
-            Self::Verification(waiting) => waiting.is_closed(),
-        }
-    }
-}
-
 impl<S: StringPolicy> Network<S> {
     /// A node that has not begun, and the inbox of what has to happen before it does.
     pub(super) fn new(options: NetworkOptions) -> (Arc<Self>, mpsc::Receiver<Forming>) {
         let (forming, inbox) = mpsc::channel(FORMING_INBOX);
-        let waiting = BTreeMap::new();
-        let next = random();
         let network = Self {
             node: options.configs.strings.node,
             options,
@@ -154,7 +125,7 @@ impl<S: StringPolicy> Network<S> {
             cluster: watch::Sender::new(None),
             forming,
             reachable: Mutex::default(),
-            questions: Mutex::new(Questions { waiting, next }),
+            questions: Mutex::new(Questions::new(random())),
             store: Mutex::default(),
             metrics: Arc::default(),
             verifying: Arc::new(Semaphore::new(1)),
@@ -313,108 +284,6 @@ impl<S: StringPolicy> Network<S> {
     pub(super) fn address_of(&self, node: NodeId) -> String {
         let address = self.options.clients.get(&node);
         address.cloned().unwrap_or_default()
-    }
-
-    /// How this node is.
-    pub(super) async fn own_status(&self) -> NodeStatus {
-        let (node, address) = (self.node, self.address_of(self.node));
-        let running = match self.mailbox() {
-            Some(mailbox) => status(node, address.clone(), mailbox).await,
-            None => return without_data(node, address, NodeState::Waiting),
-        };
-        running.unwrap_or_else(|| without_data(node, address, NodeState::Failed))
-    }
-
-    /// What this node holds. With `store` every entry of its store is read too.
-    pub(super) async fn own_verification(&self, store: bool) -> NodeVerification {
-        let without = |verdict| NodeVerification {
-            node: self.node,
-            state: self.state(),
-            partitions: Vec::new(),
-            store: verdict,
-        };
-        let Ok(_turn) = self.verifying.try_acquire() else {
-            return without(StoreVerdict::Busy);
-        };
-        let reader = self.store().filter(|_| store);
-        let held = match self.mailbox() {
-            Some(mailbox) => verification(self.node, mailbox, reader).await,
-            None => None,
-        };
-        held.unwrap_or_else(|| without(StoreVerdict::Unchecked))
-    }
-
-    /// Asks another node how it is. Whoever waits gives up by dropping the receiver.
-    pub(super) fn ask_status(&self, to: NodeId) -> oneshot::Receiver<NodeStatus> {
-        let (sender, receiver) = oneshot::channel();
-        let number = self.note_question(to, Waiting::Status(sender));
-        self.send(to, &WireMessage::Status(StatusMessage::Ask { number }));
-        receiver
-    }
-
-    /// Asks another node what it holds.
-    pub(super) fn ask_verification(
-        &self,
-        to: NodeId,
-        store: bool,
-    ) -> oneshot::Receiver<NodeVerification> {
-        let (sender, receiver) = oneshot::channel();
-        let number = self.note_question(to, Waiting::Verification(sender));
-        let question = StatusMessage::Verify { number, store };
-        self.send(to, &WireMessage::Status(question));
-        receiver
-    }
-
-    /// The number of a question to another node.
-    fn note_question(&self, to: NodeId, sender: Waiting) -> u64 {
-        {
-            let mut questions = self
-                .questions
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let number = questions.next;
-            questions.next = number.wrapping_add(1);
-            questions
-                .waiting
-                .retain(|_, (_, waiting)| !waiting.is_closed());
-            if questions.waiting.len() < STATUS_QUESTIONS {
-                questions.waiting.insert(number, (to, sender));
-            }
-            number
-        }
-    }
-
-    /// Who waits for the answer of a node to a question.
-    fn asker(&self, from: NodeId, number: u64) -> Option<Waiting> {
-        let mut questions = self
-            .questions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_asked = questions
-            .waiting
-            .get(&number)
-            .is_some_and(|(node, _)| *node == from);
-        match is_asked {
-            true => questions.waiting.remove(&number).map(|(_, waiting)| waiting),
-            false => None,
-        }
-    }
-
-    fn note_status(&self, from: NodeId, number: u64, status: NodeStatus) {
-        if status.node == from
-            && let Some(Waiting::Status(waiting)) = self.asker(from, number)
-        {
-            // Whoever asked may have gone.
-            let _gone = waiting.send(status);
-        }
-    }
-
-    fn note_verification(&self, from: NodeId, number: u64, held: NodeVerification) {
-        if held.node == from
-            && let Some(Waiting::Verification(waiting)) = self.asker(from, number)
-        {
-            let _gone = waiting.send(held);
-        }
     }
 }
 

@@ -122,9 +122,11 @@ fn show_held(figures: &mut Figures, held: &Held) {
         figures.gauges(name, help, values);
     };
     gauge("entries", "Keys kept, tombstones included", |h| h.entries);
-    gauge("tombstones", "Keys of which only the deletion is kept", |h| {
-        h.tombstones
-    });
+    gauge(
+        "tombstones",
+        "Keys of which only the deletion is kept",
+        |h| h.tombstones,
+    );
     gauge("log_events", "Events that the logs can name", |h| {
         h.log_events
     });
@@ -133,9 +135,11 @@ fn show_held(figures: &mut Figures, held: &Held) {
         "Intervals of keys of which more is known than of the rest",
         |h| h.exceptions,
     );
-    gauge("requests_pending", "Requests in progress in the node", |h| {
-        h.pending
-    });
+    gauge(
+        "requests_pending",
+        "Requests in progress in the node",
+        |h| h.pending,
+    );
     figures.gauges(
         "lacks_events",
         "Events that a peer has shown to know and this node lacks",
@@ -152,7 +156,7 @@ fn show_held(figures: &mut Figures, held: &Held) {
 
 type ProtocolCounter = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const PROTOCOL: [ProtocolCounter; 15] = [
+const PROTOCOL: [ProtocolCounter; 18] = [
     (
         "protocol_writes_minted_again",
         "Writes made again because something else had won",
@@ -188,11 +192,9 @@ const PROTOCOL: [ProtocolCounter; 15] = [
         "Chunks of full transfers joined",
         |c| c.transfer_chunks,
     ),
-    (
-        "protocol_tombstones_purged",
-        "Tombstones forgotten",
-        |c| c.tombstones_purged,
-    ),
+    ("protocol_tombstones_purged", "Tombstones forgotten", |c| {
+        c.tombstones_purged
+    }),
     (
         "protocol_incarnations",
         "Times that a partition took a new incarnation",
@@ -222,6 +224,21 @@ const PROTOCOL: [ProtocolCounter; 15] = [
         "protocol_incarnations_closed",
         "Dead incarnations closed",
         |c| c.incarnations_closed,
+    ),
+    (
+        "protocol_audits_passed",
+        "Audits in which a peer that knows the same held the same",
+        |c| c.audits_passed,
+    ),
+    (
+        "protocol_audits_failed",
+        "Audits in which a peer that knows the same held something else",
+        |c| c.audits_failed,
+    ),
+    (
+        "protocol_damages_given_up",
+        "Times that a partition was fetched anew because most owners held something else",
+        |c| c.damages_given_up,
     ),
     (
         "protocol_acknowledgements_dropped",
@@ -268,9 +285,11 @@ fn show_transport(figures: &mut Figures, transport: &Transport) {
     );
     type OfPeer = fn(&PeerCounters) -> u64;
     let counters: [(&str, &str, OfPeer); 3] = [
-        ("peer_received_frames", "Frames that came from the peer", |c| {
-            c.frames_received.load(Relaxed)
-        }),
+        (
+            "peer_received_frames",
+            "Frames that came from the peer",
+            |c| c.frames_received.load(Relaxed),
+        ),
         ("peer_received_bytes", "Their bytes", |c| {
             c.bytes_received.load(Relaxed)
         }),
@@ -291,7 +310,10 @@ fn show_lanes(figures: &mut Figures, transport: &Transport) {
     let lanes = || {
         transport.peers().flat_map(|(peer, counters)| {
             let of = move |lane: &str| vec![("peer", peer.0.to_string()), ("lane", lane.into())];
-            [(of("small"), &counters.small), (of("large"), &counters.large)]
+            [
+                (of("small"), &counters.small),
+                (of("large"), &counters.large),
+            ]
         })
     };
     type Of = fn(&LaneCounters) -> u64;
@@ -302,9 +324,11 @@ fn show_lanes(figures: &mut Figures, transport: &Transport) {
         ("peer_sent_bytes", "Their bytes", |c| {
             c.bytes_sent.load(Relaxed)
         }),
-        ("peer_dropped_full", "Frames that found the queue full", |c| {
-            c.dropped_full.load(Relaxed)
-        }),
+        (
+            "peer_dropped_full",
+            "Frames that found the queue full",
+            |c| c.dropped_full.load(Relaxed),
+        ),
         (
             "peer_dropped_down",
             "Frames that found no connection, or were lost when it broke",
@@ -323,9 +347,11 @@ fn show_lanes(figures: &mut Figures, transport: &Transport) {
         figures.counters(name, help, lanes().map(|(labels, c)| (labels, of(c))));
     }
     let gauges: [(&str, &str, Of); 2] = [
-        ("peer_queued_frames", "Frames that wait or are written", |c| {
-            c.queued_frames.load(Relaxed) as u64
-        }),
+        (
+            "peer_queued_frames",
+            "Frames that wait or are written",
+            |c| c.queued_frames.load(Relaxed) as u64,
+        ),
         ("peer_queued_bytes", "Their bytes", |c| {
             c.queued_bytes.load(Relaxed) as u64
         }),
@@ -353,7 +379,11 @@ fn show_store<S: StringPolicy>(figures: &mut Figures, network: &Network<S>) {
         );
     }
     if let Ok(bytes) = store.file_bytes() {
-        figures.gauge("storage_file_bytes", "Bytes of the file of the store", bytes);
+        figures.gauge(
+            "storage_file_bytes",
+            "Bytes of the file of the store",
+            bytes,
+        );
     }
     figures.gauge(
         "storage_writes_refused",

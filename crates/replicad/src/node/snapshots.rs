@@ -31,7 +31,10 @@ pub(super) async fn snapshot<S: StringPolicy>(
 fn place(allowed: Option<&Path>, to: &Path) -> Result<PathBuf, String> {
     let is_plain = |component| !matches!(component, Component::ParentDir | Component::CurDir);
     if !to.components().all(is_plain) || to.file_name().is_none() {
-        return Err(format!("{} is not the path of a new directory", to.display()));
+        return Err(format!(
+            "{} is not the path of a new directory",
+            to.display()
+        ));
     }
     match allowed {
         None if to.is_absolute() => Ok(to.to_owned()),
@@ -58,9 +61,8 @@ mod tests {
 
     #[test]
     fn a_snapshot_stays_where_it_is_allowed() {
-        let place = |allowed: Option<&str>, to: &str| {
-            place(allowed.map(Path::new), Path::new(to)).ok()
-        };
+        let place =
+            |allowed: Option<&str>, to: &str| place(allowed.map(Path::new), Path::new(to)).ok();
         let is = |path: &str| Some(PathBuf::from(path));
         assert_eq!(place(None, "/backup/one"), is("/backup/one"));
         assert_eq!(place(None, "one"), None);

@@ -276,6 +276,15 @@ impl<S: StringPolicy> Spaces<S> {
             })
     }
 
+    /// Audits that have found damage so far, and how often this node was the one that was damaged.
+    pub(super) fn damage_found(&self) -> (u64, u64) {
+        let strings = self.strings.partitions().map(|(_, p)| p.counters());
+        let types = self.types.partitions().map(|(_, p)| p.counters());
+        strings.chain(types).fold((0, 0), |(failed, given_up), c| {
+            (failed + c.audits_failed, given_up + c.damages_given_up)
+        })
+    }
+
     /// Keys that hold something; one that is in both spaces counts twice.
     pub(super) fn key_count(&self) -> usize {
         fn live<P: Policy>(node: &Node<P>) -> usize {

@@ -2,7 +2,7 @@
 
 use replica::{Node, NodeId, Status, checksum};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::mailbox::Mailbox;
 use super::spaces::Spaces;
@@ -53,6 +53,7 @@ struct Report {
     exceptions: usize,
     log_entries: usize,
     lacks: Vec<Lack>,
+    disagreeing: Vec<NodeId>,
     sums: Vec<Sum>,
 }
 
@@ -81,6 +82,7 @@ pub(super) async fn status<S: StringPolicy>(
         exceptions: report.exceptions,
         log_entries: report.log_entries,
         lacks: report.lacks,
+        disagreeing: report.disagreeing,
         checksum: Some(format!("{sum:032x}")),
     })
 }
@@ -98,6 +100,7 @@ pub(super) fn without_data(node: NodeId, address: String, state: NodeState) -> N
         exceptions: 0,
         log_entries: 0,
         lacks: Vec::new(),
+        disagreeing: Vec::new(),
         checksum: None,
     }
 }
@@ -114,6 +117,8 @@ fn report<S: StringPolicy>(spaces: &Spaces<S>) -> Report {
         let sum = lacks.entry(*node).or_default();
         *sum = sum.saturating_add(*events);
     }
+    let disagreeing = parts.iter().flat_map(|(status, _)| &status.disagreeing);
+    let disagreeing: BTreeSet<NodeId> = disagreeing.copied().collect();
     let lacks = lacks.into_iter().filter(|(_, events)| *events > 0);
     Report {
         incarnation: incarnation.map(|id| id.to_string()).unwrap_or_default(),
@@ -122,6 +127,7 @@ fn report<S: StringPolicy>(spaces: &Spaces<S>) -> Report {
         context: contexts(&parts, strings),
         exceptions: total(|status| status.exceptions),
         log_entries: total(|status| status.log_events),
+        disagreeing: disagreeing.into_iter().collect(),
         lacks: lacks.map(|(from, events)| Lack { from, events }).collect(),
         sums: parts.into_iter().map(|(_, sum)| sum).collect(),
     }

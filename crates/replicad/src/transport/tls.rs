@@ -201,7 +201,9 @@ pub fn for_clients(
     own: Option<(&Path, &Path)>,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let unusable = |cause: String| TlsError::Unusable {
-        certificate: own.map_or(authority, |(certificate, _)| certificate).to_owned(),
+        certificate: own
+            .map_or(authority, |(certificate, _)| certificate)
+            .to_owned(),
         cause,
     };
     let roots = root_store(certificates(authority)?).map_err(unusable)?;

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Three nodes that may run.
-struct Cluster {
+pub(crate) struct Cluster {
     directory: tempfile::TempDir,
-    clients: Vec<u16>,
+    pub(crate) clients: Vec<u16>,
     children: BTreeMap<usize, Child>,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         // All are held until all are known, so that they differ.
@@ -71,46 +71,72 @@ impl Cluster {
         cluster
     }
 
-    fn data(&self, i: usize) -> PathBuf {
+    pub(crate) fn data(&self, i: usize) -> PathBuf {
         self.directory.path().join(format!("data-{i}"))
     }
 
-    fn config(&self, i: usize) -> PathBuf {
+    pub(crate) fn config(&self, i: usize) -> PathBuf {
         self.directory.path().join(format!("node-{i}.toml"))
     }
 
     /// Starts a node.
-    fn start(&mut self, i: usize) {
+    pub(crate) fn start(&mut self, i: usize) {
+        self.start_with(i, Stdio::inherit());
+    }
+
+    /// Starts a node that writes its log there.
+    pub(crate) fn start_with(&mut self, i: usize, log: Stdio) {
         let config = self.config(i);
         let config = config.to_str().expect("a path in UTF-8");
         let child = replicad(&["start", "--config", config])
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the program starts");
         self.children.insert(i, child);
     }
 
-    fn kill(&mut self, i: usize) {
+    pub(crate) fn kill(&mut self, i: usize) {
         let mut child = self.children.remove(&i).expect("it runs");
         child.kill().expect("the process is killed");
         child.wait().expect("the process ends");
     }
 
-    /// Stops a node as an operator does.
-    fn stop(&mut self, i: usize) {
-        let mut child = self.children.remove(&i).expect("it runs");
-        let id = child.id().to_string();
+    /// Tells a node to stop.
+    pub(crate) fn signal(&self, i: usize) {
+        let id = self.children[&i].id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status();
         assert!(told.expect("kill runs").success());
+    }
+
+    /// Whether a node has ended, and if so, well.
+    pub(crate) fn has_ended(&mut self, i: usize) -> bool {
+        let child = self.children.get_mut(&i).expect("it was started");
+        let ended = child.try_wait().expect("the system says");
+        ended.is_some_and(|status| {
+            assert!(status.success());
+            true
+        })
+    }
+
+    /// Where a node may write its log.
+    pub(crate) fn log(&self, i: usize) -> PathBuf {
+        self.directory.path().join(format!("log-{i}"))
+    }
+
+    /// Stops a node as an operator does.
+    fn stop(&mut self, i: usize) {
+        self.signal(i);
+        let mut child = self.children.remove(&i).expect("it runs");
         assert!(child.wait().expect("the process ends").success());
     }
 
-    fn ask(&self, i: usize, words: &[&[u8]]) -> Option<Value> {
+    pub(crate) fn ask(&self, i: usize, words: &[&[u8]]) -> Option<Value> {
         runtime().block_on(ask(self.clients[i], words))
     }
 
     /// Waits until every node serves and reaches every other.
-    fn until_up(&self) {
+    pub(crate) fn until_up(&self) {
         for i in self.children.keys() {
             until(|| self.up_at(*i) == self.children.len());
         }
@@ -127,7 +153,7 @@ impl Cluster {
     }
 
     /// Waits until all nodes show the same.
-    fn until_equal(&self) {
+    pub(crate) fn until_equal(&self) {
         until(|| {
             let status = run(&["status", "--json", "--port", &self.clients[0].to_string()]);
             let Ok(status) = serde_json::from_slice::<serde_json::Value>(&status.stdout) else {
@@ -160,7 +186,7 @@ async fn ask(port: u16, words: &[&[u8]]) -> Option<Value> {
     client.receive().await.ok()
 }
 
-fn until(mut is_true: impl FnMut() -> bool) {
+pub(crate) fn until(mut is_true: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_true() {
         assert!(
