@@ -175,6 +175,11 @@ impl<S: StringPolicy> Network<S> {
         self.reachable_nodes().len()
     }
 
+    /// Whether another node can be reached.
+    pub(super) fn reaches(&self, node: NodeId) -> bool {
+        self.reachable_nodes().contains(&node)
+    }
+
     fn reachable_nodes(&self) -> MutexGuard<'_, BTreeSet<NodeId>> {
         self.reachable
             .lock()

@@ -30,6 +30,9 @@ const SUMS_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take with its store.
 const STORES_PATIENCE: Duration = Duration::from_secs(60 * 60);
 
+/// How often it is looked at whether a node that is waited for can still be reached.
+const REACHABLE_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How long an operator waits for a new cluster to begin.
 const BOOTSTRAP_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -154,14 +157,14 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
             let deadline = time::Instant::now() + patience;
             let mut nodes = vec![network.own_verification(stores).await];
             for (peer, answer) in asked {
-                let answered = time::timeout_at(deadline, answer).await;
+                let answered = while_reachable(&network, peer, answer, deadline).await;
                 let silent = || NodeVerification {
                     node: peer,
                     state: NodeState::Unreachable,
                     partitions: Vec::new(),
                     store: StoreVerdict::Unchecked,
                 };
-                nodes.push(answered.ok().and_then(Result::ok).unwrap_or_else(silent));
+                nodes.push(answered.unwrap_or_else(silent));
             }
             nodes.sort_by_key(|held| held.node);
             let configs = &network.options.configs;
@@ -265,6 +268,22 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
             _ => Err(AdminError::NotFailed(node)),
         };
         Box::pin(ready(result))
+    }
+}
+
+/// Waits for the answer of a node until it cannot be reached any more.
+async fn while_reachable<S: StringPolicy, T>(
+    network: &Network<S>,
+    node: NodeId,
+    mut answer: oneshot::Receiver<T>,
+    deadline: time::Instant,
+) -> Option<T> {
+    loop {
+        match time::timeout(REACHABLE_INTERVAL, &mut answer).await {
+            Ok(answered) => return answered.ok(),
+            Err(_) if time::Instant::now() >= deadline || !network.reaches(node) => return None,
+            Err(_) => {}
+        }
     }
 }
 
