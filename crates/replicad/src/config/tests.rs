@@ -58,6 +58,7 @@ fn the_defaults_of_the_protocol_are_those_of_its_crate() {
     let expected = Config {
         partitions: 16,
         durable: true,
+        audit_interval_ms: 600_000,
         ..Config::new(NodeId(2), 3)
     };
     assert_eq!(settings.types(), expected);
