@@ -1,6 +1,7 @@
 //! What the tests that cross the crates share.
 
 pub mod scenario;
+pub mod scenarios;
 
 /// The examples of the README, compiled and run as documentation tests.
 #[cfg(doctest)]

@@ -9,9 +9,9 @@ use replica::{
 };
 use std::time::Duration;
 use system_tests::scenario::{
-    Driver as _, Expect, Held, Request, Simulated, Step, absent, config, delete, get, holds, play,
-    play_everywhere, put,
+    Driver as _, Expect, Request, Simulated, Step, config, get, play, play_everywhere, put,
 };
+use system_tests::scenarios::{self, ask_put, no_majority};
 
 /// Nodes compare what they know all the time.
 const OFTEN_MS: u64 = 20;
@@ -20,18 +20,6 @@ const OFTEN_MS: u64 = 20;
 const NEVER_MS: u64 = 3_600_000;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn no_majority(acknowledged: usize, needed: usize, may_take_effect: bool) -> Expect {
-    Expect::NoMajority {
-        acknowledged,
-        needed,
-        may_take_effect,
-    }
-}
-
-fn ask_put(node: u32, key: &'static str, value: &'static str, expect: Expect) -> Step {
-    Step::Ask(node, Request::Put(key, value), expect)
-}
 
 fn store(nodes: u32) -> MajorityStore {
     MajorityStore::new(nodes).expect("a valid number of nodes")
@@ -68,14 +56,7 @@ fn a1_strings_are_inserted_read_and_deleted() {
 #[test]
 fn a2_every_node_has_its_own_copy() {
     for nodes in [3, 5, 7] {
-        let steps = [
-            put(1, "a", "1"),
-            put(nodes, "b", "2"),
-            delete(2, "b"),
-            Step::Settle,
-            holds("a", "1", 1),
-        ];
-        play_everywhere(nodes, OFTEN_MS, &steps);
+        play_everywhere(nodes, OFTEN_MS, &scenarios::copies(nodes));
     }
     let refused = MajorityStore::new(2).map(|_| ());
     assert!(matches!(refused, Err(ClusterError::Config(_))));
@@ -96,24 +77,7 @@ fn a3_any_node_takes_writes_and_shows_those_of_others() {
 /// still take effect; one that nobody has been asked to hold will not.
 #[test]
 fn a3_a_write_without_a_majority_says_how_far_it_got() {
-    let steps = [
-        Step::CutOff(3),
-        Step::CutOff(4),
-        Step::CutOff(5),
-        ask_put(1, "k", "v", no_majority(2, 3, true)),
-        ask_put(3, "l", "w", no_majority(1, 3, true)),
-        Step::Heal,
-        Step::Settle,
-        get(5, "k", "v"),
-        get(1, "l", "w"),
-        Step::Partition(vec![1, 2], vec![3, 4, 5]),
-        ask_put(1, "k", "x", no_majority(2, 3, false)),
-        put(3, "k", "y"),
-        Step::Heal,
-        Step::Settle,
-        get(1, "k", "y"),
-    ];
-    play_everywhere(5, OFTEN_MS, &steps);
+    play_everywhere(5, OFTEN_MS, &scenarios::without_a_majority());
 }
 
 /// A3: the texts of the errors.
@@ -144,17 +108,7 @@ fn a3_the_error_is_a_sentence() {
 #[test]
 fn a4_at_equal_times_the_smaller_value_wins_everywhere() {
     for (alone, acknowledged) in [("x", "y"), ("y", "x")] {
-        let steps = [
-            Step::CutOff(1),
-            ask_put(1, "k", alone, no_majority(1, 2, true)),
-            put(2, "k", acknowledged),
-            Step::Heal,
-            Step::Settle,
-            holds("k", "x", 1),
-            get(1, "k", "x"),
-            get(2, "k", "x"),
-            get(3, "k", "x"),
-        ];
+        let steps = scenarios::equal_times(alone, acknowledged);
         play_everywhere(3, OFTEN_MS, &steps);
     }
 }
@@ -163,19 +117,7 @@ fn a4_at_equal_times_the_smaller_value_wins_everywhere() {
 /// and every message.
 #[test]
 fn a4_the_higher_time_wins_whatever_the_value() {
-    let steps = [
-        Step::CutOff(1),
-        ask_put(1, "k", "a", no_majority(1, 2, true)),
-        put(2, "other", "x"),
-        put(3, "k", "z"),
-        Step::Heal,
-        Step::Settle,
-        holds("k", "z", 2),
-        put(1, "k", "zz"),
-        Step::Settle,
-        holds("k", "zz", 3),
-    ];
-    play_everywhere(3, OFTEN_MS, &steps);
+    play_everywhere(3, OFTEN_MS, &scenarios::higher_times());
 }
 
 /// A4: writes at the same time through all nodes resolve to one of them, the same on every node.
@@ -201,16 +143,7 @@ fn a4_concurrent_writes_resolve_to_one_winner() {
 /// everything, although its first time ties with the other's and its value would lose the tie.
 #[test]
 fn a4_a_later_write_wins_through_a_lagging_node() {
-    let steps = [
-        Step::CutOff(3),
-        put(1, "k", "b"),
-        Step::Heal,
-        put(3, "k", "z"),
-        get(1, "k", "z"),
-        get(2, "k", "z"),
-        get(3, "k", "z"),
-    ];
-    for played in play_everywhere(3, NEVER_MS, &steps) {
+    for played in play_everywhere(3, NEVER_MS, &scenarios::lagging_write()) {
         assert!(
             played.counters.writes_minted_again > 0,
             "the first time lost"
@@ -221,19 +154,7 @@ fn a4_a_later_write_wins_through_a_lagging_node() {
 /// A4: so does a delete, which would lose the tie against any value.
 #[test]
 fn a4_a_later_delete_wins_through_a_lagging_node() {
-    let steps = [
-        Step::CutOff(3),
-        put(1, "k", "b"),
-        put(1, "k", "c"),
-        Step::Heal,
-        delete(3, "k"),
-        absent(1, "k"),
-        absent(2, "k"),
-        absent(3, "k"),
-        put(2, "k", "d"),
-        get(3, "k", "d"),
-    ];
-    for played in play_everywhere(3, NEVER_MS, &steps) {
+    for played in play_everywhere(3, NEVER_MS, &scenarios::lagging_delete()) {
         assert!(
             played.counters.writes_minted_again > 0,
             "the first time lost"
@@ -244,15 +165,7 @@ fn a4_a_later_delete_wins_through_a_lagging_node() {
 /// A4: a node that lags far behind joins what it reads, and repairs those that lag.
 #[test]
 fn a4_a_lagging_node_reads_what_was_acknowledged() {
-    let mut steps = vec![Step::CutOff(3)];
-    steps.extend(["1", "2", "3", "4"].map(|value| put(1, "k", value)));
-    steps.extend([Step::Heal, get(3, "k", "4")]);
-    let held = Held {
-        value: Some("4".into()),
-        time: Some(4),
-    };
-    steps.push(Step::Holds("k", held));
-    play_everywhere(3, NEVER_MS, &steps);
+    play_everywhere(3, NEVER_MS, &scenarios::lagging_read());
 }
 
 /// A5: with up to (N-1)/2 nodes down every operation succeeds through the others; with one more down
@@ -260,39 +173,8 @@ fn a4_a_lagging_node_reads_what_was_acknowledged() {
 #[test]
 fn a5_operations_go_on_while_a_majority_is_up() {
     for nodes in [3, 5, 7] {
-        play_everywhere(nodes, OFTEN_MS, &failures(nodes));
+        play_everywhere(nodes, OFTEN_MS, &scenarios::failures(nodes));
     }
-}
-
-fn failures(nodes: u32) -> Vec<Step> {
-    let majority = nodes / 2 + 1;
-    let (left, needed) = (majority as usize - 1, majority as usize);
-    let mut steps = vec![put(1, "a", "1"), put(2, "b", "2"), put(nodes, "c", "3")];
-    steps.extend((majority + 1..=nodes).map(Step::Fail));
-    steps.extend([put(1, "a", "4"), delete(2, "b")]);
-    for node in 1..=majority {
-        steps.extend([get(node, "a", "4"), absent(node, "b"), get(node, "c", "3")]);
-    }
-    let none = || no_majority(left, needed, false);
-    steps.extend([
-        Step::Fail(majority),
-        ask_put(1, "c", "5", none()),
-        Step::Ask(1, Request::Delete("c"), none()),
-        Step::Ask(1, Request::Get("c"), none()),
-        Step::Ask(nodes, Request::Get("c"), Expect::NodeFailed),
-        Step::RecoverRefused(nodes),
-        Step::RecoverAcceptingLoss(nodes),
-        put(nodes, "d", "6"),
-    ]);
-    steps.extend((majority..nodes).map(Step::Recover));
-    steps.push(Step::Settle);
-    for node in 1..=nodes {
-        steps.extend([get(node, "a", "4"), absent(node, "b"), get(node, "c", "3")]);
-    }
-    // A second loss of data by the same node.
-    steps.extend([Step::Fail(nodes), put(1, "e", "7"), Step::Recover(nodes)]);
-    steps.extend([get(nodes, "e", "7"), put(nodes, "e", "8"), get(1, "e", "8")]);
-    steps
 }
 
 /// A5, A8: a node that comes back holds nothing and serves nothing until it has caught up.
@@ -349,14 +231,8 @@ fn a5_recovery_from_too_few_is_refused_and_says_what_to_do() {
 /// waited for it, it would run into its deadline.
 #[test]
 fn a6_a_silent_node_does_not_hold_up_the_others() {
-    let rounds = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
     for nodes in [3, 5] {
-        let mut steps = vec![Step::CutOff(nodes)];
-        for value in rounds {
-            steps.extend([put(1, "k", value), get(2, "k", value)]);
-            steps.extend([delete(2, "l"), absent(1, "l")]);
-        }
-        play_everywhere(nodes, OFTEN_MS, &steps);
+        play_everywhere(nodes, OFTEN_MS, &scenarios::silent_node(nodes));
     }
 }
 
@@ -403,24 +279,7 @@ fn a8_a_failed_node_is_an_error_of_its_own() {
 /// A9: the worked scenario.
 #[test]
 fn a9_the_worked_scenario() {
-    let (a, b, c) = (1, 2, 3);
-    let concurrent = vec![
-        (a, Request::Put("key1", "value1")),
-        (b, Request::Put("key1", "value2")),
-    ];
-    let winner = || Expect::OneOf(vec!["value1", "value2"]);
-    let mut steps = vec![Step::Concurrent(concurrent), Step::Settle];
-    steps.extend([a, b, c].map(|node| Step::Ask(node, Request::Get("key1"), winner())));
-    steps.extend([
-        Step::Fail(c),
-        put(a, "key2", "value3"),
-        Step::Ask(c, Request::Get("key2"), Expect::NodeFailed),
-        Step::Recover(c),
-        Step::Ask(c, Request::Get("key1"), winner()),
-        get(c, "key2", "value3"),
-        Step::Settle,
-    ]);
-    play_everywhere(3, OFTEN_MS, &steps);
+    play_everywhere(3, OFTEN_MS, &scenarios::worked());
 }
 
 /// A9: by the rule of A4 it is the smaller value that wins when neither write has seen the other: here

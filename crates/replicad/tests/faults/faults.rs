@@ -1,0 +1,154 @@
+//! What strikes a cluster, and how it is mended.
+
+use rand::RngExt as _;
+use rand::rngs::ChaCha8Rng;
+use std::fs::OpenOptions;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// `kill -9`.
+    Kill,
+    /// A proper stop.
+    Stop,
+    /// `kill -STOP`, and later `kill -CONT`.
+    Pause,
+    /// A node and another get nothing from each other.
+    Cut,
+    /// A node gets nothing from another, which gets everything.
+    CutOneWay,
+    /// A node and all others get nothing from each other.
+    Isolate,
+    /// A node loses a part of all packets.
+    Lose,
+    /// What a node sends is slow.
+    Slow,
+    /// A node's clock jumps, and later jumps back.
+    Clock,
+    /// Bits of a store change while its node is stopped.
+    Flip,
+    /// A store is cut short while its node is down.
+    Tear,
+    /// A node loses its store.
+    Wipe,
+    /// A node loses its whole data directory.
+    WipeAll,
+    /// A node's disk is full.
+    Fill,
+}
+
+/// A file that takes the room of a disk.
+const FILLER: &str = "filler";
+
+impl Fault {
+    /// Strikes a node.
+    pub(crate) fn strike(self, cluster: &mut Cluster, node: u32, rng: &mut ChaCha8Rng) {
+        let others: Vec<u32> = cluster.nodes().filter(|other| *other != node).collect();
+        let other = others[rng.random_range(0..others.len())];
+        match self {
+            Self::Kill | Self::Tear | Self::Wipe | Self::WipeAll => cluster.kill(node),
+            Self::Stop | Self::Flip => cluster.stop(node),
+            Self::Pause => cluster.signal(node, "STOP"),
+            Self::Cut => {
+                cluster.cut(node, other);
+                cluster.cut(other, node);
+            }
+            Self::CutOneWay => cluster.cut(other, node),
+            Self::Isolate => {
+                for other in others {
+                    cluster.cut(node, other);
+                    cluster.cut(other, node);
+                }
+            }
+            Self::Lose => cluster.lose(node, 0.2),
+            Self::Slow => cluster.slow_down(node),
+            Self::Clock => cluster.set_clock(node, rng.random_range(-30..=30)),
+            Self::Fill => fill(&cluster.disk(node).join(FILLER)),
+        }
+        let data = cluster.data(node);
+        match self {
+            Self::Flip => flip(&data.join("store"), rng),
+            Self::Tear => tear(&data.join("store"), rng),
+            Self::Wipe => std::fs::remove_file(data.join("store")).expect("the store is there"),
+            Self::WipeAll => std::fs::remove_dir_all(data).expect("the data is there"),
+            _ => {}
+        }
+    }
+
+    /// Ends the fault.
+    pub(crate) fn mend(self, cluster: &mut Cluster, node: u32) {
+        match self {
+            Self::Kill | Self::Tear | Self::Wipe | Self::WipeAll | Self::Stop | Self::Flip => {
+                cluster.start(node);
+            }
+            Self::Pause => cluster.signal(node, "CONT"),
+            Self::Cut | Self::CutOneWay | Self::Isolate | Self::Lose | Self::Slow => cluster.heal(),
+            Self::Clock => cluster.set_clock(node, 0),
+            Self::Fill => {
+                std::fs::remove_file(cluster.disk(node).join(FILLER)).expect("the filler is there");
+                // A commit that found no room has ended the store, until the node is started again.
+                cluster.kill(node);
+                cluster.start(node);
+            }
+        }
+    }
+
+    /// How long the fault lasts.
+    pub(crate) fn duration(self, rng: &mut ChaCha8Rng) -> Duration {
+        Duration::from_millis(rng.random_range(100..800))
+    }
+
+    /// Removes what a damaged store has left behind: after four of them a node asks for an operator.
+    pub(crate) fn clean_up(cluster: &Cluster, node: u32) -> usize {
+        let files = std::fs::read_dir(cluster.data(node)).expect("a data directory");
+        let names = files.map(|file| file.expect("an entry").path());
+        let damaged = names.filter(|path| path.to_string_lossy().contains("store.damaged-"));
+        let damaged: Vec<_> = damaged.collect();
+        for path in &damaged {
+            std::fs::remove_file(path).expect("the file is removed");
+        }
+        damaged.len()
+    }
+}
+
+/// Changes twenty bits.
+fn flip(path: &Path, rng: &mut ChaCha8Rng) {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("the store");
+    let length = file.metadata().expect("the store").len();
+    for _ in 0..20 {
+        let (at, bit) = (rng.random_range(0..length), rng.random_range(0..8));
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(at)).expect("a place in the file");
+        file.read_exact(&mut byte).expect("a byte");
+        byte[0] ^= 1 << bit;
+        file.seek(SeekFrom::Start(at)).expect("a place in the file");
+        file.write_all(&byte).expect("a byte");
+    }
+}
+
+/// Cuts the file off at a random place.
+fn tear(path: &Path, rng: &mut ChaCha8Rng) {
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .expect("the store");
+    let length = file.metadata().expect("the store").len();
+    file.set_len(rng.random_range(0..length))
+        .expect("a shorter file");
+}
+
+/// Takes all room that is left.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::create(path).expect("a file");
+    let block = [7; 4096];
+    while file.write_all(&block).is_ok() {}
+}
