@@ -82,7 +82,7 @@ async fn rogues() -> Vec<Raw> {
         // One sends half a command, and half a large one.
         for words in [
             [b"SET".as_slice(), b"half", b"v"],
-            [b"SET", b"half", &value],
+            [b"SET".as_slice(), b"half", value.as_slice()],
         ] {
             let mut half = Raw::connect(1).await.expect("the node takes it");
             let bytes = command(&words);

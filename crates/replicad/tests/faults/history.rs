@@ -195,7 +195,7 @@ pub(crate) fn finals(cluster: &Cluster, prefix: &str, history: &mut History) {
 
 /// Gives writes the times that reads have shown: the store says them to readers only. Of a value that was
 /// shown at two times, the later: that is the one under which its writer was answered.
-pub(crate) fn with_times(history: History) -> History {
+pub(crate) fn with_times(history: &History) -> History {
     let mut times: BTreeMap<Bytes, Timestamp> = BTreeMap::new();
     for (_, operation) in history.operations() {
         if let Call::Read {

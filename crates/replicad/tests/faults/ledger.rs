@@ -154,7 +154,7 @@ impl Ledger {
             let missing: Vec<_> = self.members.difference(&members).collect();
             let strange = members.difference(&self.members);
             let strange: Vec<_> = strange
-                .filter(|m| !self.perhaps_members.contains(m))
+                .filter(|m| !self.perhaps_members.contains(*m))
                 .collect();
             if !missing.is_empty() || !strange.is_empty() {
                 let found = format!("node {node} lacks members {missing:?} and has {strange:?}");

@@ -110,7 +110,8 @@ impl Liar {
                 1 => bytes[at] = 0xff,
                 _ => {
                     // The largest number that fits, in place of whatever stands there.
-                    bytes.splice(at..=at, [[0xff].repeat(9), vec![1]].concat());
+                    let largest = [vec![0xff; 9], vec![1]].concat();
+                    drop(bytes.splice(at..=at, largest));
                 }
             }
         }

@@ -142,7 +142,7 @@ impl Load {
                 .map(|e| text(&e)),
         );
         found.extend(
-            sessions::check(&with_times(sessions))
+            sessions::check(&with_times(&sessions))
                 .err()
                 .map(|e| text(&e)),
         );
