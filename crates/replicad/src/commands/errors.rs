@@ -15,7 +15,7 @@ use crate::store::StoreAnswer;
 /// | `LOADING` | the node asked is catching up; clients know this code and repeat | repeat, or ask another node |
 /// | `STORAGEFAILED` | the disk under the node asked failed | ask another node |
 /// | `NOROOM` | the disk under the node asked is nearly full; it still answers reads | ask another node |
-/// | `TRYAGAIN` | too many requests are pending | repeat later |
+/// | `TRYAGAIN` | too many requests are pending, or the owners reached lack what the session has seen | repeat later |
 /// | `WRONGTYPE` | the key holds something that the command does not work on | use another command, or `DEL` the key |
 /// | `SIBLINGS` | the key holds several concurrent values and the command answers one | `R.GET`, then `R.SET` |
 /// | `SESSIONFULL` | what the session has seen takes too much room | `R.SESSION ON` |
@@ -27,7 +27,7 @@ pub(super) fn request_error(error: &RequestError) -> Reply {
         RequestError::Recovering { .. } => "LOADING",
         RequestError::StorageFailed { .. } => "STORAGEFAILED",
         RequestError::NoRoom { .. } => "NOROOM",
-        RequestError::Overloaded { .. } => "TRYAGAIN",
+        RequestError::Overloaded { .. } | RequestError::SessionUnmet { .. } => "TRYAGAIN",
         _ => "ERR",
     };
     Reply::Error(format!("{code} {error}"))

@@ -12,7 +12,10 @@ use crate::world::{output, run};
 /// How long anything may take; far more than it needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// How long a client waits for a node: longer than the node takes to give up a request.
+/// How long a client waits for a connection: packets to a node that is cut off are lost.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a client of a round waits for a node: longer than the node takes to give up a request.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// What a cluster is made of.
@@ -32,6 +35,16 @@ pub(crate) struct Plan {
     pub(crate) has_clocks: bool,
     /// Size of a file system of its own for each node, in MiB.
     pub(crate) disk_mib: Option<u32>,
+}
+
+impl Plan {
+    /// Nodes that give up late: where every request has to succeed, however slow the machine is.
+    pub(crate) fn patient() -> Self {
+        Self {
+            timeouts: "request_ms = 40000\ndead_ms = 30000".into(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Plan {
@@ -65,10 +78,19 @@ pub(crate) fn ip(node: u32) -> String {
 
 /// Connects to a node as a client.
 pub(crate) fn connect(node: u32) -> RedisResult<Connection> {
+    connect_for(node, PATIENCE)
+}
+
+/// Connects as a client that soon asks another node.
+pub(crate) fn connect_briefly(node: u32) -> RedisResult<Connection> {
+    connect_for(node, ANSWER_PATIENCE)
+}
+
+fn connect_for(node: u32, patience: Duration) -> RedisResult<Connection> {
     let client = redis::Client::open(format!("redis://{}:7001/", ip(node)))?;
-    let connection = client.get_connection_with_timeout(Duration::from_secs(1))?;
-    connection.set_read_timeout(Some(ANSWER_PATIENCE))?;
-    connection.set_write_timeout(Some(ANSWER_PATIENCE))?;
+    let connection = client.get_connection_with_timeout(patience.min(CONNECT_PATIENCE))?;
+    connection.set_read_timeout(Some(patience))?;
+    connection.set_write_timeout(Some(patience))?;
     Ok(connection)
 }
 

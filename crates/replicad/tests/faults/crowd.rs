@@ -23,8 +23,7 @@ const ROGUES: usize = 20;
 pub(crate) fn busy_clients_get_all_answers() {
     let plan = Plan {
         limits: "max_connections = 7000".into(),
-        timeouts: "request_ms = 60000".into(),
-        ..Plan::default()
+        ..Plan::patient()
     };
     let mut cluster = Cluster::begun(plan);
     runtime().block_on(async {
@@ -106,8 +105,9 @@ async fn busy(name: &'static str) -> Vec<Duration> {
             for round in 0..REQUESTS {
                 let value = format!("{n}-{round}");
                 let started = Instant::now();
-                let set = client.ask(&[b"SET", key.as_bytes(), value.as_bytes()]);
-                assert_eq!(set.await.expect("an answer"), Answer::ok());
+                let words = [b"SET".as_slice(), key.as_bytes(), value.as_bytes()];
+                let set = client.ask(&words).await;
+                assert_eq!(set.expect("an answer"), Answer::ok());
                 times.push(started.elapsed());
                 let got = client.ask(&[b"GET", key.as_bytes()]).await;
                 assert_eq!(

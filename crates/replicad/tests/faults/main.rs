@@ -180,11 +180,8 @@ fn busy_clients_get_all_answers() {
 }
 
 #[test]
-fn a_lying_peer_harms_nobody_for_long() {
-    isolated(
-        "a_lying_peer_harms_nobody_for_long",
-        liar::a_lying_peer_harms_nobody_for_long,
-    );
+fn a_lying_peer_ends_nobody() {
+    isolated("a_lying_peer_ends_nobody", liar::a_lying_peer_ends_nobody);
 }
 
 /// C3.

@@ -42,7 +42,7 @@ impl Processes {
             nodes,
             store: "conflict = \"lamport\"\npartitions = 1".into(),
             timeouts: format!(
-                "request_ms = 400\nresend_ms = 20\nsync_interval_ms = {sync_interval_ms}\ndead_ms = 20000"
+                "request_ms = 4000\nresend_ms = 20\nsync_interval_ms = {sync_interval_ms}\ndead_ms = 20000"
             ),
             ..Plan::default()
         };
@@ -198,6 +198,7 @@ fn ask(node: NodeId, command: &Command) -> Result<Outcome, RequestError> {
         Command::Get { .. } => cmd("R.GET"),
         Command::Write { write, .. } if write.value.is_none() => cmd("R.DEL"),
         Command::Write { .. } => cmd("R.PUT"),
+        other => panic!("no words for {other:?}"),
     };
     words.arg(&command.key()[..]);
     if let Command::Write { write, .. } = command {

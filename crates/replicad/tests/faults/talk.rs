@@ -6,7 +6,7 @@ use redis::{Cmd, Connection, ErrorKind, FromRedisValue, RedisError, RedisResult,
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::cluster::connect;
+use crate::cluster::connect_briefly;
 
 /// A connection to some node.
 pub(crate) struct Talk {
@@ -58,7 +58,7 @@ impl Talk {
     }
 
     fn greet(&self) -> RedisResult<Connection> {
-        let mut connection = connect(self.node)?;
+        let mut connection = connect_briefly(self.node)?;
         for command in &self.greeting {
             command.exec(&mut connection)?;
         }
