@@ -5,10 +5,14 @@ use crdt::{Dot, LwwEntry, ReplicaId, Timestamp};
 use redis::{Cmd, RedisError, Value, cmd};
 use replica::{Command, Counters, Floor, NodeId, Outcome, RequestError, StoredCell};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use system_tests::scenario::{Driver, Held, Simulated, Step, config, play};
 
 use crate::cluster::{Cluster, Plan, connect, until};
 use crate::talk::{Shown, get};
+
+/// Several times that between two heartbeats.
+const HEARTBEATS: Duration = Duration::from_secs(2);
 
 /// Plays a scenario on processes and in the simulator; both must show the same.
 ///
@@ -145,6 +149,8 @@ impl Driver for Processes {
                 .find(|side| side.contains(&NodeId(node)))
         };
         self.until_seen(|node| side(node).map_or(0, <[NodeId]>::len));
+        // A node may be silent before its connections are known to be closed: some heartbeats later they are.
+        std::thread::sleep(HEARTBEATS);
     }
 
     fn cut(&mut self, from: NodeId, to: NodeId) {
