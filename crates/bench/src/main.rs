@@ -1,4 +1,4 @@
-//! Ours beside the crates of others: `cargo bench-peers types|store [--quick] [--json] [--only <part of a name>]`.
+//! Ours beside the crates of others: `cargo bench-peers types|store|server [--quick] [--json] [--only <part of a name>]`.
 
 mod alloc;
 mod data;
@@ -7,6 +7,7 @@ mod peers;
 mod report;
 mod row;
 mod rows;
+mod server;
 mod store;
 
 use pico_args::Arguments;
@@ -15,11 +16,11 @@ use std::process::ExitCode;
 use crate::report::{Options, Report};
 
 const USAGE: &str = "\
-Runs the data types or the store beside the crates of others, in this process.
+Runs the data types or the store beside the crates of others, in this process; or our server beside others.
 
-usage: cargo bench-peers types|store [--quick] [--json] [--only <part of a row's name>]
+usage: cargo bench-peers types|store|server [--quick] [--json] [--only <part of a row's name>]
 
-  --quick   fewer repetitions, nothing of 1,000,000 elements; done in a minute
+  --quick   fewer repetitions, nothing of 1,000,000 elements; done in minutes
   --json    one object per row, and a last one with the number of rows
   --only    the rows whose name has this part
 ";
@@ -52,6 +53,7 @@ fn run(mut arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let rows = match command.as_deref() {
         Some("types") => rows::types,
         Some("store") => store::rows,
+        Some("server") => server::rows,
         Some(other) => return Err(format!("unknown command: {other}").into()),
         None => return Err("a command is missing".into()),
     };

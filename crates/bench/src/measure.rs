@@ -119,7 +119,8 @@ impl<'a> Contest<'a> {
     }
 }
 
-fn median(nanos: &mut [f64]) -> f64 {
+/// The middle figure.
+pub fn median(nanos: &mut [f64]) -> f64 {
     nanos.sort_by(f64::total_cmp);
     let middle = nanos.len() / 2;
     if nanos.len() % 2 == 1 {

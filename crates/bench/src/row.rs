@@ -1,8 +1,9 @@
 //! One line of the report: ours, the peers, the floors, the target, and whether it is met.
 
 use serde_json::{Map, Value, json};
+use std::cmp::Ordering;
 
-/// What a figure counts. In every row less is better.
+/// What a figure counts. Less is better, but for what is done per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Nanoseconds,
@@ -12,6 +13,9 @@ pub enum Unit {
     Allocations,
     Percent,
     Rounds,
+    Seconds,
+    /// What is done in a second: more is better.
+    PerSecond,
     /// How many times as much as another figure of ours.
     Times,
 }
@@ -26,7 +30,21 @@ impl Unit {
             Self::Allocations => "allocations",
             Self::Percent => "%",
             Self::Rounds => "rounds",
+            Self::Seconds => "s",
+            Self::PerSecond => "/s",
             Self::Times => "times",
+        }
+    }
+
+    const fn more_is_better(self) -> bool {
+        matches!(self, Self::PerSecond)
+    }
+
+    /// The better ones first.
+    fn order(self, one: &f64, other: &f64) -> Ordering {
+        match self.more_is_better() {
+            true => other.total_cmp(one),
+            false => one.total_cmp(other),
         }
     }
 
@@ -45,6 +63,8 @@ pub enum Side {
     Ours,
     /// A crate, by its name in `Cargo.lock`, and which part of it.
     Peer(&'static str, &'static str),
+    /// A server that runs beside ours, with its version and how it is set up.
+    System(String),
     /// A system that cannot run here, with a figure that was measured elsewhere: it is shown, and no ratio is
     /// taken of it.
     Recorded(&'static str),
@@ -57,6 +77,10 @@ pub enum Side {
 pub enum Target {
     /// At most this figure.
     AtMost(f64),
+    /// At least this figure.
+    AtLeast(f64),
+    /// At least this many times the figure of the best peer in the same run.
+    AtLeastBest(f64),
     /// This many times less than a peer in the same run, the best of them if it has several parts.
     TimesLess(f64, &'static str),
     /// This many times less than the best peer in the same run.
@@ -108,6 +132,7 @@ impl Row {
                 let label = format!("{name} {} {part}", version_of(name));
                 self.peers.push((name, label.trim_end().into(), figure));
             }
+            Side::System(label) => self.peers.push(("", label, figure)),
             Side::Recorded(name) => self.recorded.push((name, figure)),
             Side::Floor(name) => self.floors.push((name, figure)),
         }
@@ -116,24 +141,26 @@ impl Row {
     /// The figure to reach, the hardest of several; none if the row has no target, or its peer did not run.
     pub fn target_figure(&self) -> Option<f64> {
         let figures = self.targets.iter().filter_map(|target| match *target {
-            Target::AtMost(figure) => Some(figure),
+            Target::AtMost(figure) | Target::AtLeast(figure) => Some(figure),
+            Target::AtLeastBest(times) => Some(self.best(None)? * times),
             Target::TimesLess(times, name) => Some(self.best(Some(name))? / times),
             Target::TimesLessThanBest(times) => Some(self.best(None)? / times),
             Target::AtMostTimes(times, name) => Some(self.best(Some(name))? * times),
             Target::AtMostTimesFloor(times) => Some(self.best_floor()? * times),
         });
-        figures.min_by(f64::total_cmp)
+        figures.min_by(|one, other| self.unit.order(one, other))
     }
 
     /// Whether the target is reached; none if there is no target.
     pub fn met(&self) -> Option<bool> {
         let target = self.target_figure()?;
-        Some(self.ours.is_some_and(|ours| ours <= target))
+        Some(self.ours.is_some_and(|ours| self.unit.order(&ours, &target).is_le()))
     }
 
     fn best(&self, name: Option<&str>) -> Option<f64> {
         let named = self.peers.iter().filter(|p| name.is_none_or(|n| n == p.0));
-        named.map(|p| p.2).min_by(f64::total_cmp)
+        let figures = named.map(|p| p.2);
+        figures.min_by(|one, other| self.unit.order(one, other))
     }
 
     fn best_floor(&self) -> Option<f64> {
@@ -145,10 +172,11 @@ impl Row {
         Some((self.ours?, self.best_floor()?))
     }
 
-    /// How many times less ours is than the best peer.
+    /// How many times better ours is than the best peer.
     fn ratio(&self) -> Option<f64> {
         let ours = self.ours.filter(|ours| *ours > 0.0)?;
-        Some(self.best(None)? / ours)
+        let best = self.best(None)?;
+        Some(if self.unit.more_is_better() { ours / best } else { best / ours })
     }
 
     pub fn json(&self) -> Value {
@@ -215,6 +243,11 @@ impl Row {
     fn reason(&self, target: Target) -> String {
         match target {
             Target::AtMost(figure) => format!("target <= {} {}", short(figure), self.unit.name()),
+            Target::AtLeast(figure) => format!("target >= {} {}", short(figure), self.unit.name()),
+            Target::AtLeastBest(times) => {
+                let figure = self.best(None).map_or("-".into(), |b| short(b * times));
+                format!("target >= {times}x the best peer: {figure} {}", self.unit.name())
+            }
             Target::TimesLess(times, name) => {
                 let figure = self
                     .best(Some(name))
