@@ -154,7 +154,10 @@ impl Row {
     /// Whether the target is reached; none if there is no target.
     pub fn met(&self) -> Option<bool> {
         let target = self.target_figure()?;
-        Some(self.ours.is_some_and(|ours| self.unit.order(&ours, &target).is_le()))
+        Some(
+            self.ours
+                .is_some_and(|ours| self.unit.order(&ours, &target).is_le()),
+        )
     }
 
     fn best(&self, name: Option<&str>) -> Option<f64> {
@@ -176,7 +179,11 @@ impl Row {
     fn ratio(&self) -> Option<f64> {
         let ours = self.ours.filter(|ours| *ours > 0.0)?;
         let best = self.best(None)?;
-        Some(if self.unit.more_is_better() { ours / best } else { best / ours })
+        Some(if self.unit.more_is_better() {
+            ours / best
+        } else {
+            best / ours
+        })
     }
 
     pub fn json(&self) -> Value {
@@ -246,7 +253,10 @@ impl Row {
             Target::AtLeast(figure) => format!("target >= {} {}", short(figure), self.unit.name()),
             Target::AtLeastBest(times) => {
                 let figure = self.best(None).map_or("-".into(), |b| short(b * times));
-                format!("target >= {times}x the best peer: {figure} {}", self.unit.name())
+                format!(
+                    "target >= {times}x the best peer: {figure} {}",
+                    self.unit.name()
+                )
             }
             Target::TimesLess(times, name) => {
                 let figure = self

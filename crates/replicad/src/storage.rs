@@ -34,6 +34,7 @@ mod snapshot;
 mod state;
 mod store;
 mod tables;
+mod waiting;
 
 pub use cluster_id::ClusterId;
 pub use error::StoreError;

@@ -27,7 +27,9 @@ fn is_whole(reply: &[u8]) -> bool {
         return false;
     };
     let length = match reply.first() {
-        Some(b'$') => std::str::from_utf8(&reply[1..line]).ok().and_then(|t| t.parse().ok()),
+        Some(b'$') => std::str::from_utf8(&reply[1..line])
+            .ok()
+            .and_then(|t| t.parse().ok()),
         _ => None,
     };
     length.is_none_or(|length: usize| reply.len() >= line + 4 + length)
@@ -46,7 +48,9 @@ pub fn until(
         match &last {
             Ok(reply) if reply.contains(part) => return Ok(start.elapsed()),
             _ if start.elapsed() > patience => {
-                return Err(format!("{words:?} at {address}: no {part:?} within {patience:?}: {last:?}"));
+                return Err(format!(
+                    "{words:?} at {address}: no {part:?} within {patience:?}: {last:?}"
+                ));
             }
             _ => std::thread::sleep(Duration::from_millis(10)),
         }

@@ -60,7 +60,10 @@ fn beside(
         ..large.clone()
     };
     let all = &ours.addresses[..];
-    run(&[(all, Wire::Resp, &large), (all, Wire::Resp, &small)], || ())
+    run(
+        &[(all, Wire::Resp, &large), (all, Wire::Resp, &small)],
+        || (),
+    )
 }
 
 fn add(report: &mut Report, name: &str, outcomes: &[Outcome]) {

@@ -52,7 +52,9 @@ impl Outcome {
     pub fn within(&self, part: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         let index = (last as f64 * part).round() as usize;
-        self.latencies.get(index).map_or(f64::NAN, |us| f64::from(*us) / 1e3)
+        self.latencies
+            .get(index)
+            .map_or(f64::NAN, |us| f64::from(*us) / 1e3)
     }
 }
 
@@ -65,7 +67,9 @@ pub fn run(
     loads: &[(&[SocketAddr], Wire, &Load)],
     during: impl FnOnce() + Send,
 ) -> Result<Vec<Outcome>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     std::thread::scope(|scope| {
         LocalSet::new().block_on(&runtime, async {
@@ -117,7 +121,8 @@ pub fn fill(
     let fail = |error: std::io::Error| format!("loading keys into {address}: {error}");
     let mut stream = std::net::TcpStream::connect(address).map_err(fail)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
-    let (mut replies, mut buffer, mut chunk) = (Replies::default(), BytesMut::new(), vec![0; 1 << 16]);
+    let (mut replies, mut buffer, mut chunk) =
+        (Replies::default(), BytesMut::new(), vec![0; 1 << 16]);
     let (mut next, mut answered) = (keys.start, keys.start);
     while answered < keys.end {
         let mut out = Vec::new();
@@ -159,7 +164,9 @@ impl Client {
     ) -> Result<Self, String> {
         let stream = TcpStream::connect(address).await;
         let stream = stream.map_err(|error| format!("{address}: {error}"))?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        stream
+            .set_nodelay(true)
+            .map_err(|error| error.to_string())?;
         let mut client = Self {
             stream,
             wire,
@@ -208,7 +215,9 @@ impl Client {
                 outcome.operations += self.load.together as u64;
                 outcome.errors += self.replies.errors - errors;
                 let us = (now - sent).as_micros();
-                outcome.latencies.push(u32::try_from(us).unwrap_or(u32::MAX));
+                outcome
+                    .latencies
+                    .push(u32::try_from(us).unwrap_or(u32::MAX));
             }
         }
     }
@@ -227,7 +236,10 @@ impl Client {
             sends_value = self.wire.request(&mut self.out, is_put, &key, &self.value);
             replies += self.wire.replies(is_put);
         }
-        assert!(!sends_value || self.load.together == 1, "long values go one at a time");
+        assert!(
+            !sends_value || self.load.together == 1,
+            "long values go one at a time"
+        );
         self.exchange(replies, sends_value).await
     }
 
@@ -247,7 +259,7 @@ impl Client {
                 }
                 ended += self.replies.take(self.wire, &mut self.received);
             }
-            Ok(())
+            Ok::<_, std::io::Error>(())
         };
         match time::timeout(PATIENCE, exchanged).await {
             Ok(Ok(())) => Ok(()),

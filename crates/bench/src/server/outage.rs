@@ -24,7 +24,10 @@ pub fn rows(report: &mut Report, program: &Path) {
     let recovery = format!("recovery of a node without data, {recovered} keys of 100 B");
     let start = format!("start of a node with {started} keys of 100 B, after a stop");
     let crash = format!("start of a node with {started} keys of 100 B, after kill -9");
-    if [stall, &recovery, &start, &crash].iter().any(|name| report.wants(name)) {
+    if [stall, &recovery, &start, &crash]
+        .iter()
+        .any(|name| report.wants(name))
+    {
         let names = (stall, recovery.as_str(), [start.as_str(), crash.as_str()]);
         if let Err(error) = run_rows(report, program, names, (recovered, started)) {
             eprintln!("left out: rows of outages: {error}");
@@ -55,7 +58,9 @@ fn run_rows(
     }
     if starts.iter().any(|name| report.wants(name)) {
         fill(ours.addresses[0], recovered..started, RECOVERED_BYTES)?;
-        ours.processes[LOST].stop().map_err(|error| error.to_string())?;
+        ours.processes[LOST]
+            .stop()
+            .map_err(|error| error.to_string())?;
         let time = time_to_start(&mut ours)?;
         report.add(&Row::new(starts[0], Unit::Milliseconds).with(Side::Ours, time));
         ours.processes[LOST].kill();
@@ -94,6 +99,8 @@ fn longest_stall(ours: &mut System) -> Result<f64, String> {
     })?;
     match outcomes[0].errors {
         0 => Ok(outcomes[0].within(1.0)),
-        errors => Err(format!("{errors} writes were refused while a node was killed")),
+        errors => Err(format!(
+            "{errors} writes were refused while a node was killed"
+        )),
     }
 }

@@ -39,14 +39,22 @@ pub fn program() -> Result<PathBuf, String> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(&root).args(["build", "--release", "--quiet", "-p", "replicad"]);
-    let built = build.status().map_err(|error| format!("cargo does not run: {error}"))?;
+    build
+        .current_dir(&root)
+        .args(["build", "--release", "--quiet", "-p", "replicad"]);
+    let built = build
+        .status()
+        .map_err(|error| format!("cargo does not run: {error}"))?;
     if !built.success() {
         return Err("replicad cannot be built".into());
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let program = target.unwrap_or_else(|| root.join("target")).join("release/replicad");
-    program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))
+    let program = target
+        .unwrap_or_else(|| root.join("target"))
+        .join("release/replicad");
+    program
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", program.display()))
 }
 
 impl System {
@@ -59,7 +67,14 @@ impl System {
         let ports = ports(6)?;
         let (clients, peers) = ports.split_at(3);
         let nodes: Vec<String> = (0..3)
-            .map(|i| format!("{{ id = {}, address = \"{}\", client = \"{}\" }}", i + 1, peers[i], clients[i]))
+            .map(|i| {
+                format!(
+                    "{{ id = {}, address = \"{}\", client = \"{}\" }}",
+                    i + 1,
+                    peers[i],
+                    clients[i]
+                )
+            })
             .collect();
         for i in 0..3 {
             let text = format!(
@@ -89,10 +104,15 @@ impl System {
             until(clients[i], &["PING"], "PONG", PATIENCE)?;
         }
         let port = clients[0].port().to_string();
-        let word = Command::new(program).args(["bootstrap", "--port", &port]).output();
+        let word = Command::new(program)
+            .args(["bootstrap", "--port", &port])
+            .output();
         let word = word.map_err(|error| error.to_string())?;
         if !word.status.success() {
-            return Err(format!("bootstrap: {}", String::from_utf8_lossy(&word.stderr)));
+            return Err(format!(
+                "bootstrap: {}",
+                String::from_utf8_lossy(&word.stderr)
+            ));
         }
         for i in 0..3 {
             system.until_up(i)?;
@@ -138,7 +158,11 @@ impl System {
 
     /// One redis-server; none if it is not installed.
     pub fn redis(syncs: bool) -> Option<Self> {
-        let part = if syncs { "alone, appendfsync always" } else { "alone, in memory" };
+        let part = if syncs {
+            "alone, appendfsync always"
+        } else {
+            "alone, in memory"
+        };
         or_message(part, Self::redis_servers(part, 1, syncs))
     }
 
@@ -156,7 +180,9 @@ impl System {
             std::fs::create_dir(&data).map_err(|error| error.to_string())?;
             let mut start = Command::new("redis-server");
             start.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1"]);
-            start.args(["--save", "", "--maxclients", "2000", "--dir"]).arg(&data);
+            start
+                .args(["--save", "", "--maxclients", "2000", "--dir"])
+                .arg(&data);
             start.args(["--repl-diskless-sync-delay", "0"]);
             match syncs {
                 true => start.args(["--appendonly", "yes", "--appendfsync", "always"]),
@@ -169,12 +195,21 @@ impl System {
             until(*address, &["PING"], "PONG", PATIENCE)?;
         }
         for address in &addresses[1..] {
-            until(*address, &["INFO", "replication"], "master_link_status:up", PATIENCE)?;
+            until(
+                *address,
+                &["INFO", "replication"],
+                "master_link_status:up",
+                PATIENCE,
+            )?;
         }
         let version = version("redis-server", "v=")?;
         Ok(Self {
             side: Side::System(format!("redis-server {version}, {part}")),
-            wire: if count > 1 { Wire::RespWait } else { Wire::Resp },
+            wire: if count > 1 {
+                Wire::RespWait
+            } else {
+                Wire::Resp
+            },
             addresses: addresses[..1].to_vec(),
             processes,
             directory,
@@ -190,15 +225,37 @@ impl System {
     fn etcd_nodes() -> Result<Self, String> {
         let (directory, ports) = (directory()?, ports(6)?);
         let (clients, peers) = ports.split_at(3);
-        let all: Vec<String> = (0..3).map(|i| format!("n{i}=http://{}", peers[i])).collect();
+        let all: Vec<String> = (0..3)
+            .map(|i| format!("n{i}=http://{}", peers[i]))
+            .collect();
         let mut processes = Vec::new();
         for i in 0..3 {
-            let (client, peer) = (format!("http://{}", clients[i]), format!("http://{}", peers[i]));
+            let (client, peer) = (
+                format!("http://{}", clients[i]),
+                format!("http://{}", peers[i]),
+            );
             let mut start = Command::new("etcd");
-            start.args(["--name", &format!("n{i}"), "--initial-cluster", &all.join(",")]);
-            start.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-            start.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-            start.arg("--data-dir").arg(directory.path().join(i.to_string()));
+            start.args([
+                "--name",
+                &format!("n{i}"),
+                "--initial-cluster",
+                &all.join(","),
+            ]);
+            start.args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ]);
+            start.args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ]);
+            start
+                .arg("--data-dir")
+                .arg(directory.path().join(i.to_string()));
             processes.push(Process::start(&mut start).map_err(|error| error.to_string())?);
         }
         let version = version("etcd", "etcd Version: ")?;

@@ -72,23 +72,53 @@ impl Scene {
 pub fn in_memory(report: &mut Report, program: &Path) {
     use Target::{AtLeast, AtMost};
     let scenes = [
-        Scene::new("SET, majority, in memory, 50 connections", Work::Put, 50, 1)
-            .targets(Some(AtLeast(62_000.0)), Some(AtMost(0.75)), Some(AtMost(1.9))),
-        Scene::new("SET, majority, in memory, 1 connection", Work::Put, 1, 1)
-            .targets(None, Some(AtMost(0.13)), None),
-        Scene::new("SET, majority, in memory, 50 connections, 16 together", Work::Put, 50, 16)
-            .targets(Some(AtLeast(300_000.0)), None, None),
-        Scene::new("SET, linearizable, in memory, 50 connections", Work::Put, 50, 1)
-            .ours(LINEARIZABLE),
+        Scene::new("SET, majority, in memory, 50 connections", Work::Put, 50, 1).targets(
+            Some(AtLeast(62_000.0)),
+            Some(AtMost(0.75)),
+            Some(AtMost(1.9)),
+        ),
+        Scene::new("SET, majority, in memory, 1 connection", Work::Put, 1, 1).targets(
+            None,
+            Some(AtMost(0.13)),
+            None,
+        ),
+        Scene::new(
+            "SET, majority, in memory, 50 connections, 16 together",
+            Work::Put,
+            50,
+            16,
+        )
+        .targets(Some(AtLeast(300_000.0)), None, None),
+        Scene::new(
+            "SET, linearizable, in memory, 50 connections",
+            Work::Put,
+            50,
+            1,
+        )
+        .ours(LINEARIZABLE),
         Scene::new("GET, linearizable, 50 connections", Work::Get, 50, 1).ours(LINEARIZABLE),
-        Scene::new("GET, majority, 50 connections", Work::Get, 50, 1)
-            .targets(Some(Target::AtLeastBest(1.0)), None, None),
-        Scene::new("GET, session, 50 connections", Work::Get, 50, 1).ours(SESSION)
-            .targets(Some(Target::AtLeastBest(1.0)), None, None),
-        Scene::new("GET, majority, 50 connections, 16 together", Work::Get, 50, 16),
-        Scene::new("GET, session, 50 connections, 16 together", Work::Get, 50, 16)
+        Scene::new("GET, majority, 50 connections", Work::Get, 50, 1).targets(
+            Some(Target::AtLeastBest(1.0)),
+            None,
+            None,
+        ),
+        Scene::new("GET, session, 50 connections", Work::Get, 50, 1)
             .ours(SESSION)
-            .targets(Some(AtLeast(800_000.0)), None, None),
+            .targets(Some(Target::AtLeastBest(1.0)), None, None),
+        Scene::new(
+            "GET, majority, 50 connections, 16 together",
+            Work::Get,
+            50,
+            16,
+        ),
+        Scene::new(
+            "GET, session, 50 connections, 16 together",
+            Work::Get,
+            50,
+            16,
+        )
+        .ours(SESSION)
+        .targets(Some(AtLeast(800_000.0)), None, None),
     ];
     let memory = "memory per key, 16 B key and 64 B value, each process";
     if !scenes.iter().any(|scene| report.wants(scene.name)) && !report.wants(memory) {
@@ -118,7 +148,11 @@ pub fn in_memory(report: &mut Report, program: &Path) {
     for scene in &scenes {
         // Reads do not wait for replicas.
         let fits = |system: &&System| scene.load.work == Work::Put || system.wire != Wire::RespWait;
-        compare(report, scene, &systems.iter().filter(fits).collect::<Vec<_>>());
+        compare(
+            report,
+            scene,
+            &systems.iter().filter(fits).collect::<Vec<_>>(),
+        );
     }
 }
 
@@ -126,10 +160,18 @@ pub fn in_memory(report: &mut Report, program: &Path) {
 pub fn durable(report: &mut Report, program: &Path) {
     use Target::{AtLeast, AtMost};
     let scenes = [
-        Scene::new("SET, majority on disk, 64 connections", Work::Put, 64, 1)
-            .targets(Some(AtLeast(20_000.0)), None, Some(AtMost(8.0))),
-        Scene::new("SET, linearizable, on disk, 64 connections", Work::Put, 64, 1)
-            .ours(LINEARIZABLE),
+        Scene::new("SET, majority on disk, 64 connections", Work::Put, 64, 1).targets(
+            Some(AtLeast(20_000.0)),
+            None,
+            Some(AtMost(8.0)),
+        ),
+        Scene::new(
+            "SET, linearizable, on disk, 64 connections",
+            Work::Put,
+            64,
+            1,
+        )
+        .ours(LINEARIZABLE),
         Scene::new("SET, majority on disk, 1 connection", Work::Put, 1, 1),
     ];
     if !scenes.iter().any(|scene| report.wants(scene.name)) {
@@ -180,11 +222,15 @@ fn compare(report: &mut Report, scene: &Scene, systems: &[&System]) {
         ("p50", Unit::Milliseconds, scene.p50),
         ("p99", Unit::Milliseconds, scene.p99),
         ("p99.9", Unit::Milliseconds, None),
-        ("processor seconds per million operations", Unit::Seconds, None),
+        (
+            "processor seconds per million operations",
+            Unit::Seconds,
+            None,
+        ),
     ];
     for (index, (kind, unit, target)) in kinds.into_iter().enumerate() {
         let mut row = Row::new(format!("{}: {kind}", scene.name), unit);
-        for target in target {
+        if let Some(target) = target {
             row = row.target(target);
         }
         for (system, figures) in systems.iter().zip(&measured) {
@@ -212,7 +258,10 @@ fn one_run(system: &System, load: &Load) -> Result<Figures, String> {
     })?;
     let outcome: &Outcome = &outcomes[0];
     if outcome.errors > 0 {
-        return Err(format!("{} of {} were refused", outcome.errors, outcome.operations));
+        return Err(format!(
+            "{} of {} were refused",
+            outcome.errors, outcome.operations
+        ));
     }
     if outcome.operations == 0 {
         return Err("nothing was answered".into());

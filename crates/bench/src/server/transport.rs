@@ -90,7 +90,10 @@ struct Pair {
 fn pair() -> Result<Pair, String> {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.enable_all().build().map_err(|error| error.to_string())
+        builder
+            .enable_all()
+            .build()
+            .map_err(|error| error.to_string())
     };
     let runtimes = [runtime()?, runtime()?];
     let (sender, told) = sync_channel(1);
@@ -127,13 +130,19 @@ fn pair() -> Result<Pair, String> {
 }
 
 fn listener() -> Result<TcpListener, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
-    listener.set_nonblocking(true).map_err(|error| error.to_string())?;
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|error| error.to_string())?;
     Ok(listener)
 }
 
 fn address(listener: &TcpListener) -> Result<String, String> {
-    listener.local_addr().map(|address| address.to_string()).map_err(|error| error.to_string())
+    listener
+        .local_addr()
+        .map(|address| address.to_string())
+        .map_err(|error| error.to_string())
 }
 
 impl Pair {
@@ -143,7 +152,9 @@ impl Pair {
         let start = Instant::now();
         for _ in 0..trips {
             self.first.send(NodeId(2), message.clone());
-            self.told.recv_timeout(PATIENCE).map_err(|error| error.to_string())?;
+            self.told
+                .recv_timeout(PATIENCE)
+                .map_err(|error| error.to_string())?;
         }
         Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(trips))
     }
@@ -161,7 +172,10 @@ impl Pair {
                 sent += 1;
             }
             if start.elapsed() > PATIENCE {
-                return Err(format!("{} of {messages} messages have arrived", received()));
+                return Err(format!(
+                    "{} of {messages} messages have arrived",
+                    received()
+                ));
             }
             std::thread::yield_now();
         }

@@ -85,8 +85,10 @@ fn etcd(is_put: bool, key: &str, value: &[u8]) -> Vec<u8> {
         false => ("range", format!(r#"{{"key":"{key}"}}"#)),
     };
     let length = body.len();
-    format!("POST /v3/kv/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    format!(
+        "POST /v3/kv/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// Counts replies in what is received, and keeps none of it.
@@ -144,7 +146,8 @@ impl Replies {
         self.errors += u64::from(!head.starts_with("HTTP/1.1 200"));
         let length = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse().ok())?
         });
         Some(length.unwrap_or(0))
     }
@@ -164,7 +167,11 @@ mod tests {
                 buffer.extend_from_slice(part);
                 ended += replies.take(Wire::Resp, &mut buffer);
             }
-            assert_eq!((ended, replies.errors, buffer.len()), (6, 1, 0), "cut at {cut}");
+            assert_eq!(
+                (ended, replies.errors, buffer.len()),
+                (6, 1, 0),
+                "cut at {cut}"
+            );
         }
     }
 

@@ -78,6 +78,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
                 SyncMode::None => SyncPolicy::None,
             },
             cache_bytes: settings.storage.cache_bytes,
+            waiting_bytes: settings.storage.waiting_bytes,
             reserve_bytes: settings.storage.reserve_bytes,
         },
     };

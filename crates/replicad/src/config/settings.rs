@@ -196,6 +196,8 @@ pub struct Storage {
     pub reserve_bytes: u64,
     /// Memory that the engine uses to cache what is on disk.
     pub cache_bytes: usize,
+    /// Memory in which commits wait to be synced together, with [`SyncMode::Interval`].
+    pub waiting_bytes: usize,
 }
 
 /// Bounds of what is taken, queued and held.

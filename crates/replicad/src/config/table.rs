@@ -132,6 +132,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("storage.reserve_bytes", Integer(0, 1 << 50, "bytes"), "268435456", "Free space on the disk below which writes are refused; reads go on."),
     unset("storage.snapshot_dir", Path, "\"/var/backups/replicad\"", "The only directory in which clients may have snapshots made (`replicad snapshot`). Not set: anywhere that\nthe process may write."),
     setting("storage.cache_bytes", Integer(MIB, 1 << 50, "bytes"), "67108864", "Memory in which the storage engine caches pages."),
+    setting("storage.waiting_bytes", Integer(MIB, 1 << 50, "bytes"), "67108864", "Memory in which writes wait to be forced to the disk together, with sync = \"interval\".\nWrites wait for the disk when it is full."),
 
     setting("limits.max_key_bytes", Integer(1, 32 * MIB, "bytes"), "65536", "Longest key."),
     setting("limits.max_value_bytes", Integer(1, 32 * MIB, "bytes"), "1048576", "Longest value."),

@@ -17,11 +17,11 @@ pub(super) trait Disk: Send {
     /// Whether writes may be taken.
     fn room(&self) -> Room;
 
-    /// How long until [`sync`](Self::sync) is due; `None` while nothing waits for it.
+    /// How long until [`sync_soon`](Self::sync_soon) is due; `None` while nothing waits for it.
     fn sync_due_in(&self) -> Option<Duration>;
 
-    /// Makes everything durable that was committed.
-    fn sync(&mut self) -> Result<(), StorageError>;
+    /// Begins to make everything durable that was committed; a failure is told by the next commit.
+    fn sync_soon(&mut self) -> Result<(), StorageError>;
 
     /// Makes everything durable, and notes that nothing is missing.
     fn close(self: Box<Self>) -> Result<(), StorageError>;
@@ -40,8 +40,8 @@ impl Disk for Store {
         Self::sync_due_in(self)
     }
 
-    fn sync(&mut self) -> Result<(), StorageError> {
-        Self::sync(self)
+    fn sync_soon(&mut self) -> Result<(), StorageError> {
+        Self::sync_soon(self)
     }
 
     fn close(self: Box<Self>) -> Result<(), StorageError> {

@@ -1,12 +1,13 @@
 //! What the store and its partitions share: the engine's database, and the transactions on it.
 
 use redb::WriteTransaction;
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase as _, StorageBackend};
+use redb::{Database, ReadTransaction, ReadableDatabase as _, StorageBackend};
 use replica::{PartitionId, StorageError, Table, Visitor, WriteBatch};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::backend::{SwitchedBackend, SyncSwitch};
@@ -15,7 +16,11 @@ use super::entry::TableName;
 use super::record::{find_life, put_state};
 use super::state::Life;
 use super::tables::{ReadError, clear, data_tables, put_batch, scan};
+use super::waiting::Waiting;
 use super::{Room, Space, StoreError, StoreMetrics, StoreOptions, SyncPolicy};
+
+/// When to look again whether what is under way is done.
+const BUSY: Duration = Duration::from_millis(5);
 
 /// The database and how it is kept.
 pub(super) struct Engine {
@@ -36,8 +41,22 @@ struct Progress {
     started: bool,
     /// A commit has failed: what the next one would build on is not known.
     failed: bool,
-    /// When the oldest commit was made that is not on the disk yet.
+    /// When the oldest commit was made that is not on the disk yet, nor on its way.
     unsynced_since: Option<Instant>,
+    /// Commits that the engine has not been given yet. Only under an interval.
+    waiting: Waiting,
+    /// The thread that gives it earlier ones.
+    writing: Option<JoinHandle<Result<(), StorageError>>>,
+}
+
+impl Progress {
+    fn check(&self) -> Result<(), StorageError> {
+        if !self.failed {
+            return Ok(());
+        }
+        let cause = "it has failed or was closed; it takes nothing more until it is opened again";
+        Err(StorageError::new("writing to the store", cause))
+    }
 }
 
 impl Engine {
@@ -97,7 +116,7 @@ impl Engine {
             for (space, partition, batch) in batches {
                 put_batch(transaction, *space, *partition, batch)?;
             }
-            Ok(())
+            Ok(batches.iter().map(|(_, _, batch)| batch.changes.len()).sum())
         })?;
         progress.started = true;
         Ok(())
@@ -117,42 +136,107 @@ impl Engine {
         if batches.peek().is_none() {
             return Ok(());
         }
-        let syncs = match self.options.policy {
-            SyncPolicy::Always => true,
-            SyncPolicy::None => false,
-            SyncPolicy::Interval(interval) => progress
-                .unsynced_since
-                .map_or(interval.is_zero(), |since| since.elapsed() >= interval),
+        let SyncPolicy::Interval(interval) = self.options.policy else {
+            let syncs = self.options.policy == SyncPolicy::Always;
+            return self.write(&mut progress, syncs, |transaction| {
+                let mut changes = 0;
+                for (space, partition, batch) in batches {
+                    changes += batch.changes.len();
+                    put_batch(transaction, space, partition, batch)?;
+                }
+                Ok(changes)
+            });
         };
-        let (begun, mut changes) = (Instant::now(), 0);
-        let written = self.write(&mut progress, syncs, |transaction| {
-            for (space, partition, batch) in batches {
-                changes += batch.changes.len();
-                put_batch(transaction, space, partition, batch)?;
-            }
-            Ok(())
-        });
-        match &written {
-            Ok(()) => self.metrics.committed(begun.elapsed(), changes, syncs),
-            Err(_) => self.metrics.failed(),
+        self.reap(&mut progress, false)?;
+        progress.check()?;
+        for (space, partition, batch) in batches {
+            progress.waiting.add(space, partition, batch);
         }
-        written
+        let since = *progress.unsynced_since.get_or_insert_with(Instant::now);
+        let is_due = since.elapsed() >= interval && progress.writing.is_none();
+        match is_due || progress.waiting.bytes() > self.options.waiting_bytes {
+            true => self.settle(&mut progress),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn sync_due_in(&self) -> Option<Duration> {
-        let since = self.progress().unsynced_since?;
-        match self.options.policy {
-            SyncPolicy::Interval(interval) => Some(interval.saturating_sub(since.elapsed())),
-            SyncPolicy::Always | SyncPolicy::None => None,
-        }
+        let progress = self.progress();
+        let since = progress.unsynced_since?;
+        let SyncPolicy::Interval(interval) = self.options.policy else {
+            return None;
+        };
+        let due = interval.saturating_sub(since.elapsed());
+        let is_busy = progress
+            .writing
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished());
+        Some(if is_busy { due.max(BUSY) } else { due })
     }
 
     pub(super) fn sync(&self) -> Result<(), StorageError> {
         let mut progress = self.progress();
         match progress.unsynced_since {
-            Some(_) => self.write(&mut progress, true, |_| Ok(())),
-            None => Ok(()),
+            Some(_) => self.settle(&mut progress),
+            None => self.reap(&mut progress, true),
         }
+    }
+
+    /// Begins to make durable what was committed, in a thread of its own. What is under way is finished first.
+    pub(super) fn sync_soon(self: &Arc<Self>) -> Result<(), StorageError> {
+        let mut progress = self.progress();
+        self.reap(&mut progress, false)?;
+        if progress.writing.is_some() || progress.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut progress.waiting);
+        progress.unsynced_since = None;
+        let engine = Arc::clone(self);
+        let write = move || engine.transact(true, |transaction| waiting.put(transaction));
+        let thread = std::thread::Builder::new()
+            .name("store".into())
+            .spawn(write);
+        match thread {
+            Ok(thread) => progress.writing = Some(thread),
+            Err(error) => {
+                progress.failed = true;
+                return Err(StorageError::new("starting a thread", error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing is under way, and forgets what was not begun: the store is dropped.
+    pub(super) fn wait(&self) {
+        // Whoever drops a store without closing it does not ask what became of it.
+        let _result = self.reap(&mut self.progress(), true);
+    }
+
+    /// Makes durable what waits.
+    fn settle(&self, progress: &mut Progress) -> Result<(), StorageError> {
+        self.reap(progress, true)?;
+        let waiting = std::mem::take(&mut progress.waiting);
+        self.write(progress, true, |transaction| waiting.put(transaction))
+    }
+
+    /// Takes note of what became of the thread that writes, if it has ended or if it is to be waited for.
+    fn reap(&self, progress: &mut Progress, waits: bool) -> Result<(), StorageError> {
+        let writing = progress
+            .writing
+            .take_if(|thread| waits || thread.is_finished());
+        let Some(thread) = writing else {
+            return Ok(());
+        };
+        let written = thread.join();
+        let damaged = |_| {
+            Err(StorageError::new(
+                "writing to the store",
+                "the thread gave up",
+            ))
+        };
+        let written = written.unwrap_or_else(damaged);
+        progress.failed |= written.is_err();
+        written
     }
 
     pub(super) fn close(&self) -> Result<(), StorageError> {
@@ -160,49 +244,59 @@ impl Engine {
         if !progress.started {
             return Ok(());
         }
+        self.reap(&mut progress, true)?;
+        let waiting = std::mem::take(&mut progress.waiting);
         let closed = self.write(&mut progress, true, |transaction| {
-            put_state(transaction, self.options.owner, Life::Closed)
+            let changes = waiting.put(transaction)?;
+            put_state(transaction, self.options.owner, Life::Closed)?;
+            Ok(changes)
         });
         // Whoever still holds a partition commits nothing after this.
         progress.failed = true;
         closed
     }
 
-    /// One transaction. `syncs` says whether it is on the disk when this returns.
+    /// One transaction, whose `change` tells how many entries it has changed. `syncs` says whether it is on
+    /// the disk when this returns.
     fn write(
         &self,
         progress: &mut Progress,
         syncs: bool,
-        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+        change: impl FnOnce(&WriteTransaction) -> Result<usize, redb::Error>,
     ) -> Result<(), StorageError> {
-        if progress.failed {
-            let cause =
-                "it has failed or was closed; it takes nothing more until it is opened again";
-            return Err(StorageError::new("writing to the store", cause));
-        }
-        // Under `None` the engine writes everything to the file each time, and the file is not synced.
-        let is_written = syncs || self.options.policy == SyncPolicy::None;
-        self.switch.set(syncs);
-        let written = guarded("writing to the store", || {
-            let write = || -> Result<(), redb::Error> {
-                let mut transaction = self.database.begin_write()?;
-                if !is_written {
-                    transaction.set_durability(Durability::None)?;
-                }
-                change(&transaction)?;
-                transaction.commit()?;
-                Ok(())
-            };
-            write().map_err(|e| StorageError::new("writing to the store", e))
-        });
-        // What the engine does when it is closed reaches the disk.
-        self.switch.set(true);
+        progress.check()?;
+        let written = self.transact(syncs, change);
         progress.failed = written.is_err();
         progress.unsynced_since = match syncs {
             true => None,
             false => progress.unsynced_since.or_else(|| Some(Instant::now())),
         };
         written
+    }
+
+    fn transact(
+        &self,
+        syncs: bool,
+        change: impl FnOnce(&WriteTransaction) -> Result<usize, redb::Error>,
+    ) -> Result<(), StorageError> {
+        let begun = Instant::now();
+        self.switch.set(syncs);
+        let written = guarded("writing to the store", || {
+            let write = || -> Result<usize, redb::Error> {
+                let transaction = self.database.begin_write()?;
+                let changes = change(&transaction)?;
+                transaction.commit()?;
+                Ok(changes)
+            };
+            write().map_err(|e| StorageError::new("writing to the store", e))
+        });
+        // What the engine does when it is closed reaches the disk.
+        self.switch.set(true);
+        match &written {
+            Ok(changes) => self.metrics.committed(begun.elapsed(), *changes, syncs),
+            Err(_) => self.metrics.failed(),
+        }
+        written.map(drop)
     }
 
     pub(super) fn scan(
@@ -222,11 +316,17 @@ impl Engine {
         })
     }
 
-    /// Reads in one transaction, and remembers damage.
+    /// Reads in one transaction all that was committed, and remembers damage.
     pub(super) fn read<T>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, ReadError>,
     ) -> Result<T, StorageError> {
+        let mut progress = self.progress();
+        self.reap(&mut progress, true)?;
+        if !progress.waiting.is_empty() {
+            self.settle(&mut progress)?;
+        }
+        drop(progress);
         let begin = || read(&self.database.begin_read()?);
         let result = catch_unwind(AssertUnwindSafe(begin))
             .unwrap_or_else(|_| Err(ReadError::Damaged("the engine gave up on it".into())));

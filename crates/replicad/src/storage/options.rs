@@ -47,17 +47,21 @@ pub struct StoreOptions {
     pub policy: SyncPolicy,
     /// Bytes of the file that are kept in memory, beside what the operating system keeps.
     pub cache_bytes: usize,
+    /// Bytes of commits that are held in memory until they are synced together, with
+    /// [`SyncPolicy::Interval`]. Above it, a commit waits until all are on the disk.
+    pub waiting_bytes: usize,
     /// Bytes that have to be free on the file system for [`Store::has_room`](super::Store::has_room).
     pub reserve_bytes: u64,
 }
 
 impl StoreOptions {
-    /// The defaults: `Always`, 64 MiB of cache, a reserve of 256 MiB.
+    /// The defaults: `Always`, 64 MiB of cache, 64 MiB that wait, a reserve of 256 MiB.
     pub const fn new(owner: StoreOwner) -> Self {
         Self {
             owner,
             policy: SyncPolicy::Always,
             cache_bytes: 64 << 20,
+            waiting_bytes: 64 << 20,
             reserve_bytes: 256 << 20,
         }
     }

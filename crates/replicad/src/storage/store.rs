@@ -142,6 +142,16 @@ impl Store {
         self.engine.sync()
     }
 
+    /// Begins to make everything durable that was committed, and does not wait for it: further commits are
+    /// taken meanwhile. Does nothing while an earlier one is under way, nor where nothing waits. If it fails, the
+    /// next commit says so.
+    ///
+    /// # Errors
+    /// If an earlier one has failed.
+    pub fn sync_soon(&mut self) -> Result<(), StorageError> {
+        self.engine.sync_soon()
+    }
+
     /// Reads every entry and checks it, to find damage that has come since the store was opened.
     ///
     /// # Errors
@@ -183,6 +193,13 @@ impl Store {
     /// If it is not durable. The store is closed all the same, as one that was not closed properly.
     pub fn close(self) -> Result<(), StorageError> {
         self.engine.close()
+    }
+}
+
+impl Drop for Store {
+    /// Waits until nothing more is written to the file.
+    fn drop(&mut self) {
+        self.engine.wait();
     }
 }
 

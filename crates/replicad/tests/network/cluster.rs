@@ -160,6 +160,7 @@ impl Cluster {
             store: StoreSettings {
                 policy: SyncPolicy::Always,
                 cache_bytes: 4 << 20,
+                waiting_bytes: 4 << 20,
                 reserve_bytes: 0,
             },
         };

@@ -161,6 +161,44 @@ fn a_commit_that_comes_after_the_interval_syncs() {
 }
 
 #[test]
+fn a_sync_in_the_background_keeps_what_was_committed_before_it() {
+    let medium = Medium::default();
+    let mut store = started(medium.clone(), NEVER);
+    let mut expected = Contents::new();
+    for number in 0..20 {
+        commit(&mut store, number, &mut expected).expect("committed");
+    }
+    let before = expected.clone();
+    store.sync_soon().expect("it begins");
+    for number in 20..30 {
+        commit(&mut store, number, &mut expected).expect("taken meanwhile");
+    }
+    // Waits for what is under way; what came after it is in memory and lost with the process.
+    drop(store);
+    let survived = open(medium.after_power_loss(), NEVER).expect("it opens");
+    assert_eq!(contents(&survived).expect("it is read"), before);
+}
+
+#[test]
+fn commits_that_wait_are_read_and_bounded() {
+    let medium = Medium::default();
+    let options = replicad::storage::StoreOptions {
+        waiting_bytes: 2_000,
+        ..options(NEVER)
+    };
+    let mut store =
+        Store::open_medium(Path::new("medium"), medium.clone(), options).expect("it opens");
+    store.start(&[]).expect("it starts");
+    let mut expected = Contents::new();
+    let syncs = medium.syncs();
+    for number in 0..100 {
+        commit(&mut store, number, &mut expected).expect("committed");
+    }
+    assert!(medium.syncs() > syncs, "no more than the limit waits");
+    assert_eq!(contents(&store).expect("it is read"), expected);
+}
+
+#[test]
 fn a_store_of_another_owner_and_a_file_of_another_program_are_refused() {
     let medium = Medium::default();
     drop(started(medium.clone(), SyncPolicy::Always));
