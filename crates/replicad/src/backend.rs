@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
 use crate::storage::SnapshotReport;
-use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::store::{
+    ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest,
+};
 use crate::verification::ClusterVerification;
 
 /// A boxed future that may move between threads.
@@ -27,6 +29,14 @@ pub trait Backend: Send + Sync + 'static {
     /// another one wins over it, and a read submitted after a write sees it or something newer. Requests
     /// that are forwarded may overtake each other.
     fn submit(&self, request: StoreRequest) -> PendingAnswer;
+
+    /// Answers a read at level `One` at once, if what is durable in the local replica is enough. `None` says
+    /// nothing but that the request is to be submitted. Whoever has submitted others and not been answered
+    /// submits: this is not in their order.
+    fn read_here(&self, request: &StoreRequest) -> Option<StoreAnswer> {
+        let _ = request;
+        None
+    }
 
     /// Where the keys of a space are.
     fn placement(&self, space: Space) -> Placement;

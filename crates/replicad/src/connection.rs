@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -39,7 +40,15 @@ struct Pending {
 enum Replying {
     Ready(Reply),
     Waiting(BoxFuture<Reply>),
+    /// Short replies one after the other, as they go out.
+    Encoded(BytesMut),
 }
+
+/// Replies up to about this length are encoded as soon as they are known; longer ones share their memory with the
+/// store until it is their turn.
+const SHORT_BYTES: usize = 1024;
+/// How much is encoded before it is handed to the writing half.
+const ENCODED_BYTES: usize = 16 * 1024;
 
 /// Serves a connection until the client closes it, breaks the protocol, stands still, or the server
 /// stops.
@@ -58,6 +67,7 @@ pub(crate) async fn run(
         .unwrap_or(u32::MAX)
         .max(1);
     let (queue, pending) = mpsc::channel(limits.max_pipeline.max(1));
+    let unanswered = Arc::new(AtomicUsize::new(0));
     let output = Output {
         writer,
         buffer: BytesMut::new(),
@@ -74,13 +84,16 @@ pub(crate) async fn run(
         introduction: Instant::now().checked_add(limits.handshake_timeout),
         session: Session::new(Arc::clone(&shared)),
         queue,
+        unanswered: Arc::clone(&unanswered),
+        encoded: BytesMut::new(),
+        encoded_permit: None,
         pipeline: Arc::new(Semaphore::new(pipeline_bytes as usize)),
         pipeline_bytes,
         stall_timeout: limits.stall_timeout,
         idle_timeout: limits.idle_timeout,
         metrics: Arc::clone(&shared.metrics),
     };
-    tokio::try_join!(reading.run(), send_replies(output, pending))?;
+    tokio::try_join!(reading.run(), send_replies(output, pending, &unanswered))?;
     Ok(())
 }
 
@@ -91,6 +104,11 @@ struct Reading<R> {
     admitter: Admitter,
     session: Session,
     queue: mpsc::Sender<Pending>,
+    /// Commands whose answers the writing half still waits for.
+    unanswered: Arc<AtomicUsize>,
+    /// Short replies that have not been handed to the writing half, and their commands' share of the bytes in flight.
+    encoded: BytesMut,
+    encoded_permit: Option<OwnedSemaphorePermit>,
     pipeline: Arc<Semaphore>,
     pipeline_bytes: u32,
     /// When a client that has to name a password must have done so.
@@ -156,6 +174,11 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 
     /// Starts every whole command in the buffer. False if no more are to be read.
     async fn start_admitted(&mut self, buffer: &mut BytesMut) -> bool {
+        let goes_on = self.start_each(buffer).await;
+        self.hand_over().await && goes_on
+    }
+
+    async fn start_each(&mut self, buffer: &mut BytesMut) -> bool {
         loop {
             self.admitter.set_stranger(self.session.is_stranger());
             match self.admitter.next(buffer) {
@@ -190,10 +213,11 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         let share = u32::try_from(size)
             .unwrap_or(u32::MAX)
             .min(self.pipeline_bytes);
-        let permit = Arc::clone(&self.pipeline)
-            .acquire_many_owned(share)
-            .await
-            .ok();
+        let Some(permit) = self.permit(share).await else {
+            return false;
+        };
+        self.session
+            .set_behind(self.unanswered.load(Ordering::Relaxed) > 0);
         let mut started = commands::start(&mut self.session, words);
         loop {
             match started {
@@ -203,8 +227,16 @@ impl<R: AsyncRead + Unpin> Reading<R> {
                 Started::Waiting(reply) => {
                     return self.enqueue(Replying::Waiting(reply), watch, permit).await;
                 }
-                Started::Held(rest) => started = rest.await,
+                Started::Held(rest) => {
+                    if !self.hand_over().await {
+                        return false;
+                    }
+                    started = rest.await;
+                }
                 Started::Resumed(rest) => {
+                    if !self.hand_over().await {
+                        return false;
+                    }
                     let resume = rest.await;
                     started = resume(&mut self.session);
                 }
@@ -216,8 +248,65 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
+    /// A share of the bytes that may be in flight, when there is room. `None` if the writing half is gone.
+    async fn permit(&mut self, share: u32) -> Option<Option<OwnedSemaphorePermit>> {
+        if let Ok(permit) = Arc::clone(&self.pipeline).try_acquire_many_owned(share) {
+            return Some(Some(permit));
+        }
+        // What is held back here may be what takes the room.
+        if !self.hand_over().await {
+            return None;
+        }
+        let permit = Arc::clone(&self.pipeline).acquire_many_owned(share);
+        Some(permit.await.ok())
+    }
+
     /// Hands a reply to the writing half, when there is room. False if that half is gone.
     async fn enqueue(
+        &mut self,
+        reply: Replying,
+        watch: Watch,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> bool {
+        let protocol = self.session.protocol();
+        let reply = match reply {
+            // With others in the queue each counts as one, so that their number stays bounded.
+            Replying::Ready(reply)
+                if reply.is_shorter_than(SHORT_BYTES)
+                    && self.queue.capacity() == self.queue.max_capacity() =>
+            {
+                self.metrics.answered(watch, &reply);
+                if reply.encode(protocol, &mut self.encoded).is_err() {
+                    return false;
+                }
+                match (&mut self.encoded_permit, permit) {
+                    (Some(held), Some(permit)) => held.merge(permit),
+                    (held, permit) => *held = held.take().or(permit),
+                }
+                return self.encoded.len() < ENCODED_BYTES || self.hand_over().await;
+            }
+            reply => reply,
+        };
+        if !self.hand_over().await {
+            return false;
+        }
+        if matches!(reply, Replying::Waiting(_)) {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
+        }
+        self.send(reply, watch, permit).await
+    }
+
+    /// Hands what is encoded to the writing half. False if that half is gone.
+    async fn hand_over(&mut self) -> bool {
+        if self.encoded.is_empty() {
+            return true;
+        }
+        let (encoded, permit) = (self.encoded.split(), self.encoded_permit.take());
+        self.send(Replying::Encoded(encoded), Watch::begin(None), permit)
+            .await
+    }
+
+    async fn send(
         &mut self,
         reply: Replying,
         watch: Watch,
@@ -262,16 +351,27 @@ async fn sleep_until(moment: Option<Instant>) {
 async fn send_replies<W: AsyncWrite + Unpin>(
     mut output: Output<W>,
     mut queue: mpsc::Receiver<Pending>,
+    unanswered: &AtomicUsize,
 ) -> io::Result<()> {
     while let Some(pending) = output.meanwhile(queue.recv()).await? {
-        let reply = match pending.reply {
-            Replying::Ready(reply) => reply,
-            Replying::Waiting(reply) => output.meanwhile(reply).await?,
+        let encode = |reply: Reply, buffer: &mut BytesMut| {
+            let encoded = reply.encode(pending.protocol, buffer);
+            encoded.map_err(io::Error::other)
         };
-        output.metrics.answered(pending.watch, &reply);
-        reply
-            .encode(pending.protocol, &mut output.buffer)
-            .map_err(io::Error::other)?;
+        match pending.reply {
+            Replying::Ready(reply) => {
+                output.metrics.answered(pending.watch, &reply);
+                encode(reply, &mut output.buffer)?;
+            }
+            Replying::Waiting(reply) => {
+                let reply = output.meanwhile(reply).await?;
+                unanswered.fetch_sub(1, Ordering::Relaxed);
+                output.metrics.answered(pending.watch, &reply);
+                encode(reply, &mut output.buffer)?;
+            }
+            // Counted when they were encoded.
+            Replying::Encoded(encoded) => output.append(encoded),
+        }
         if output.buffer.len() >= output.limit_bytes {
             output.drain().await?;
             output.buffer = BytesMut::new();
@@ -295,6 +395,13 @@ struct Output<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
+    fn append(&mut self, encoded: BytesMut) {
+        match self.buffer.is_empty() {
+            true => self.buffer = encoded,
+            false => self.buffer.extend_from_slice(&encoded),
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.buffer.is_empty() && self.is_flushed
     }

@@ -19,6 +19,7 @@ mod spaces;
 mod starting;
 mod status;
 mod trails;
+mod unsettled;
 mod verifying;
 pub mod wire;
 

@@ -53,6 +53,24 @@ impl Asker {
         self.send(request.at(self.level).after(floor))
     }
 
+    /// Reads a key at level `One`, if that takes nobody but the local replica and no waiting. `None` says that it is
+    /// to be asked for.
+    pub(super) fn look(&self, key: &Bytes, operation: Operation) -> Option<StoreAnswer> {
+        let request = StoreRequest::new(key.clone(), operation).at(Level::One);
+        let Some(guarantees) = &self.guarantees else {
+            return self.shared.backend.read_here(&request);
+        };
+        let mut seen = lock(guarantees);
+        if seen.full.is_some() {
+            return None;
+        }
+        let request = seen.session.follow(request);
+        let answer = self.shared.backend.read_here(&request)?;
+        let kind = kind(&request.operation);
+        seen.full = seen.session.note(&request.key, &kind, &answer).err();
+        Some(answer)
+    }
+
     /// Submits a request, which has its level.
     pub(super) fn send(&self, request: StoreRequest) -> Asked {
         let Some(guarantees) = &self.guarantees else {

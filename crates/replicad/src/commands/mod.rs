@@ -79,6 +79,8 @@ pub(crate) struct Session {
     level: Level,
     /// What the connection has seen, if it asked for session guarantees.
     guarantees: Option<Guarantees>,
+    /// Whether a command before the next one has not been answered by the node yet.
+    is_behind: bool,
 }
 
 impl Session {
@@ -98,6 +100,7 @@ impl Session {
             is_stranger,
             level: Level::default(),
             guarantees: None,
+            is_behind: false,
         }
     }
 
@@ -109,6 +112,12 @@ impl Session {
     /// Whether the client has still to name the password.
     pub(crate) fn is_stranger(&self) -> bool {
         self.is_stranger
+    }
+
+    /// Says whether a command before the next one has not been answered by the node yet. The next one is not
+    /// answered past it then.
+    pub(crate) const fn set_behind(&mut self, is_behind: bool) {
+        self.is_behind = is_behind;
     }
 
     /// How the reply to the last command that was started is spelled.

@@ -4,13 +4,14 @@
 //! operation of its own; only the order of submission is kept.
 
 use bytes::Bytes;
+use replica::Level;
 
 use super::ask::{Asked, Asker, all_written};
 use super::errors::{partly, siblings, wrong_type};
 use super::table::{Keys, READ, Spec, WRITE, command};
 use super::{Session, Started, quoted, refused, wrong_arity};
 use crate::resp::reply::Reply;
-use crate::store::{ConflictPolicy, Operation};
+use crate::store::{ConflictPolicy, Operation, Record, StoreAnswer};
 
 pub(super) static COMMANDS: &[Spec] = &[
     command(
@@ -72,6 +73,27 @@ enum Text {
     Set,
 }
 
+impl Text {
+    /// What is there if there is no string.
+    fn of(record: Record) -> Self {
+        match (record.counter, record.members) {
+            (Some(sum), _) => Self::Value(sum.to_string().into()),
+            (None, Some(_)) => Self::Set,
+            (None, None) => Self::Absent,
+        }
+    }
+
+    /// The reply to GET.
+    fn bulk(self) -> Reply {
+        match self {
+            Self::Absent => Reply::Null,
+            Self::Value(value) => Reply::Bulk(value),
+            Self::Siblings(count) => siblings(count),
+            Self::Set => wrong_type("a set"),
+        }
+    }
+}
+
 /// A read of a key as a string: a value, or the sum of a counter.
 struct TextRead {
     asker: Asker,
@@ -108,22 +130,37 @@ impl TextRead {
             None => self.asker.ask(&self.key, Operation::Look),
         };
         let (record, _) = types.record().await?;
-        Ok(match (record.counter, record.members) {
-            (Some(sum), _) => Text::Value(sum.to_string().into()),
-            (None, Some(_)) => Text::Set,
-            (None, None) => Text::Absent,
-        })
+        Ok(Text::of(record))
+    }
+}
+
+/// The value of a key at level `One`, if it can be told at once.
+fn look(session: &Session, key: &Bytes) -> Option<Text> {
+    if session.level != Level::One || session.is_behind {
+        return None;
+    }
+    let asker = session.asker();
+    if let StoreAnswer::Values { mut values, .. } = asker.look(key, Operation::Get)? {
+        match values.len() {
+            0 => {}
+            1 => return Some(Text::Value(values.remove(0))),
+            more => return Some(Text::Siblings(more)),
+        }
+    }
+    match asker.look(key, Operation::Look)? {
+        StoreAnswer::Record { record, .. } => Some(Text::of(record)),
+        _ => None,
     }
 }
 
 fn get(session: &mut Session, arguments: &[Bytes]) -> Started {
+    if let Some(text) = look(session, &arguments[0]) {
+        return text.bulk().into();
+    }
     let read = TextRead::start(session, &arguments[0]);
     Started::waiting(async move {
         match read.text().await {
-            Ok(Text::Absent) => Reply::Null,
-            Ok(Text::Value(value)) => Reply::Bulk(value),
-            Ok(Text::Siblings(count)) => siblings(count),
-            Ok(Text::Set) => wrong_type("a set"),
+            Ok(text) => text.bulk(),
             Err(error) => error,
         }
     })

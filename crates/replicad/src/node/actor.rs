@@ -9,8 +9,8 @@
 
 use replica::{NodeId, NodeMessage, Now, RequestError, RequestId, StorageError};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::sync::{Arc, PoisonError, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::disk::Disk;
@@ -24,6 +24,9 @@ use crate::store::{Operation, StoreRequest};
 
 /// Inputs handled in one commit at most, so that those that came first are not kept waiting for ever.
 const BATCH: usize = 1 << 12;
+
+/// Inputs handled while the lock is held, so that those who look at the node from outside get their turn.
+const CHUNK: usize = 64;
 
 /// Bytes of values handled in one commit at most.
 const BATCH_BYTES: usize = 8 << 20;
@@ -110,8 +113,8 @@ impl<S: StringPolicy> Actor<S> {
         let first = std::mem::take(&mut self.first);
         self.release(first);
         while !self.stopping {
-            self.take_inputs();
-            self.commit_and_release();
+            let turn = self.take_inputs();
+            self.commit_and_release(turn);
             if !self.inspections.is_empty() {
                 let spaces = self.shown.read();
                 for inspection in std::mem::take(&mut self.inspections) {
@@ -126,14 +129,9 @@ impl<S: StringPolicy> Actor<S> {
         }
     }
 
-    fn spaces(&self) -> RwLockWriteGuard<'_, Spaces<S>> {
-        let spaces = self.shown.spaces.write();
-        spaces.unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for an input or the next deadline, then takes all that has arrived.
-    fn take_inputs(&mut self) {
-        let first = match self.inbox.recv_timeout(self.patience()) {
+    fn take_inputs(&mut self) -> Turn<S> {
+        let mut next = match self.inbox.recv_timeout(self.patience()) {
             Ok(first) => Some(first),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
@@ -143,17 +141,40 @@ impl<S: StringPolicy> Actor<S> {
         };
         self.look_for_room();
         let (mut inputs, mut bytes) = (0, 0);
-        let mut next = first;
-        while let Some(input) = next.take() {
-            inputs += 1;
-            bytes += size(&input);
-            self.handle(input);
-            if inputs < BATCH && bytes < BATCH_BYTES && !self.stopping {
-                next = self.inbox.try_recv().ok();
+        let shown = Arc::clone(&self.shown);
+        let mut turn: Option<Turn<S>> = None;
+        loop {
+            let now = now(self.started);
+            let mut spaces = shown.write();
+            let chunk_end = inputs + CHUNK;
+            while let Some(input) = next.take() {
+                inputs += 1;
+                bytes += size(&input);
+                self.handle(&mut spaces, input, now);
+                if inputs < BATCH && bytes < BATCH_BYTES && !self.stopping {
+                    next = self.inbox.try_recv().ok();
+                }
+                if inputs >= chunk_end {
+                    break;
+                }
             }
+            if next.is_none() {
+                spaces.handle_timeout(now);
+            }
+            // Before the lock is given back: what readers find there and is not durable has to be marked.
+            let part = spaces.take_turn();
+            for (_, _, batch) in &part.batches {
+                shown.unsettled.mark(batch);
+            }
+            let all = match turn.take() {
+                Some(earlier) => earlier.and(part),
+                None => part,
+            };
+            if next.is_none() {
+                return all;
+            }
+            turn = Some(all);
         }
-        let now = now(self.started);
-        self.spaces().handle_timeout(now);
     }
 
     /// How long there is nothing to do unless something comes.
@@ -200,28 +221,27 @@ impl<S: StringPolicy> Actor<S> {
         self.damage = found;
     }
 
-    fn handle(&mut self, input: Input<S>) {
-        let now = now(self.started);
+    fn handle(&mut self, spaces: &mut Spaces<S>, input: Input<S>, now: Now) {
         match input {
-            Input::Request { request, reply } => self.handle_request(request, reply, now),
-            Input::Message { from, message } => self.handle_message(from, message, now),
-            Input::Reachable { node, reachable } => {
-                self.spaces().handle_reachable(node, reachable, now);
-            }
-            Input::AcceptLoss => self.spaces().handle_accept_loss(now),
+            Input::Request { request, reply } => self.handle_request(spaces, request, reply, now),
+            Input::Message { from, message } => self.handle_message(spaces, from, message, now),
+            Input::Reachable { node, reachable } => spaces.handle_reachable(node, reachable, now),
+            Input::AcceptLoss => spaces.handle_accept_loss(now),
             Input::Inspect(inspection) => self.inspections.push(inspection),
             Input::Stop => self.stopping = true,
         }
     }
 
-    fn handle_request(&mut self, request: StoreRequest, reply: Reply, now: Now) {
-        let is_own = |this: &Self| {
-            let space = request.operation.space();
-            this.shown.read().owns(space, &request.key)
-        };
+    fn handle_request(
+        &mut self,
+        spaces: &mut Spaces<S>,
+        request: StoreRequest,
+        reply: Reply,
+        now: Now,
+    ) {
         if request.operation.is_write()
             && let Some(refusal) = self.no_room()
-            && is_own(self)
+            && spaces.owns(request.operation.space(), &request.key)
         {
             // A client that is gone needs no answer.
             let _gone = reply.send(Err(refusal));
@@ -231,20 +251,26 @@ impl<S: StringPolicy> Actor<S> {
         let id = RequestId(self.next_request);
         trails::asked(self.node, id, &request);
         self.replies.insert(id, reply);
-        self.spaces().handle_request(id, request, now);
+        spaces.handle_request(id, request, now);
     }
 
-    fn handle_message(&mut self, from: NodeId, message: SpaceMessage<S>, now: Now) {
+    fn handle_message(
+        &self,
+        spaces: &mut Spaces<S>,
+        from: NodeId,
+        message: SpaceMessage<S>,
+        now: Now,
+    ) {
         trails::received(self.node, from, &message);
         let Some(refusal) = self.no_room() else {
-            return self.spaces().handle_message(from, message, now);
+            return spaces.handle_message(from, message, now);
         };
         if message.brings_entries() {
             return;
         }
         match refused(&message, refusal) {
             Some(answer) => self.router.deliver(self.node, from, answer),
-            None => self.spaces().handle_message(from, message, now),
+            None => spaces.handle_message(from, message, now),
         }
     }
 
@@ -261,32 +287,32 @@ impl<S: StringPolicy> Actor<S> {
     }
 
     /// Commits once for everything that was taken, then releases what follows from it.
-    fn commit_and_release(&mut self) {
-        let turn = self.spaces().take_turn();
+    fn commit_and_release(&mut self, turn: Turn<S>) {
         match self.commit(&turn) {
             Ok(()) => {
-                let effects = self.spaces().effectuate(turn);
+                self.shown.unsettled.clear();
+                let effects = self.shown.write().effectuate(turn);
                 self.release(effects);
             }
             Err(error) => {
                 let node = self.node;
                 self.failed = true;
                 tracing::error!(%node, %error, "storage failed; the node stops serving");
-                let refusals = self.spaces().handle_storage_failure(&error, turn);
+                let refusals = self.shown.write().handle_storage_failure(&error, turn);
                 self.release(refusals);
             }
         }
     }
 
     fn commit(&mut self, turn: &Turn<S>) -> Result<(), StorageError> {
-        if !turn.batches.is_empty() {
-            self.disk.commit(&turn.batches)?;
-        }
         let is_due = self.disk.sync_due_in().is_some_and(|due| due.is_zero());
         if is_due && !self.failed {
-            self.disk.sync()?;
+            self.disk.sync_soon()?;
         }
-        Ok(())
+        match turn.batches.is_empty() {
+            true => Ok(()),
+            false => self.disk.commit(&turn.batches),
+        }
     }
 
     fn release(&mut self, effects: Vec<Effectuated<S>>) {

@@ -48,7 +48,7 @@ impl Disk for Slow {
         None
     }
 
-    fn sync(&mut self) -> Result<(), StorageError> {
+    fn sync_soon(&mut self) -> Result<(), StorageError> {
         Ok(())
     }
 
@@ -222,5 +222,47 @@ fn a_disk_that_is_nearly_full_takes_no_writes_and_serves_reads_until_there_is_ro
     while running.ask("b", Operation::put(Bytes::new())).is_err() {
         assert!(Instant::now() < deadline, "the room is not noticed");
     }
+    running.stop();
+}
+
+#[test]
+fn a_read_past_the_inbox_shows_nothing_before_it_is_durable() {
+    let running = start(false);
+    let get = StoreRequest::new(Bytes::from_static(b"a"), Operation::Get).at(Level::One);
+    let written = running.mailbox.submit(put("a").at(Level::One));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut refused = 0;
+    loop {
+        let answer = running.mailbox.read_here(&get);
+        let is_durable = running.disk.diary.entries().contains(&"commit ends");
+        match answer {
+            Some(StoreAnswer::Values { values, .. }) if values == ["v"] => {
+                assert!(is_durable, "it is shown before the commit has ended");
+                break;
+            }
+            Some(StoreAnswer::Values { values, .. }) => assert!(values.is_empty()),
+            Some(other) => panic!("not a read: {other:?}"),
+            None => refused += 1,
+        }
+        assert!(
+            Instant::now() < deadline,
+            "it is never shown; {refused} times refused"
+        );
+    }
+    written
+        .blocking_recv()
+        .expect("an answer")
+        .expect("written");
+    let quorum = StoreRequest::new(Bytes::from_static(b"a"), Operation::Get);
+    assert_eq!(running.mailbox.read_here(&quorum), None, "it takes others");
+    let mut ahead = get;
+    ahead.floor.context = [crdt::Dot::new(crdt::ReplicaId(9), 9)]
+        .into_iter()
+        .collect();
+    assert_eq!(
+        running.mailbox.read_here(&ahead),
+        None,
+        "the session has seen more"
+    );
     running.stop();
 }

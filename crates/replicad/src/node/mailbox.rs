@@ -4,10 +4,11 @@ use bytes::Bytes;
 use replica::{NodeId, RequestError, State};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
 use super::spaces::Spaces;
+use super::unsettled::Unsettled;
 use super::wire::SpaceMessage;
 use crate::backend::NodeState;
 use crate::policies::StringPolicy;
@@ -54,6 +55,8 @@ pub(super) struct Mailbox<S: StringPolicy> {
 pub(super) struct Shown<S: StringPolicy> {
     /// Written by the actor alone, and never while it waits for the disk. It is ahead of the disk.
     pub(super) spaces: RwLock<Spaces<S>>,
+    /// The keys in which it is.
+    pub(super) unsettled: Unsettled,
     keys: AtomicUsize,
     state: AtomicU8,
 }
@@ -62,6 +65,7 @@ impl<S: StringPolicy> Shown<S> {
     pub(super) fn new(spaces: Spaces<S>) -> Self {
         let shown = Self {
             spaces: RwLock::new(spaces),
+            unsettled: Unsettled::default(),
             keys: AtomicUsize::new(0),
             state: AtomicU8::new(0),
         };
@@ -71,6 +75,11 @@ impl<S: StringPolicy> Shown<S> {
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, Spaces<S>> {
         self.spaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the actor.
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, Spaces<S>> {
+        self.spaces.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Renews what is counted.
@@ -165,6 +174,16 @@ impl<S: StringPolicy> Mailbox<S> {
     pub(super) async fn explain(self, key: Bytes) -> Result<String, RequestError> {
         let told = self.inspect(move |spaces| spaces.explain(&key)).await;
         told.map_err(|_| RequestError::NodeFailed(self.node))
+    }
+
+    /// Answers a read at level `One` from what is durable here. `None` if it has to go through the inbox; it never
+    /// waits for the actor.
+    pub(super) fn read_here(&self, request: &StoreRequest) -> Option<StoreAnswer> {
+        let spaces = self.shown.spaces.try_read().ok()?;
+        match self.shown.unsettled.contains(&request.key) {
+            true => None,
+            false => spaces.read_one(request),
+        }
     }
 
     pub(super) fn contents(&self, key: &[u8]) -> Contents {

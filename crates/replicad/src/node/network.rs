@@ -5,7 +5,7 @@ use replica::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -57,6 +57,8 @@ pub struct StoreSettings {
     pub policy: SyncPolicy,
     /// Bytes of the file that are kept in memory.
     pub cache_bytes: usize,
+    /// Bytes of commits that wait in memory to be synced together.
+    pub waiting_bytes: usize,
     /// Bytes that have to be free for writes to be taken.
     pub reserve_bytes: u64,
 }
@@ -67,6 +69,7 @@ impl StoreSettings {
         StoreOptions {
             policy: self.policy,
             cache_bytes: self.cache_bytes,
+            waiting_bytes: self.waiting_bytes,
             reserve_bytes: self.reserve_bytes,
             ..options
         }
@@ -88,7 +91,7 @@ pub(super) struct Network<S: StringPolicy> {
     pub(super) started: Instant,
     transport: OnceLock<Transport>,
     /// The actor, once the node has begun.
-    running: RwLock<Option<Mailbox<S>>>,
+    running: OnceLock<Mailbox<S>>,
     /// The actor's thread, and the directory that it works in.
     thread: Mutex<Option<(JoinHandle<()>, NodeDir)>>,
     /// The cluster, once the node has begun.
@@ -120,7 +123,7 @@ impl<S: StringPolicy> Network<S> {
             options,
             started: Instant::now(),
             transport: OnceLock::new(),
-            running: RwLock::new(None),
+            running: OnceLock::new(),
             thread: Mutex::new(None),
             cluster: watch::Sender::new(None),
             forming,
@@ -154,9 +157,8 @@ impl<S: StringPolicy> Network<S> {
     }
 
     /// The outside of the actor, once the node has begun.
-    pub(super) fn mailbox(&self) -> Option<Mailbox<S>> {
-        let running = self.running.read();
-        running.unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn mailbox(&self) -> Option<&Mailbox<S>> {
+        self.running.get()
     }
 
     /// The cluster, once it is known.
@@ -236,7 +238,7 @@ impl<S: StringPolicy> Network<S> {
             let reachable = false;
             mailbox.insist(Input::Reachable { node, reachable });
         }
-        *self.running.write().unwrap_or_else(PoisonError::into_inner) = Some(mailbox);
+        let _again = self.running.set(mailbox);
         drop(reachable);
         self.cluster.send_replace(Some(cluster));
         if let Some(transport) = self.transport() {

@@ -18,7 +18,9 @@ use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
 use crate::policies::StringPolicy;
 use crate::storage::SnapshotReport;
-use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::store::{
+    ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest,
+};
 use crate::verification::{ClusterVerification, NodeVerification, StoreVerdict};
 
 /// How long another node may take to say how it is.
@@ -52,7 +54,7 @@ impl<S: StringPolicy> NetworkNode<S> {
         }
     }
 
-    fn mailbox(&self) -> Result<Mailbox<S>, RequestError> {
+    fn mailbox(&self) -> Result<&Mailbox<S>, RequestError> {
         self.0.mailbox().ok_or_else(|| self.not_begun())
     }
 }
@@ -67,6 +69,10 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
                 answer
             }
         }
+    }
+
+    fn read_here(&self, request: &StoreRequest) -> Option<StoreAnswer> {
+        self.0.mailbox()?.read_here(request)
     }
 
     fn placement(&self, space: Space) -> Placement {
@@ -100,7 +106,7 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
 
     fn explain(&self, key: Bytes) -> BoxFuture<Result<String, RequestError>> {
         match self.mailbox() {
-            Ok(mailbox) => Box::pin(mailbox.explain(key)),
+            Ok(mailbox) => Box::pin(mailbox.clone().explain(key)),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }
@@ -111,7 +117,7 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
         limit: usize,
     ) -> BoxFuture<Result<Vec<ScannedKey>, RequestError>> {
         match self.mailbox() {
-            Ok(mailbox) => Box::pin(mailbox.scan(after, limit)),
+            Ok(mailbox) => Box::pin(mailbox.clone().scan(after, limit)),
             Err(refusal) => Box::pin(ready(Err(refusal))),
         }
     }

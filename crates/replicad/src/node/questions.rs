@@ -52,7 +52,7 @@ impl<S: StringPolicy> Network<S> {
     pub(super) async fn own_status(&self) -> NodeStatus {
         let (node, address) = (self.node, self.address_of(self.node));
         let running = match self.mailbox() {
-            Some(mailbox) => status(node, address.clone(), mailbox).await,
+            Some(mailbox) => status(node, address.clone(), mailbox.clone()).await,
             None => return without_data(node, address, NodeState::Waiting),
         };
         running.unwrap_or_else(|| without_data(node, address, NodeState::Failed))
@@ -71,7 +71,7 @@ impl<S: StringPolicy> Network<S> {
         };
         let reader = self.store().filter(|_| store);
         let held = match self.mailbox() {
-            Some(mailbox) => verification(self.node, mailbox, reader).await,
+            Some(mailbox) => verification(self.node, mailbox.clone(), reader).await,
             None => None,
         };
         held.unwrap_or_else(|| without(StoreVerdict::Unchecked))

@@ -51,7 +51,7 @@ pub(super) async fn scrape<S: StringPolicy>(network: &Network<S>) -> String {
     figures.gauges(
         "node_state",
         "1 for what the node is doing, 0 for the rest",
-        states.map(|of| (label("state", of.as_str()), u64::from(of == state))),
+        states.map(|of| (label("state", &of.as_str()), u64::from(of == state))),
     );
     figures.gauge(
         "uptime_seconds",
@@ -77,7 +77,7 @@ pub(super) async fn scrape<S: StringPolicy>(network: &Network<S>) -> String {
     figures.encode()
 }
 
-fn label(name: &'static str, value: impl ToString) -> Labels {
+fn label(name: &'static str, value: &impl ToString) -> Labels {
     vec![(name, value.to_string())]
 }
 
@@ -118,7 +118,7 @@ fn show_held(figures: &mut Figures, held: &Held) {
     );
     let mut gauge = |name, help, of: fn(&SpaceFigures) -> usize| {
         let spaces = held.spaces.iter();
-        let values = spaces.map(|(space, held)| (label("space", space), of(held) as u64));
+        let values = spaces.map(|(space, held)| (label("space", &space), of(held) as u64));
         figures.gauges(name, help, values);
     };
     gauge("entries", "Keys kept, tombstones included", |h| h.entries);
@@ -145,11 +145,11 @@ fn show_held(figures: &mut Figures, held: &Held) {
         "Events that a peer has shown to know and this node lacks",
         held.lacks
             .iter()
-            .map(|(peer, events)| (label("peer", peer.0), *events)),
+            .map(|(peer, events)| (label("peer", &peer.0), *events)),
     );
     for (name, help, of) in PROTOCOL {
         let spaces = held.spaces.iter();
-        let values = spaces.map(|(space, held)| (label("space", space), of(&held.counters)));
+        let values = spaces.map(|(space, held)| (label("space", &space), of(&held.counters)));
         figures.counters(name, help, values);
     }
 }
@@ -280,7 +280,7 @@ fn show_transport(figures: &mut Figures, transport: &Transport) {
         "1 if messages to the peer are sent, 0 if they are dropped",
         transport.peers().map(|(peer, _)| {
             let reachable = u64::from(transport.is_reachable(peer));
-            (label("peer", peer.0), reachable)
+            (label("peer", &peer.0), reachable)
         }),
     );
     type OfPeer = fn(&PeerCounters) -> u64;
@@ -301,7 +301,7 @@ fn show_transport(figures: &mut Figures, transport: &Transport) {
     ];
     for (name, help, of) in counters {
         let peers = transport.peers();
-        figures.counters(name, help, peers.map(|(n, c)| (label("peer", n.0), of(c))));
+        figures.counters(name, help, peers.map(|(n, c)| (label("peer", &n.0), of(c))));
     }
     show_lanes(figures, transport);
 }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use crdt::{Cut, Interval, MapReplica};
 use replica::{
-    Node, NodeId, NodeOutput, NodeReady, Now, Partition, PartitionId, Policy, RequestError,
+    Level, Node, NodeId, NodeOutput, NodeReady, Now, Partition, PartitionId, Policy, RequestError,
     RequestId, State, StorageError, Table, WriteBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -44,6 +44,16 @@ pub(super) struct Turn<S: StringPolicy> {
     pub(super) batches: Vec<(Space, PartitionId, WriteBatch)>,
     strings: Vec<NodeOutput<S>>,
     types: Vec<NodeOutput<Types>>,
+}
+
+impl<S: StringPolicy> Turn<S> {
+    /// The same, with what comes after it.
+    pub(super) fn and(mut self, later: Self) -> Self {
+        self.batches.extend(later.batches);
+        self.strings.extend(later.strings);
+        self.types.extend(later.types);
+        self
+    }
 }
 
 /// An effect of a node, in the words of the store.
@@ -302,6 +312,22 @@ impl<S: StringPolicy> Spaces<S> {
             cell.map_or_else(Contents::default, P::contents)
         }
         of(&self.strings, key).union(of(&self.types, key))
+    }
+
+    /// Answers a read at level `One` that the local replica alone can answer.
+    pub(super) fn read_one(&self, request: &StoreRequest) -> Option<StoreAnswer> {
+        fn of<P: StorePolicy>(node: &Node<P>, request: &StoreRequest) -> Option<StoreAnswer> {
+            let partition = partition_of(node, &request.key)?;
+            // Errors are told by the way through the inbox.
+            let outcome = partition.read_one(&request.key, &request.floor).ok()??;
+            Some(P::answer(outcome))
+        }
+        match request.operation {
+            _ if request.level != Level::One => None,
+            Operation::Get => of(&self.strings, request),
+            Operation::Look => of(&self.types, request),
+            _ => None,
+        }
     }
 
     /// Up to `limit` keys that hold something here, ascending, strictly after `after`.

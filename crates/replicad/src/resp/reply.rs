@@ -64,6 +64,16 @@ impl Reply {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
+    /// Whether it is one item, of less than so many bytes.
+    pub(crate) fn is_shorter_than(&self, bytes: usize) -> bool {
+        match self {
+            Self::Simple(_) | Self::Integer(_) | Self::Null => true,
+            Self::Error(message) => message.len() < bytes,
+            Self::Bulk(value) => value.len() < bytes,
+            Self::Array(_) | Self::Set(_) | Self::Map(_) => false,
+        }
+    }
+
     /// Appends the reply to the output.
     ///
     /// # Errors

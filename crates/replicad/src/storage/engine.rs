@@ -116,7 +116,10 @@ impl Engine {
             for (space, partition, batch) in batches {
                 put_batch(transaction, *space, *partition, batch)?;
             }
-            Ok(batches.iter().map(|(_, _, batch)| batch.changes.len()).sum())
+            Ok(batches
+                .iter()
+                .map(|(_, _, batch)| batch.changes.len())
+                .sum())
         })?;
         progress.started = true;
         Ok(())

@@ -13,10 +13,13 @@ use super::tables::put_batch;
 /// What an entry of a map costs in memory beside its bytes, about.
 const ENTRY_BYTES: usize = 96;
 
+/// What became of each key of a table: its new value, or `None` if it was removed.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// The last change of each key.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    places: BTreeMap<(Space, PartitionId, Table), BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    places: BTreeMap<(Space, PartitionId, Table), Changes>,
     bytes: usize,
 }
 
