@@ -1,4 +1,5 @@
-//! `replicad dump`: writes what one node lists, in a form that `replicad load` reads.
+//! `replicad dump`: writes the strings that one node lists, in a form that `replicad load` reads. Counters and
+//! sets have no such form and are left out.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -31,7 +32,7 @@ pub(super) async fn dump(options: &DumpOptions) -> Result<(), CliError> {
     }
 }
 
-/// Writes every key that the node lists with the value that a quorum has. A key that is deleted on
+/// Writes every string that the node lists with the value that a quorum has. A key that is deleted on
 /// the way is left out. Holds one page of keys and one value at a time.
 pub(super) async fn dump_rows(
     mut client: Client,
@@ -42,7 +43,7 @@ pub(super) async fn dump_rows(
     let mut cursor = Bytes::from_static(b"0");
     loop {
         let page = client
-            .call(&[b"SCAN", &cursor, b"COUNT", PAGE_KEYS])
+            .call(&[b"SCAN", &cursor, b"COUNT", PAGE_KEYS, b"TYPE", b"string"])
             .await?;
         let Some((next, keys)) = scan_page(&page) else {
             return Err(page.unexpected("SCAN").into());

@@ -55,7 +55,7 @@ enum Command {
     Bootstrap(start::BootstrapArgs),
     /// Load keys and values from a file into a running cluster.
     Load(load::LoadOptions),
-    /// Write all keys and values of a running node to standard output.
+    /// Write all strings of a running node to standard output. Counters and sets are left out.
     Dump(dump::DumpOptions),
     /// Show what every node holds and lacks.
     Status(status::StatusOptions),

@@ -76,6 +76,7 @@ fn config() -> Config {
     Config {
         durable: true,
         sync_interval_ms: 60_000,
+        resend_ms: 60_000,
         ..Config::new(NodeId(1), 3)
     }
 }
