@@ -3,7 +3,8 @@
 //! What clients saw is recorded and judged by the checkers of `replica`: registers are linearizable, sessions
 //! keep their guarantees, siblings neither vanish nor come back. Beside that, no acknowledged write is lost,
 //! nothing that was deleted comes back, increments and members are all there, and after quiet all nodes are
-//! equal. On every commit a slice of this runs; `tests/faults` runs as much as it is told. A seed is printed with
+//! equal. On every commit a slice of this runs: kills, restarts, partitioned keys, tokens, garbage of a peer. `tests/faults`
+//! runs the rest, and as much of it as it is told. A seed is printed with
 //! the command that draws the same faults again; what the machine does between them differs from run to run.
 
 mod causal;
@@ -36,6 +37,7 @@ fn kills() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn networks() {
     const FAULTS: &[Fault] = &[
         Fault::Isolate,
@@ -50,6 +52,7 @@ fn networks() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn processes() {
     const FAULTS: &[Fault] = &[Fault::Pause, Fault::Stop, Fault::WipeAll];
     isolated("processes", || {
@@ -58,6 +61,7 @@ fn processes() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn stores() {
     const FAULTS: &[Fault] = &[Fault::Flip, Fault::Tear, Fault::Wipe];
     isolated("stores", || {
@@ -66,6 +70,7 @@ fn stores() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn disks() {
     isolated("disks", || {
         let plan = Plan {
@@ -77,6 +82,7 @@ fn disks() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn clocks() {
     isolated("clocks", || {
         if !has_clocks("clocks") {
@@ -91,6 +97,7 @@ fn clocks() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn siblings() {
     const FAULTS: &[Fault] = &[
         Fault::Isolate,
@@ -110,6 +117,7 @@ fn siblings() {
 
 /// A2 to A6 and A9: what the scenarios show on threads and in the simulator, processes show.
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn scenarios_of_system_a() {
     /// Nodes compare what they know all the time, or never.
     const OFTEN_MS: u64 = 20;
@@ -164,6 +172,7 @@ fn c4_requests_go_on_without_some_processes() {
 
 /// C5.
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn c5_large_values_and_a_thousand_clients() {
     isolated(
         "c5_large_values_and_a_thousand_clients",
@@ -172,6 +181,7 @@ fn c5_large_values_and_a_thousand_clients() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn busy_clients_get_all_answers() {
     isolated(
         "busy_clients_get_all_answers",
@@ -195,6 +205,7 @@ fn lies_of_a_peer_harm_nobody_for_long() {
 
 /// C3.
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
 fn c3_the_last_writer_wins_whatever_the_clocks_say() {
     const NAME: &str = "c3_the_last_writer_wins_whatever_the_clocks_say";
     isolated(NAME, || {
