@@ -1,6 +1,6 @@
 //! What a process writes to standard error.
 //!
-//! Nothing that is logged holds a value or a password. A key is shown as [`shown`] gives it.
+//! Nothing that is logged holds a value or a password. A key is shown as `shown` gives it.
 
 use std::fmt;
 use tracing::level_filters::LevelFilter;
