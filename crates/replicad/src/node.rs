@@ -19,7 +19,6 @@ mod spaces;
 mod starting;
 mod status;
 mod trails;
-mod unsettled;
 mod verifying;
 pub mod wire;
 

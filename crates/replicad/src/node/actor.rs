@@ -161,10 +161,10 @@ impl<S: StringPolicy> Actor<S> {
             if next.is_none() {
                 spaces.handle_timeout(now);
             }
-            // Before the lock is given back: what readers find there and is not durable has to be marked.
+            // Before the lock is given back: readers must not take what they find there for durable.
             let part = spaces.take_turn();
-            for (_, _, batch) in &part.batches {
-                shown.unsettled.mark(batch);
+            if !part.batches.is_empty() {
+                shown.set_settled(false);
             }
             let all = match turn.take() {
                 Some(earlier) => earlier.and(part),
@@ -290,7 +290,7 @@ impl<S: StringPolicy> Actor<S> {
     fn commit_and_release(&mut self, turn: Turn<S>) {
         match self.commit(&turn) {
             Ok(()) => {
-                self.shown.unsettled.clear();
+                self.shown.set_settled(true);
                 let effects = self.shown.write().effectuate(turn);
                 self.release(effects);
             }

@@ -230,12 +230,18 @@ fn a_disk_that_is_nearly_full_takes_no_writes_and_serves_reads_until_there_is_ro
 fn a_read_past_the_inbox_shows_nothing_before_it_is_durable() {
     let running = start(false);
     let get = StoreRequest::new(Bytes::from_static(b"a"), Operation::Get).at(Level::One);
+    let other = StoreRequest::new(Bytes::from_static(b"b"), Operation::Get).at(Level::One);
     let written = running.mailbox.submit(put("a").at(Level::One));
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut refused = 0;
     loop {
         let answer = running.mailbox.read_here(&get);
+        let beside = running.mailbox.read_here(&other);
         let is_durable = running.disk.diary.entries().contains(&"commit ends");
+        // A session keeps what a read has seen: events of other keys too.
+        if let Some(StoreAnswer::Values { seen, .. }) = beside {
+            assert!(is_durable || seen.context.is_empty(), "{seen:?}");
+        }
         match answer {
             Some(StoreAnswer::Values { values, .. }) if values == ["v"] => {
                 assert!(is_durable, "it is shown before the commit has ended");

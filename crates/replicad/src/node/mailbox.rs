@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 use replica::{NodeId, RequestError, State};
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::oneshot;
 
 use super::spaces::Spaces;
-use super::unsettled::Unsettled;
 use super::wire::SpaceMessage;
 use crate::backend::NodeState;
 use crate::policies::StringPolicy;
@@ -55,8 +54,8 @@ pub(super) struct Mailbox<S: StringPolicy> {
 pub(super) struct Shown<S: StringPolicy> {
     /// Written by the actor alone, and never while it waits for the disk. It is ahead of the disk.
     pub(super) spaces: RwLock<Spaces<S>>,
-    /// The keys in which it is.
-    pub(super) unsettled: Unsettled,
+    /// Whether it is not: all that `spaces` holds is durable.
+    settled: AtomicBool,
     keys: AtomicUsize,
     state: AtomicU8,
 }
@@ -65,7 +64,7 @@ impl<S: StringPolicy> Shown<S> {
     pub(super) fn new(spaces: Spaces<S>) -> Self {
         let shown = Self {
             spaces: RwLock::new(spaces),
-            unsettled: Unsettled::default(),
+            settled: AtomicBool::new(true),
             keys: AtomicUsize::new(0),
             state: AtomicU8::new(0),
         };
@@ -80,6 +79,12 @@ impl<S: StringPolicy> Shown<S> {
     /// For the actor.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Spaces<S>> {
         self.spaces.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the actor: all or not all that `spaces` holds is durable. It says no while it holds the lock for
+    /// writing, and readers ask while they hold it for reading: the lock orders the two.
+    pub(super) fn set_settled(&self, settled: bool) {
+        self.settled.store(settled, Ordering::Release);
     }
 
     /// Renews what is counted.
@@ -178,11 +183,14 @@ impl<S: StringPolicy> Mailbox<S> {
 
     /// Answers a read at level `One` from what is durable here. `None` if it has to go through the inbox; it never
     /// waits for the actor.
+    ///
+    /// All has to be durable, and not the key alone: a session keeps what the answer says it has seen, and that
+    /// names events of other keys.
     pub(super) fn read_here(&self, request: &StoreRequest) -> Option<StoreAnswer> {
         let spaces = self.shown.spaces.try_read().ok()?;
-        match self.shown.unsettled.contains(&request.key) {
-            true => None,
-            false => spaces.read_one(request),
+        match self.shown.settled.load(Ordering::Acquire) {
+            true => spaces.read_one(request),
+            false => None,
         }
     }
 
