@@ -66,7 +66,7 @@ pub struct Config {
     /// How often a node compares its knowledge with a peer's, in milliseconds.
     pub sync_interval_ms: u64,
     /// How often an owner shows the others a checksum of what it holds, in milliseconds; 0 for never. Taking
-    /// it is linear in the entries of the partition.
+    /// it is linear in the entries of the partition; the partitions of a node take turns.
     pub audit_interval_ms: u64,
     /// Most keys or events in one answer to a peer: bounds the size of a message.
     pub chunk_keys: usize,

@@ -18,8 +18,8 @@ use crate::{NodeId, Policy, checksum};
 /// What the audits have shown so far.
 #[derive(Debug, Default)]
 pub(super) struct Audits {
-    /// When the next is due.
-    next_ms: u64,
+    /// When the next is due; `None` until the first tick of a life.
+    next_ms: Option<u64>,
     /// The checksum here, and what was known when it was taken.
     own: Option<(u128, u128)>,
     /// What each peer has shown last: its incarnation, digest and checksum.
@@ -27,13 +27,22 @@ pub(super) struct Audits {
 }
 
 impl<P: Policy> Partition<P> {
-    /// Shows the others a checksum of what this node shows, if it is time. Linear in the entries.
+    /// Shows the others a checksum of what this node shows, if it is time. Linear in the entries, so the
+    /// partitions of a node are spread over the interval.
     pub(super) fn audit(&mut self) {
         let interval_ms = self.config.audit_interval_ms;
-        if interval_ms == 0 || self.now.elapsed_ms < self.audits.next_ms {
+        if interval_ms == 0 {
             return;
         }
-        self.audits.next_ms = self.now.elapsed_ms + interval_ms;
+        let elapsed_ms = self.now.elapsed_ms;
+        let due_ms = *self.audits.next_ms.get_or_insert_with(|| {
+            let place = u64::from(self.config.partition.0);
+            elapsed_ms + interval_ms.saturating_mul(place) / u64::from(self.config.partitions)
+        });
+        if elapsed_ms < due_ms {
+            return;
+        }
+        self.audits.next_ms = Some(elapsed_ms + interval_ms);
         self.audits.own = None;
         let digest = self.knowledge_digest();
         let checksum = self.own_checksum(digest);

@@ -1,6 +1,6 @@
 //! Audits: an owner whose disk has changed an entry under its event is found out, and nobody else is.
 
-use replica::{NodeId, State, Storage as _, Table, WriteBatch};
+use replica::{NodeId, PartitionId, State, Storage as _, Table, WriteBatch};
 
 use crate::support::Bench;
 use crate::{A, B, C, D};
@@ -112,4 +112,27 @@ fn whoever_knows_more_or_less_is_not_audited() {
         (passed, 0)
     );
     assert_eq!(bench.settled("k"), Some("newer"));
+}
+
+/// A checksum is linear in the entries: a node that took those of all its partitions at once, at its start or
+/// later, would answer nobody for that long.
+#[test]
+fn the_partitions_of_a_node_take_turns() {
+    let first_audits = [0, 1, 3].map(|partition| {
+        let mut bench = Bench::new(3, |config| {
+            config.partitions = 4;
+            config.partition = PartitionId(partition);
+            config.audit_interval_ms = 40 * config.sync_interval_ms;
+        });
+        let mut ticks = 0;
+        loop {
+            bench.tick(A);
+            ticks += 1;
+            if !bench.take(|f| f.kind() == "audit").is_empty() {
+                break ticks;
+            }
+            assert!(ticks < 100, "partition {partition} is never audited");
+        }
+    });
+    assert_eq!(first_audits, [1, 11, 31]);
 }
