@@ -19,6 +19,7 @@ use crate::store::StoreAnswer;
 /// | `WRONGTYPE` | the key holds something that the command does not work on | use another command, or `DEL` the key |
 /// | `SIBLINGS` | the key holds several concurrent values and the command answers one | `R.GET`, then `R.SET` |
 /// | `SESSIONFULL` | what the session has seen takes too much room | `R.SESSION ON` |
+/// | `SESSIONLOST` | the session has seen writes that were lost with the nodes that held them | `R.SESSION ON` |
 /// | `ERR` | the request itself is at fault, such as a value over its limit | change it |
 pub(super) fn request_error(error: &RequestError) -> Reply {
     let code = match error {
@@ -28,6 +29,7 @@ pub(super) fn request_error(error: &RequestError) -> Reply {
         RequestError::StorageFailed { .. } => "STORAGEFAILED",
         RequestError::NoRoom { .. } => "NOROOM",
         RequestError::Overloaded { .. } | RequestError::SessionUnmet { .. } => "TRYAGAIN",
+        RequestError::SessionLost { .. } => "SESSIONLOST",
         _ => "ERR",
     };
     Reply::Error(format!("{code} {error}"))

@@ -6,7 +6,7 @@ use super::*;
 use crate::fake::Fake;
 use crate::limits::Limits;
 use crate::store::{Operation, StoreRequest};
-use replica::{NodeId, RequestError};
+use replica::{NodeId, PartitionId, RequestError};
 use std::collections::BTreeSet;
 use std::task::{Context, Waker};
 
@@ -218,6 +218,13 @@ fn every_failure_has_a_code_of_its_own() {
         (
             RequestError::KeyTooLarge { size: 5, limit: 4 },
             "ERR key of 5",
+        ),
+        (
+            RequestError::SessionLost {
+                partition: PartitionId(3),
+                lost: Box::default(),
+            },
+            "SESSIONLOST the session has seen",
         ),
         (RequestError::ClockExhausted, "ERR the node's clock"),
     ] {
