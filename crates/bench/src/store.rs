@@ -4,6 +4,7 @@ mod convergence;
 mod gossip;
 mod growth;
 mod local;
+mod modes;
 mod nodes;
 mod puts;
 mod recovery;
@@ -19,6 +20,7 @@ use crate::row::Side;
 pub fn rows(report: &mut Report) {
     local::rows(report);
     puts::rows(report);
+    modes::rows(report);
     sync::rows(report);
     convergence::rows(report);
     recovery::rows(report);

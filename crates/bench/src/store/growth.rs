@@ -11,7 +11,7 @@ use super::nodes::{Nodes, config, encoded, wire_bytes};
 use super::puts::put_all;
 use super::sync::Pair;
 use super::{OURS, keys, value};
-use crate::alloc::heap_per;
+use crate::alloc::{counted, heap_per};
 use crate::measure::Sample;
 use crate::report::Report;
 use crate::row::{Row, Unit};
@@ -250,6 +250,7 @@ fn quiet(report: &mut Report) {
             bytes as f64 / node_seconds
         });
     }
+    quiet_gossip_of_keys(report);
     for nodes in [100, 1_000] {
         let name = format!("growth: quiet, {nodes} nodes that gossip, each in a second: bytes");
         once(report, &name, Unit::Bytes, || {
@@ -274,6 +275,51 @@ fn filled(config: Config, n: usize) -> Nodes {
         nodes.run();
     }
     nodes
+}
+
+/// What keys cost nodes that gossip when nothing happens: memory, processor time and bytes.
+fn quiet_gossip_of_keys(report: &mut Report) {
+    const NODES: u32 = 10;
+    const SECONDS: u64 = 60;
+    for n in [1_000, 10_000, 100_000] {
+        let what = format!("growth: quiet, {NODES} nodes that gossip, with {n} keys");
+        let memory = format!("{what}: memory per key and node");
+        let time = format!("{what}: each node in a second: processor time");
+        let bytes = format!("{what}: each node in a second: bytes");
+        if ![&memory, &time, &bytes]
+            .iter()
+            .any(|name| report.wants(name))
+        {
+            continue;
+        }
+        let mut config = config(NODES);
+        let (fanout, peers) = (3, Vec::new());
+        config.gossip = Some(Gossip { fanout, peers });
+        let (keys, value) = (keys(0..n), value(VALUE_BYTES));
+        let (mut nodes, heap) = counted(|| {
+            let mut nodes = Nodes::new(config);
+            for key in &keys {
+                nodes.put(WRITER, key, &value, Level::One);
+                // What a full queue of messages would hold is not the store's.
+                nodes.run();
+            }
+            nodes.pass(4 * SETTLE_MS, |_| ());
+            nodes
+        });
+        let held = (1..=NODES).map(|node| nodes.node(NodeId(node)).replica().map().len());
+        assert!(held.into_iter().all(|held| held == n), "all hold all keys");
+        let node_seconds = f64::from(NODES) * SECONDS as f64;
+        let nanos = nanos_each(1, || nodes.pass(SECONDS * SECOND_MS, |_| ()));
+        let mut sent = 0;
+        nodes.pass(SECONDS * SECOND_MS, |message| sent += wire_bytes(message));
+        once(report, &memory, Unit::Bytes, || {
+            heap.live_bytes as f64 / n as f64 / f64::from(NODES)
+        });
+        once(report, &time, Unit::Microseconds, || {
+            nanos / node_seconds / 1e3
+        });
+        once(report, &bytes, Unit::Bytes, || sent as f64 / node_seconds);
+    }
 }
 
 /// Bytes that a node sends in a second of virtual time.
