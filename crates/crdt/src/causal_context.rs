@@ -81,6 +81,17 @@ impl From<Dot> for DotRange {
     }
 }
 
+impl fmt::Display for DotRange {
+    /// `1.3..9`, and a lone event as its dot.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Dot::new(self.replica, self.first))?;
+        match self.last == self.first {
+            true => Ok(()),
+            false => write!(f, "..{}", self.last),
+        }
+    }
+}
+
 /// The set of all events seen: for each replica a contiguous prefix plus out-of-order ranges.
 ///
 /// **Order and join.** The order is inclusion, the join is union.
@@ -336,6 +347,14 @@ impl Extend<Dot> for CausalContext {
     }
 }
 
+impl Extend<DotRange> for CausalContext {
+    fn extend<I: IntoIterator<Item = DotRange>>(&mut self, iter: I) {
+        for range in iter {
+            self.insert_range(range);
+        }
+    }
+}
+
 impl From<&VersionVector> for CausalContext {
     fn from(vector: &VersionVector) -> Self {
         let mut context = Self::default();
@@ -377,46 +396,64 @@ impl fmt::Debug for CausalContext {
 #[cfg(feature = "serde")]
 mod wire {
     use super::CausalContext;
-    use crate::ranges::Ranges;
+    use crate::ranges::{Ranges, text::Readable};
     use crate::{InvalidBytes, ReplicaId};
     use serde::de::Error as _;
-    use serde::ser::SerializeSeq as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    type Replica = (ReplicaId, Ranges);
+
     impl Serialize for CausalContext {
-        /// A list of (replica, ranges); in binary formats a replica is the gap to the one before.
+        /// A list of (replica, ranges). In binary formats a replica is the gap to the one before, and so
+        /// are ranges; in JSON they read `[[1, ["1-17", 19]]]`.
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let is_readable = serializer.is_human_readable();
-            let mut list = serializer.serialize_seq(Some(self.replicas.len()))?;
-            let mut before = 0;
-            for (replica, ranges) in &self.replicas {
-                list.serialize_element(&(replica.0 - before, ranges.to_wire()))?;
-                before = if is_readable { 0 } else { replica.0 };
+            let replicas = self.replicas.iter();
+            if serializer.is_human_readable() {
+                return serializer.collect_seq(replicas.map(|(id, r)| (id, r.as_slice())));
             }
-            list.end()
+            let mut before = 0;
+            serializer.collect_seq(replicas.map(|(id, ranges)| {
+                let gap = id.0 - std::mem::replace(&mut before, id.0);
+                (gap, ranges.to_wire())
+            }))
         }
     }
 
     impl<'de> Deserialize<'de> for CausalContext {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let is_readable = deserializer.is_human_readable();
-            let list: Vec<(u64, Vec<(u64, u64)>)> = Deserialize::deserialize(deserializer)?;
-            let mut context = Self::default();
-            let unsorted = || D::Error::custom(InvalidBytes::Unsorted("replicas of a context"));
-            for (replica, pairs) in &list {
-                let last = context.replicas.last().map(|last| last.0);
-                let before = last.filter(|_| !is_readable).map_or(0, |last| last.0);
-                let replica = before.checked_add(*replica).map(ReplicaId);
-                let replica = replica.filter(|replica| last.is_none_or(|last| last < *replica));
-                let replica = replica.ok_or_else(unsorted)?;
-                if pairs.is_empty() {
-                    return Err(D::Error::custom(InvalidBytes::Empty("a replica's events")));
-                }
-                let ranges = Ranges::from_wire(pairs).map_err(D::Error::custom)?;
-                context.replicas.push((replica, ranges));
-            }
-            Ok(context)
+            let context = if deserializer.is_human_readable() {
+                let list: Vec<(ReplicaId, Vec<Readable>)> = Deserialize::deserialize(deserializer)?;
+                let list = list.into_iter();
+                checked(list.map(|(id, ranges)| Ok((id, Ranges::from_readable(&ranges)?))))
+            } else {
+                let list: Vec<(u64, Vec<(u64, u64)>)> = Deserialize::deserialize(deserializer)?;
+                let mut before = 0_u64;
+                checked(list.into_iter().map(|(gap, pairs)| {
+                    before = before.checked_add(gap).ok_or(UNSORTED)?;
+                    Ok((ReplicaId(before), Ranges::from_wire(&pairs)?))
+                }))
+            };
+            context.map_err(D::Error::custom)
         }
+    }
+
+    const UNSORTED: InvalidBytes = InvalidBytes::Unsorted("replicas of a context");
+
+    fn checked(
+        replicas: impl Iterator<Item = Result<Replica, InvalidBytes>>,
+    ) -> Result<CausalContext, InvalidBytes> {
+        let mut context = CausalContext::default();
+        for replica in replicas {
+            let (id, ranges) = replica?;
+            if context.replicas.last().is_some_and(|last| last.0 >= id) {
+                return Err(UNSORTED);
+            }
+            if ranges.is_empty() {
+                return Err(InvalidBytes::Empty("a replica's events"));
+            }
+            context.replicas.push((id, ranges));
+        }
+        Ok(context)
     }
 }
 
@@ -434,6 +471,8 @@ mod tests {
     fn gaps_are_kept_and_closed() {
         let mut c = context(&[(1, 1), (1, 2), (1, 5), (2, 3)]);
         assert_eq!(c.to_string(), "<1:2+5, 2:0+3>");
+        let ranges: Vec<String> = c.ranges().map(|range| range.to_string()).collect();
+        assert_eq!(ranges, ["1.1..2", "1.5", "2.3"]);
         assert!(c.includes_prefix(ReplicaId(1), 2));
         assert!(!c.includes_prefix(ReplicaId(1), 3));
         assert!(c.includes_prefix(ReplicaId(9), 0));

@@ -1,5 +1,8 @@
 //! Sorted sets of counters, kept as ranges: the part of a causal context that belongs to one replica.
 
+#[cfg(feature = "serde")]
+pub(crate) mod text;
+
 use smallvec::SmallVec;
 
 /// Counters `first..=last`.
@@ -214,8 +217,8 @@ impl Ranges {
 
 #[cfg(feature = "serde")]
 mod wire {
-    //! Ranges travel as gap and length pairs: small numbers, whatever the counters. A gap counts the
-    //! absent counters before the range, a length is one less than the number of counters in it.
+    //! Compact formats hold ranges as gap and length pairs: small numbers, whatever the counters. A gap
+    //! counts the absent counters before the range, a length is one less than the number of counters in it.
 
     use super::{Range, Ranges};
     use crate::InvalidBytes;
@@ -235,18 +238,24 @@ mod wire {
 
         pub(crate) fn from_wire(pairs: &[(u64, u64)]) -> Result<Self, InvalidBytes> {
             let mut ranges = Self::default();
-            let mut end = 0_u64;
-            for (i, &(gap, length)) in pairs.iter().enumerate() {
-                if i > 0 && gap == 0 {
-                    return Err(InvalidBytes::Unsorted("ranges that touch"));
-                }
-                let first = end.checked_add(gap).and_then(|n| n.checked_add(1));
-                let range = first.and_then(|f| f.checked_add(length).map(|l| Range::new(f, l)));
-                let range = range.ok_or(InvalidBytes::CounterOverflow)?;
-                end = range.last;
-                ranges.0.push(range);
+            for &(gap, length) in pairs {
+                ranges.push_coded(gap, length)?;
             }
             Ok(ranges)
+        }
+
+        /// Adds a range behind the others.
+        pub(super) fn push_coded(&mut self, gap: u64, length: u64) -> Result<(), InvalidBytes> {
+            if !self.is_empty() && gap == 0 {
+                return Err(InvalidBytes::Unsorted("ranges that touch"));
+            }
+            let first = self
+                .last()
+                .checked_add(gap)
+                .and_then(|end| end.checked_add(1));
+            let range = first.and_then(|f| f.checked_add(length).map(|l| Range::new(f, l)));
+            self.0.push(range.ok_or(InvalidBytes::CounterOverflow)?);
+            Ok(())
         }
     }
 }
