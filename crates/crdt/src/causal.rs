@@ -109,6 +109,9 @@ impl<S: DotStore> Causal<S> {
 
     /// What a replica that showed `digest` lacks: the smallest delta that brings it to the join of
     /// both. Found by subtracting intervals, in time linear in the live events and the ranges.
+    ///
+    /// A digest has no times: where an [`LwwCell`](crate::LwwCell) of the peer holds an event that is obsolete
+    /// here, the delta names it, while [`difference`](Difference::difference) sees whether the winner does.
     #[must_use = "the delta is what the peer lacks"]
     pub fn delta_since(&self, digest: &Digest) -> Self {
         Self {
@@ -160,7 +163,13 @@ impl<S: DotStore> Difference for Causal<S> {
         if self.is_known_equal(other) {
             return Self::default();
         }
-        self.delta_since(&other.digest())
+        let theirs = other.digest();
+        let mut delta = self.delta_since(&theirs);
+        if delta.context.intersects(theirs.live()) {
+            let losers = delta.store.losers_in(&other.store);
+            delta.context = delta.context.difference(&losers);
+        }
+        delta
     }
 }
 

@@ -410,6 +410,20 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
         self.values().flat_map(DotStore::dot_ranges)
     }
 
+    fn is_live(&self, dot: Dot) -> bool {
+        self.values().any(|value| value.is_live(dot))
+    }
+
+    fn losers_in(&self, other: &Self) -> CausalContext {
+        let mut losers = CausalContext::default();
+        for (key, value) in self.iter() {
+            if let Some(theirs) = other.entries.get(key) {
+                losers.join(&value.losers_in(theirs));
+            }
+        }
+        losers
+    }
+
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
         let mut changed = false;
         self.join_telling(mine, other, theirs, |_, _| changed = true);

@@ -44,6 +44,14 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
     #[must_use = "the part is what a peer lacks"]
     fn unknown_to(&self, known: &impl Knows) -> Self;
 
+    /// The events live in `other` that lose against one of this store by the order of the type itself, so
+    /// that a difference need not name them. None where concurrent events stay side by side, as in most
+    /// stores; one that wraps another hands on what that says.
+    fn losers_in(&self, other: &Self) -> CausalContext {
+        let _ = other;
+        CausalContext::default()
+    }
+
     /// A dot that is live in both stores with different payloads or in different places: two writers
     /// use one identity. Looks at every event of both.
     fn conflict(&self, other: &Self) -> Option<Dot>;

@@ -51,6 +51,12 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
         (self.0.unknown_to(known), self.1.unknown_to(known))
     }
 
+    fn losers_in(&self, other: &Self) -> CausalContext {
+        self.0
+            .losers_in(&other.0)
+            .joined(&self.1.losers_in(&other.1))
+    }
+
     fn purge(&mut self, stable: &Stable) -> CausalContext {
         self.0.purge(stable).joined(&self.1.purge(stable))
     }
@@ -60,14 +66,21 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
             .0
             .conflict(&other.0)
             .or_else(|| self.1.conflict(&other.1));
+        // By ranges: a few bytes can name a run of very many events.
         in_part.or_else(|| {
-            let mut first = self.0.dots();
-            let mut second = self.1.dots();
-            let crosses = |dot: &Dot| other.1.is_live(*dot);
-            let crosses_back = |dot: &Dot| other.0.is_live(*dot);
-            first.find(crosses).or_else(|| second.find(crosses_back))
+            let (mine, theirs) = (
+                [live(&self.0), live(&self.1)],
+                [live(&other.0), live(&other.1)],
+            );
+            let across = [(&mine[0], &theirs[1]), (&mine[1], &theirs[0])];
+            let mut shared = across.into_iter().map(|(a, b)| a.intersection(b));
+            shared.find_map(|both| both.dots().next())
         })
     }
+}
+
+fn live(store: &impl DotStore) -> CausalContext {
+    store.dot_ranges().collect()
 }
 
 impl<A: Cell, B: Cell> Cell for (A, B) {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use crate::cell::Cell;
 use crate::lww_order::write_order;
-use crate::{Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
+use crate::{CausalContext, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// One write or delete, with the dot that names it.
 ///
@@ -47,8 +47,11 @@ impl<V: Ord> LwwEntry<V> {
 /// | write and delete | the higher timestamp; on a tie the write |
 ///
 /// **Order and join.** That of the [`DotStore`]; after the join only the winner stays live. A difference
-/// names the losers that it makes obsolete, so it need not be the least one: the winner alone, or a loser with
-/// its value, which is forgotten here, can do as much.
+/// names no loser that its winner beats, and without any dot that it does name it would not do. Still no
+/// least one exists in general: of a state that knows of two lost events and one that knows of neither,
+/// the difference says that both are obsolete. A state that holds the first live and says that of the
+/// second does as much and is smaller, and so is the one with the two exchanged; nothing below both will
+/// do. Nobody can make either, as the contents of what lost are forgotten.
 ///
 /// **Cost.** A join compares two entries: constant time apart from comparing equal-timed values.
 ///
@@ -161,6 +164,12 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V>
         Self {
             live: self.live.clone().filter(|e| !known.knows(e.dot)),
         }
+    }
+
+    fn losers_in(&self, other: &Self) -> CausalContext {
+        let both = self.live.as_ref().zip(other.live.as_ref());
+        let loser = both.filter(|(mine, theirs)| mine.dot != theirs.dot && mine.wins_over(theirs));
+        loser.map(|(_, theirs)| theirs.dot).into_iter().collect()
     }
 
     fn conflict(&self, other: &Self) -> Option<Dot> {

@@ -12,7 +12,7 @@ use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
-use crate::{Cell, Difference, Dot, Knows, Lattice, ReplicaId, Timestamp};
+use crate::{CausalContext, Cell, Difference, Dot, Knows, Lattice, ReplicaId, Timestamp};
 
 /// A map whose keys share one causal knowledge, so that a removal leaves nothing behind.
 ///
@@ -329,6 +329,17 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         }
     }
 
+    /// The live events of a cell of another map that are obsolete here. By ranges: a cell may hold a run of
+    /// very many events.
+    fn obsolete_of(&self, key: &K, cell: &C) -> CausalContext {
+        let live: CausalContext = cell.dot_ranges().collect();
+        let known = live.difference(&self.knowledge.of_key(key).unknown_of(&live));
+        match self.entries.get(key) {
+            Some(held) => known.difference(&held.dot_ranges().collect()),
+            None => known,
+        }
+    }
+
     /// Whether I1 holds and no dot is live under two keys.
     pub(crate) fn validate(&self) -> Result<(), crate::InvalidBytes> {
         for (key, cell) in &self.entries {
@@ -342,7 +353,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
             }
         }
         let live = self.entries.values().flat_map(|cell| cell.dot_ranges());
-        match crate::CausalContext::of_disjoint(live) {
+        match CausalContext::of_disjoint(live) {
             Some(_) => Ok(()),
             None => Err(crate::InvalidBytes::DotTwice),
         }
@@ -383,14 +394,14 @@ impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
         });
         let entries: OrdMap<K, C> = news.collect();
         for (key, cell) in &other.entries {
-            if C::PROVES_ITSELF && entries.contains_key(key) {
-                // The winner that is sent makes the loser obsolete.
+            let mut obsolete = self.obsolete_of(key, cell);
+            if obsolete.is_empty() {
                 continue;
             }
-            let (mine, held) = (self.knowledge.of_key(key), self.entries.get(key));
-            let is_obsolete =
-                |dot: &Dot| mine.knows(*dot) && !held.is_some_and(|c| c.is_live(*dot));
-            let obsolete = cell.dots().filter(is_obsolete).collect();
+            if let Some(news) = entries.get(key) {
+                // A winner that is sent makes its loser obsolete.
+                obsolete = obsolete.difference(&news.losers_in(cell));
+            }
             knowledge.join_within(&Interval::of_key(key), &obsolete);
         }
         Self { entries, knowledge }
@@ -400,14 +411,9 @@ impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
 impl<K: Ord + Clone + Debug, C: Cell> PartialOrd for CausalMap<K, C> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let below = |a: &Self, b: &Self| {
-            let brings_nothing_back = || {
-                b.entries.iter().all(|(key, cell)| {
-                    let (known, held) = (a.knowledge.of_key(key), a.entries.get(key));
-                    cell.dots()
-                        .all(|d| !known.knows(d) || held.is_some_and(|c| c.is_live(d)))
-                })
-            };
-            b.knowledge.includes(&a.knowledge) && brings_nothing_back()
+            let mut held = b.entries.iter();
+            b.knowledge.includes(&a.knowledge)
+                && held.all(|(key, cell)| a.obsolete_of(key, cell).is_empty())
         };
         crate::laws::order_of_inclusion(below(self, other), below(other, self))
     }
