@@ -36,17 +36,22 @@ fn context_bytes(ranges: usize) -> usize {
 
 impl<S: DotStore> Causal<S> {
     /// What this object holds. The bytes are those of its metadata (dots and ranges): what its
-    /// values take is not known here. Linear in the live events.
+    /// values take is not known here. Linear in the runs of live events.
     pub fn memory_use(&self) -> MemoryUse {
-        let (live, ranges) = (self.store().dots().count(), self.context().range_count());
-        MemoryUse {
-            live,
+        let ranges = self.context().range_count();
+        let mut used = MemoryUse {
             ranges,
-            bytes: live
-                .saturating_mul(size_of::<Dot>())
-                .saturating_add(context_bytes(ranges)),
+            bytes: context_bytes(ranges),
             ..MemoryUse::default()
+        };
+        for run in self.store().dot_ranges() {
+            let events = usize::try_from(run.last - run.first).unwrap_or(usize::MAX);
+            let events = events.saturating_add(1);
+            let dots = events.saturating_mul(size_of::<Dot>());
+            used.live = used.live.saturating_add(events);
+            used.bytes = used.bytes.saturating_add(dots.min(size_of::<DotRange>()));
         }
+        used
     }
 }
 

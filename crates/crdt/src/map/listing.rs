@@ -140,6 +140,13 @@ impl<K, C: Cell> Knows for KeyListing<K, C> {
             Claim::Context(known) => known.contains(dot),
         }
     }
+
+    fn as_context(&self) -> Option<&CausalContext> {
+        match &self.claim {
+            Claim::Itself => None,
+            Claim::Context(known) => Some(known),
+        }
+    }
 }
 
 impl<K: Ord, C: Cell> IntervalListing<K, C> {

@@ -211,8 +211,8 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         for (interval, beyond) in self.knowledge().exceptions() {
             if beyond.last_counter(writer) > 0 {
                 let cells = self.map.within(&interval);
-                let live = cells.flat_map(|(_, cell)| cell.dots());
-                left.extend(live.filter(|dot| dot.replica == writer));
+                let live = cells.flat_map(|(_, cell)| cell.dot_ranges());
+                left.extend(live.filter(|range| range.replica == writer));
             }
         }
         let is_news = self.map.close(writer);
@@ -401,8 +401,9 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
                 let (cell, covered) = (held.cloned().unwrap_or_default(), dots.clone());
                 self.list(key.clone(), cell, covered, |known| {
                     Arc::new(if all_named {
-                        let live = held.into_iter().flat_map(|cell| cell.dots());
-                        self.claim_beyond(known, &shared, dots.iter().copied().chain(live))
+                        let live = held.into_iter().flat_map(|cell| cell.dot_ranges());
+                        let dots = dots.iter().copied().map(DotRange::from);
+                        self.claim_beyond(known, &shared, dots.chain(live))
                     } else {
                         self.events_of(known)
                     })
@@ -553,7 +554,7 @@ impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
         &self,
         known: Known<'_>,
         shared: &CausalContext,
-        dots: impl Iterator<Item = Dot>,
+        dots: impl Iterator<Item = DotRange>,
     ) -> CausalContext {
         let mut claim = shared.clone();
         claim.extend(dots);
