@@ -118,7 +118,7 @@ pub use delta_buffer::{
 };
 pub use dot::{Dot, ReplicaId};
 #[cfg(feature = "postcard")]
-pub use envelope::{EnvelopeError, Enveloped, decode, encode};
+pub use envelope::{EnvelopeError, Enveloped, Shape, decode, encode, shape_of};
 pub use flag::{DisableWinsFlag, EnableWinsFlag};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;

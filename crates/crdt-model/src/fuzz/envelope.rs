@@ -17,8 +17,10 @@ use super::round_trip;
 const LIMIT: usize = 2_000;
 /// Deltas that a buffer keeps: few, so that full states are sent too.
 const DELTAS: usize = 3;
-/// The version of envelopes that this crate writes.
-const VERSION: u8 = 1;
+/// Where an envelope has its version.
+const VERSION: usize = 4;
+/// Bytes of the shape, which the first version of envelopes did not have.
+const SHAPE: usize = 4;
 
 type Set = AddWinsSet<u8>;
 
@@ -68,15 +70,23 @@ fn open<T>(bytes: &[u8])
 where
     T: Enveloped + Serialize + DeserializeOwned + PartialEq + Debug,
 {
-    let mut sealed = Vec::from(*b"CRDT");
-    sealed.push(VERSION);
-    sealed.extend(T::KIND.to_le_bytes());
-    sealed.extend(bytes);
+    let kind = T::KIND.to_le_bytes();
+    let first = [b"CRDT\x01".as_slice(), &kind, bytes].concat();
+    let second = [
+        b"CRDT\x02".as_slice(),
+        &kind,
+        &T::SHAPE.to_le_bytes(),
+        bytes,
+    ]
+    .concat();
     open_as_it_is::<T>(bytes);
-    open_as_it_is::<T>(&sealed);
+    let opened = open_as_it_is::<T>(&first);
+    if let (Some(old), Some(new)) = (opened, open_as_it_is::<T>(&second)) {
+        assert!(old == new, "two versions, two values: {old:?} {new:?}");
+    }
 }
 
-fn open_as_it_is<T>(bytes: &[u8])
+fn open_as_it_is<T>(bytes: &[u8]) -> Option<T>
 where
     T: Enveloped + Serialize + DeserializeOwned + PartialEq + Debug,
 {
@@ -84,13 +94,15 @@ where
         Ok(value) => value,
         Err(EnvelopeError::TooLarge { size, limit }) => {
             assert!(limit == LIMIT && size == bytes.len() && size > limit);
-            return;
+            return None;
         }
-        Err(_) => return,
+        Err(_) => return None,
     };
     let canonical = encode(&value).expect("what was decoded can be encoded");
     let (len, size) = (bytes.len(), canonical.len());
-    assert!(size <= len, "{size} bytes from {len}: {value:?}");
+    let is_first = bytes[VERSION] == 1;
+    let grows = if is_first { SHAPE } else { 0 };
+    assert!(size <= len + grows, "{size} bytes from {len}: {value:?}");
     let again: T = decode(&canonical, size)
         .unwrap_or_else(|e| panic!("{e}: an encoded value is refused: {value:?}"));
     assert!(again == value, "round trip: {value:?} {again:?}");
@@ -102,6 +114,7 @@ where
     let longer = [canonical.as_slice(), &[0]].concat();
     let trailing = EnvelopeError::TrailingBytes { count: 1 };
     assert_eq!(decode::<T>(&longer, longer.len()), Err(trailing));
+    Some(value)
 }
 
 /// Receives packets, each behind the byte that names its sender and what happens then, and sends on what was
