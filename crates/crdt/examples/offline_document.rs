@@ -64,10 +64,8 @@ fn main() -> Result<(), IdentityReused> {
     let tags = chapters
         .get("start")
         .expect("the new tag keeps the chapter");
-    assert!(
-        tags.iter().eq(["reviewed"]),
-        "the removal had seen the draft alone"
-    );
+    // The removal had seen the draft alone.
+    assert!(tags.iter().eq(["reviewed"]));
 
     // A title that has seen both settles it; a removed section is gone at every depth.
     set_title(&mut ada, "intro", "Hello and good day");

@@ -1,5 +1,7 @@
 //! Hybrid logical clocks.
 
+use std::fmt;
+
 use crate::{ClockError, Timestamp};
 
 /// Milliseconds from 1970-01-01 to 2020-01-01 UTC, where the timestamps of a hybrid clock begin.
@@ -160,6 +162,13 @@ impl HybridClock {
     }
 }
 
+impl fmt::Display for HybridClock {
+    /// `@4194304007 of slot 7`: the last timestamp, and the node.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of slot {}", self.last(), self.slot)
+    }
+}
+
 #[cfg(feature = "serde")]
 #[derive(serde::Deserialize)]
 struct Wire {
@@ -229,6 +238,15 @@ mod tests {
     fn slots_make_equal_times_unique() {
         let (a, b) = (clock(1).tick(NOW), clock(2).tick(NOW));
         assert_ne!(a, b);
+    }
+
+    #[test]
+    fn a_clock_reads_as_its_last_time_and_its_slot() {
+        let mut clock = clock(7);
+        clock.resume(Timestamp(1 << SLOT_BITS));
+        assert_eq!(clock.to_string(), "@2047 of slot 7");
+        let shared = crate::SharedHybridClock::new(clock);
+        assert_eq!(shared.to_string(), clock.to_string());
     }
 
     #[test]

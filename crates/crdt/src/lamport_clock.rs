@@ -1,5 +1,7 @@
 //! Lamport clocks.
 
+use std::fmt;
+
 use crate::{ClockError, Timestamp};
 
 /// A counter that is advanced by every local event and by every message received, so that an event
@@ -50,6 +52,13 @@ impl LamportClock {
     }
 }
 
+impl fmt::Display for LamportClock {
+    /// `@9`: the last timestamp.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.last.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +68,10 @@ mod tests {
         let mut clock = LamportClock::starting_after(Timestamp(u64::MAX));
         assert_eq!(clock.tick(), Err(ClockError::Exhausted));
         assert_eq!(clock.last(), Timestamp(u64::MAX));
+    }
+
+    #[test]
+    fn a_clock_reads_as_its_last_time() {
+        assert_eq!(LamportClock::starting_after(Timestamp(9)).to_string(), "@9");
     }
 }

@@ -8,6 +8,7 @@ mod cut;
 mod display;
 mod event_log;
 mod exceptions;
+mod extend;
 mod knowledge;
 mod listing;
 mod map_replica;

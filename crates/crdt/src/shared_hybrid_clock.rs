@@ -1,5 +1,6 @@
 //! A hybrid clock for several threads.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{ClockError, HybridClock, Timestamp};
@@ -86,6 +87,13 @@ impl SharedHybridClock {
                 Err(now) => last = now,
             }
         }
+    }
+}
+
+impl fmt::Display for SharedHybridClock {
+    /// As the clock that is shared.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(f)
     }
 }
 

@@ -333,6 +333,13 @@ impl<S> fmt::Display for ReadContext<S> {
     }
 }
 
+impl fmt::Display for ObjectId {
+    /// The number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl<S: fmt::Display> fmt::Display for CausalReplica<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{} {}", self.id, self.object.0, self.state)

@@ -38,6 +38,11 @@ impl Closed {
         self.writers.iter().copied()
     }
 
+    /// Their events that are left.
+    pub const fn left(&self) -> &CausalContext {
+        &self.left
+    }
+
     /// Notes a closed writer with the events of it that are left.
     pub(crate) fn record(&mut self, writer: ReplicaId, left: &CausalContext) {
         self.writers.insert(writer);

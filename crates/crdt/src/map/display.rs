@@ -3,10 +3,12 @@
 use std::fmt::{self, Debug, Display};
 
 use crate::map::causal_map::CausalMap;
+use crate::map::closed::Closed;
 use crate::map::cut::{Cut, Interval};
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
+use crate::map::map_replica::MapReplica;
 use crate::map::stability::{OwnerView, Promise, Promises};
-use crate::{Cell, LwwCell};
+use crate::{Cell, LwwCell, text};
 
 /// Writes `{a: 1, b: 2}`.
 fn entries<K: Display, V: Display>(
@@ -38,6 +40,21 @@ impl<K: Ord + Clone + Debug + Display, C: Cell + Display> Display for CausalMap<
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         entries(f, self.entries())?;
         write!(f, " {}", self.knowledge())
+    }
+}
+
+impl<K: Ord + Clone + Debug + Display, C: Cell + Display> Display for MapReplica<K, C> {
+    /// `2: {drink: {1.1: tea}} <1:1>`: who writes, and the map.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id(), self.map())
+    }
+}
+
+impl Display for Closed {
+    /// `{7} leaving <7:3>`: the writers, and their events that are left.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text::list(f, "{", self.writers(), "}")?;
+        write!(f, " leaving {}", self.left())
     }
 }
 
@@ -144,6 +161,7 @@ mod tests {
         b.join(&tea.listing);
         let map = "{drink: {1.1: tea, 2.2: coffee}} <1:1, 2:2>";
         assert_eq!(b.map().to_string(), map);
+        assert_eq!(b.to_string(), format!("2: {map}"));
         let budget = Budget {
             events: 9,
             bytes: 9,
@@ -158,6 +176,16 @@ mod tests {
                 "(drink, ..): {} knowing <1:1, 2:0+2>",
             ]
         );
+    }
+
+    #[test]
+    fn closed_writers_read_well() {
+        let mut replica = MapReplica::<&str, MvCell<&str>>::new(ReplicaId(1));
+        assert_eq!(replica.closed().to_string(), "{} leaving <>");
+        let mut dead = MapReplica::<&str, MvCell<&str>>::new(ReplicaId(7));
+        replica.join(&dead.write("x", |cell, dot| cell.write(dot, "y")).listing);
+        replica.close(ReplicaId(7));
+        assert_eq!(replica.closed().to_string(), "{7} leaving <7:1>");
     }
 
     #[test]
