@@ -8,6 +8,9 @@ pub const MAX_NODES: u32 = crdt::HybridClock::MAX_SLOT as u32;
 /// The most partitions a key space can have.
 pub const MAX_PARTITIONS: u32 = 1 << 16;
 
+/// The most operations that a node can remember: all of them go into one message of a recovery.
+pub const MAX_OPERATION_MEMORY: usize = 1 << 14;
+
 /// How timestamps are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -68,6 +71,10 @@ pub struct Config {
     /// How often an owner shows the others a checksum of what it holds, in milliseconds; 0 for never. Taking
     /// it is linear in the entries of the partition; the partitions of a node take turns.
     pub audit_interval_ms: u64,
+    /// How many writes with a name an owner remembers, the latest ones of the partition, so that a retry
+    /// finds them ([`Request::retry_of`](crate::Request::retry_of)); about 100 bytes each, in memory and on
+    /// disk. 0 for none; at most [`MAX_OPERATION_MEMORY`].
+    pub operation_memory: usize,
     /// Most keys or events in one answer to a peer: bounds the size of a message.
     pub chunk_keys: usize,
     /// Most bytes of cells in one answer to a peer, except that one cell always fits.
@@ -148,6 +155,12 @@ pub enum ConfigError {
     /// Gossip in a store whose keys are not all on every node.
     #[error("a store that gossips has one partition, and every key on every node")]
     GossipIsPartial,
+    /// More operations to remember than a message holds.
+    #[error("{operations} operations to remember: there must be at most {MAX_OPERATION_MEMORY}")]
+    OperationMemory {
+        /// Operations asked for.
+        operations: usize,
+    },
     /// A limit or interval of zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
@@ -175,6 +188,7 @@ impl Config {
             resend_ms: 200,
             sync_interval_ms: 500,
             audit_interval_ms: 0,
+            operation_memory: 4_096,
             chunk_keys: 8_192,
             chunk_bytes: 1 << 20,
             max_log_events: 1 << 20,
@@ -226,6 +240,10 @@ impl Config {
             if let Some(node) = gossip.peers.iter().copied().find(|peer| unknown(&peer)) {
                 return Err(ConfigError::UnknownNode { node, nodes });
             }
+        }
+        if self.operation_memory > MAX_OPERATION_MEMORY {
+            let operations = self.operation_memory;
+            return Err(ConfigError::OperationMemory { operations });
         }
         let positive = [
             ("max_key_bytes", self.max_key_bytes),
@@ -369,6 +387,12 @@ mod tests {
         let mut config = Config::new(NodeId(1), 3);
         config.chunk_keys = 0;
         assert_eq!(config.validate(), Err(ConfigError::Zero("chunk_keys")));
+        let mut config = Config::new(NodeId(1), 3);
+        config.operation_memory = MAX_OPERATION_MEMORY + 1;
+        assert!(matches!(
+            config.validate(),
+            Err(ConfigError::OperationMemory { operations: 16_385 })
+        ));
         let mut config = Config::new(NodeId(1), 5).with_owners(3);
         assert_eq!(config.validate(), Ok(()));
         assert_eq!((config.write_quorum, config.read_quorum), (2, 2));

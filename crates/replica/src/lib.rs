@@ -41,6 +41,7 @@
 //! |---|---|
 //! | to drive a node from my own network and clock | [`Partition`], [`Output`], [`Ready`], [`Now`] |
 //! | to say how large a cluster is and what it accepts | [`Config`], [`ClockKind`] |
+//! | to ask for a write again, so that it happens once | [`Request::retry_of`] |
 //! | to know what to send and what comes back | [`Command`], [`Level`], [`Outcome`], [`RequestError`] |
 //! | to carry messages | [`Envelope`], [`Message`]; both serialise |
 //! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
@@ -67,6 +68,7 @@ pub mod liveness;
 mod majority;
 mod message;
 mod node;
+mod operation;
 mod partition;
 mod placement;
 mod policy;
@@ -85,12 +87,15 @@ pub use cluster::{
     Cluster, ClusterBuilder, ClusterError, NodeHandle, RecoverError, Subscription,
     SubscriptionError, WaitTimeout,
 };
-pub use config::{ClockKind, Config, ConfigError, GivenUp, Gossip, MAX_NODES, MAX_PARTITIONS};
+pub use config::{
+    ClockKind, Config, ConfigError, GivenUp, Gossip, MAX_NODES, MAX_OPERATION_MEMORY, MAX_PARTITIONS,
+};
 pub use gossip::{GossipNode, GossipStore};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};
 pub use majority::{MajorityError, MajorityNode, MajorityStore};
 pub use message::{Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer};
 pub use node::{MessageOf, Node, NodeMessage, NodeOutput, NodeReady};
+pub use operation::{Operation, OperationAnswer, OperationId};
 pub use partition::{
     Counters, Explanation, Output, Partition, Ready, State, Status, TombstoneReport,
 };

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::{OperationAnswer, OperationId};
+
 /// The cell under each key of a store by time.
 pub type StoredCell = LwwCell<Bytes>;
 
@@ -49,6 +51,9 @@ pub enum Message<C = StoredCell> {
         dot: Dot,
         /// Its key as the coordinator holds it.
         listing: Arc<StoreListing<C>>,
+        /// The writes with names that an acknowledgement of the event may answer, each with its own event:
+        /// who acknowledges remembers them.
+        operations: Vec<(OperationId, Dot)>,
     },
     /// A listing to be joined, without an answer: a write at level `One`, or a read repair.
     Repair {
@@ -79,6 +84,8 @@ pub enum Message<C = StoredCell> {
         held: u128,
         /// Whether what the receiver knows of the key is wanted too, even if it holds the same.
         with_knowledge: bool,
+        /// An operation on the key that the reader begins unless it was carried out.
+        operation: Option<OperationId>,
     },
     /// The answer to [`Message::Read`].
     ReadAnswer {
@@ -86,6 +93,8 @@ pub enum Message<C = StoredCell> {
         read: u64,
         /// The key as the sender holds it; `None` if that is what the reader said it holds.
         listing: Option<Arc<StoreListing<C>>>,
+        /// What the sender says of the operation that it was asked about.
+        operation: Option<OperationAnswer>,
     },
     /// What a linearizable read is about to return, to be joined and confirmed.
     WriteBack {
@@ -170,6 +179,9 @@ pub struct SyncAnswer<C = StoredCell> {
     pub retired: BTreeMap<u32, ReplicaId>,
     /// The writers that the sender knows to be closed: the listings may count all their events as known.
     pub closed: Arc<Closed>,
+    /// The operations that the sender remembers, where knowledge alone was asked for: as a recovery does.
+    /// Without an event it has told another that it does not know it.
+    pub operations: Vec<(OperationId, Option<Dot>)>,
 }
 
 /// How much an answer holds of what was asked for.

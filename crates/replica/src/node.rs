@@ -25,7 +25,8 @@ use forwarding::{Forwards, Served};
 /// that can be reached first. A read that is not answered goes to the next. A write stays with the owner
 /// it was sent to: it is sent again under the same number, which the owner carries out once and answers
 /// as often as it is asked. If no answer comes, or the owner was restarted meanwhile and has forgotten
-/// what it did, the outcome is unknown, and the error says so.
+/// what it did, the outcome is unknown, and the error says so. A write that has a name
+/// ([`Request::named`]) goes to the next owner as a retry instead.
 ///
 /// Inputs, outputs and the rules for drivers are those of [`Partition`].
 pub struct Node<P: Policy = Lww> {

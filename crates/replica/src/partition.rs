@@ -9,6 +9,7 @@ mod changes;
 mod explain;
 mod gossip;
 mod journal;
+mod operations;
 mod peers;
 mod reads;
 mod recovery;
@@ -29,14 +30,15 @@ use crate::message::{Envelope, Message, StoreListing, StoredCell};
 use crate::policy::{Lww, Policy};
 use crate::storage::{Storage, StorageError, WriteBatch};
 use crate::{
-    ClockKind, Command, Config, ConfigError, Level, NodeId, Now, Outcome, Request, RequestError,
-    RequestId,
+    ClockKind, Command, Config, ConfigError, Level, NodeId, Now, Operation, Outcome, Request,
+    RequestError, RequestId,
 };
 
 use audit::Audits;
 use changes::Changes;
 pub use explain::{Explanation, TombstoneReport};
 use journal::{Identity, Journal};
+use operations::Operations;
 use peers::Peers;
 use reads::PendingReads;
 use recovery::Recovery;
@@ -67,6 +69,7 @@ pub struct Partition<P: Policy = Lww> {
     peers: Peers,
     writes: PendingWrites<P::Write>,
     reads: PendingReads<P>,
+    operations: Operations,
     journal: Journal,
     changes: Changes,
     outputs: Vec<Output<P::Cell>>,
@@ -211,6 +214,10 @@ impl<P: Policy> Partition<P> {
             peers: Peers::new(&config),
             writes: PendingWrites::default(),
             reads: PendingReads::new(random),
+            operations: Operations::new(match config.gossip {
+                Some(_) => 0,
+                None => config.operation_memory,
+            }),
             journal: Journal::new(config.durable),
             changes: Changes::default(),
             outputs: Vec::new(),
@@ -297,6 +304,7 @@ impl<P: Policy> Partition<P> {
             level,
             floor,
             timeout_ms,
+            operation,
         } = request;
         let due = Due::new(now.elapsed_ms, &self.config, timeout_ms);
         match command {
@@ -306,8 +314,14 @@ impl<P: Policy> Partition<P> {
                 write,
                 context,
             } => {
+                let operation = operation.map(|named| Operation {
+                    id: named.id.of_key(&key),
+                    ..named
+                });
                 let start = Start {
                     request: id,
+                    operation,
+                    is_cleared: false,
                     key,
                     write,
                     context,
@@ -346,7 +360,14 @@ impl<P: Policy> Partition<P> {
         match (envelope.message, sender) {
             (Message::Hello, _) => self.answer_hello(from),
             (Message::HelloAnswer { reconciled }, _) => self.note_hello(from, reconciled),
-            (Message::Write { dot, listing }, Some(_)) => self.join_write(from, dot, &listing),
+            (
+                Message::Write {
+                    dot,
+                    listing,
+                    operations,
+                },
+                Some(_),
+            ) => self.join_write(from, dot, &listing, &operations),
             (Message::Repair { listing }, Some(_)) => {
                 self.join_listing(&listing);
             }
@@ -360,15 +381,25 @@ impl<P: Policy> Partition<P> {
                     key,
                     held,
                     with_knowledge,
+                    operation,
                 },
                 Some(_),
-            ) => self.answer_read(from, read, key, held, with_knowledge),
+            ) => self.answer_read(from, read, key, held, with_knowledge, operation),
             (Message::WriteBack { read, listing }, Some(_)) => {
                 self.join_write_back(from, read, &listing);
             }
             (Message::WrittenBack { read }, Some(id)) => self.note_written_back(id, read),
-            (Message::ReadAnswer { read, listing }, Some(_)) => {
-                self.note_read_answer(from, read, listing);
+            (
+                Message::ReadAnswer {
+                    read,
+                    listing,
+                    operation,
+                },
+                Some(_),
+            ) => {
+                let is_current = *envelope.view == *self.view;
+                let operation = operation.map(|answer| (answer, is_current));
+                self.note_read_answer(from, read, listing, operation);
             }
             (Message::Probe { digest }, Some(_)) => self.answer_probe(from, digest),
             (Message::Audit { digest, checksum }, Some(id)) => {
@@ -613,6 +644,9 @@ impl<P: Policy> Partition<P> {
             let (size, limit) = (P::size(write), self.config.max_value_bytes);
             if size > limit {
                 return Err(RequestError::ValueTooLarge { size, limit });
+            }
+            if request.operation.is_some() && !self.operations.is_kept() {
+                return Err(RequestError::OperationsForgotten);
             }
             let given = P::timestamp_of(write);
             self.check_timestamp(given)?;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use crate::message::StoredCell;
 use crate::policy::LwwWrite;
-use crate::{NodeId, PartitionId};
+use crate::{NodeId, Operation, OperationId, PartitionId};
 
 /// Identifies one client request at the node that coordinates it. Chosen by the driver, unique while
 /// the request is pending at that node.
@@ -122,18 +122,49 @@ pub struct Request<W = LwwWrite> {
     /// How long it may take, in milliseconds, if that is less than
     /// [`Config::request_timeout_ms`](crate::Config::request_timeout_ms).
     pub timeout_ms: Option<u64>,
+    /// The name of a write that is to happen once, however often it is asked for; of no use to a read.
+    pub operation: Option<Operation>,
 }
 
 impl<W> Request<W> {
     /// A request without a session.
     pub fn new(command: Command<W>, level: Level) -> Self {
-        let (floor, timeout_ms) = (Floor::default(), None);
+        let (floor, timeout_ms, operation) = (Floor::default(), None, None);
         Self {
             command,
             level,
             floor,
             timeout_ms,
+            operation,
         }
+    }
+
+    /// The same as the first attempt at a write of this name.
+    ///
+    /// Whether a write has failed is not always known: its coordinator may have fallen silent. Under a name it
+    /// can be asked for again, through any node, and happens once: see [`retry_of`](Self::retry_of).
+    #[must_use]
+    pub const fn named(mut self, id: OperationId) -> Self {
+        let is_retry = false;
+        self.operation = Some(Operation { id, is_retry });
+        self
+    }
+
+    /// The same as a further attempt at a write of this name, through this node or any other.
+    ///
+    /// If an owner that can be reached knows what an earlier attempt did, that is the answer, once as many
+    /// owners hold it as the level asks for. If no owner knows of one it is carried out now, but only after
+    /// every owner has said so: the one that is silent may be the one that has carried it out. Until
+    /// then it is [`RequestError::OutcomeUnknown`]. What was acknowledged at `Quorum` is always found by `R`
+    /// owners, as long as fewer writes with names than
+    /// [`Config::operation_memory`](crate::Config::operation_memory) have come since.
+    ///
+    /// An attempt that failed with an error that says that nothing was changed was none.
+    #[must_use]
+    pub const fn retry_of(mut self, id: OperationId) -> Self {
+        let is_retry = true;
+        self.operation = Some(Operation { id, is_retry });
+        self
     }
 
     /// The same, not older than `floor`.
@@ -203,7 +234,8 @@ pub enum Outcome<C = StoredCell> {
         event: Option<Dot>,
         /// What a session's later reads must have seen.
         seen: Floor,
-        /// Whether it changed the key: with the caller's timestamps an older write does not.
+        /// Whether it changed the key: with the caller's timestamps an older write does not. Of a write
+        /// that was found by a retry, whether nothing has been seen to win over it since, or before.
         took_effect: bool,
         /// How many owners hold it, the coordinator included.
         acknowledged: usize,
@@ -255,6 +287,23 @@ pub enum RequestError {
         /// Whether the request was a write that some node holds.
         may_take_effect: bool,
     },
+    /// A retry of a write has not found it, and not all owners could say that they do not have it: it may
+    /// have been carried out by one that is silent, or has lost its data. Nothing was changed. The retry can be
+    /// repeated; or the write is made anew under another name, beside the one that may still take effect.
+    #[error(
+        "not known whether the write was carried out: {denied} of {owners} owners say that they do not \
+         have it, the others cannot be asked; it may still take effect"
+    )]
+    OutcomeUnknown {
+        /// Owners that do not have it, the coordinator included.
+        denied: usize,
+        /// Owners of the key.
+        owners: usize,
+    },
+    /// A write had a name, and the store remembers none: it gossips, or
+    /// [`Config::operation_memory`](crate::Config::operation_memory) is 0. Nothing was changed.
+    #[error("this store does not remember which writes it has carried out")]
+    OperationsForgotten,
     /// The node asked has failed. Nothing was changed.
     #[error("{0} has failed and serves nothing until it is recovered")]
     NodeFailed(NodeId),
@@ -433,7 +482,10 @@ impl RequestError {
             | Self::Unreachable {
                 may_take_effect, ..
             } => *may_take_effect,
-            Self::StorageFailed { .. } | Self::TimestampAhead { .. } | Self::ClockExhausted => true,
+            Self::StorageFailed { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::TimestampAhead { .. }
+            | Self::ClockExhausted => true,
             _ => false,
         }
     }

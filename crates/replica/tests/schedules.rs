@@ -4,6 +4,7 @@
 mod audits;
 mod closing;
 mod levels;
+mod retries;
 mod support;
 
 use support::{Bench, Flight};

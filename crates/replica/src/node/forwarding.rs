@@ -183,7 +183,7 @@ impl<P: Policy> Forwards<P> {
         if pending.owners.get(pending.asked) != Some(&from) || pending.life == Some(life) {
             return None;
         }
-        if pending.life.is_none() {
+        if pending.life.is_none() || pending.become_retry() {
             pending.life = Some(life);
             return Some(pending.send(number, self.life, now));
         }
@@ -197,7 +197,8 @@ impl<P: Policy> Forwards<P> {
         Some(Next::Reply { request, result })
     }
 
-    /// Gives up what is past its deadline and asks again for the rest: for a read another owner.
+    /// Gives up what is past its deadline and asks again for the rest: for a read, and for a write that has a
+    /// name, another owner.
     pub(super) fn expire(&mut self, now: Now) -> Vec<Next<P>> {
         let mut next = Vec::new();
         let now_ms = now.elapsed_ms;
@@ -216,7 +217,7 @@ impl<P: Policy> Forwards<P> {
             if now_ms >= pending.resend_ms {
                 pending.resend_after_ms = pending.resend_after_ms.saturating_mul(2);
                 pending.resend_ms = now_ms.saturating_add(pending.resend_after_ms);
-                if !pending.forwarded.command.is_write() {
+                if !pending.forwarded.command.is_write() || pending.become_retry() {
                     pending.ask_next(&self.lives);
                 }
                 next.push(pending.send(*number, self.life, now));
@@ -265,6 +266,17 @@ impl<P: Policy> Forwards<P> {
 }
 
 impl<P: Policy> Pending<P> {
+    /// Turns a write into a retry of itself, which any owner may see to; false if it has no name.
+    const fn become_retry(&mut self) -> bool {
+        match &mut self.forwarded.operation {
+            Some(operation) => {
+                operation.is_retry = true;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Turns to the next owner.
     fn ask_next(&mut self, lives: &BTreeMap<NodeId, u64>) {
         self.asked = (self.asked + 1) % self.owners.len();

@@ -10,13 +10,16 @@ use super::recovery::Recovery;
 use super::{Partition, Phase};
 use crate::clock::Clock;
 use crate::storage::{Storage, StorageError, Table, WriteBatch};
-use crate::{PartitionId, Policy};
+use crate::{OperationId, PartitionId, Policy};
 
-/// The name in [`Table::Meta`] under which all but cells and log is stored.
+/// The name in [`Table::Meta`] under which all but cells, log and operations is stored.
 const STATE: &[u8] = b"state";
 
+/// The names in [`Table::Meta`] of remembered operations start so; the id follows.
+const OPERATION: &[u8] = b"operation ";
+
 /// Version of the stored form; another one is refused.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// Whether a node goes on as the one whose state is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub(super) struct Journal {
     keys: BTreeSet<Bytes>,
     /// Events added to the log, or trimmed from it (`None`).
     events: BTreeMap<Dot, Option<Bytes>>,
+    /// Operations that are remembered since, otherwise than before, or no longer.
+    operations: BTreeSet<OperationId>,
     meta: bool,
 }
 
@@ -41,6 +46,7 @@ impl Journal {
             durable,
             keys: BTreeSet::new(),
             events: BTreeMap::new(),
+            operations: BTreeSet::new(),
             meta: false,
         }
     }
@@ -64,6 +70,12 @@ impl Journal {
         }
     }
 
+    pub(super) fn note_operation(&mut self, id: OperationId) {
+        if self.durable {
+            self.operations.insert(id);
+        }
+    }
+
     pub(super) const fn note_meta(&mut self) {
         self.meta = self.durable;
     }
@@ -73,7 +85,10 @@ impl Journal {
     }
 
     fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.events.is_empty() && !self.meta
+        self.keys.is_empty()
+            && self.events.is_empty()
+            && self.operations.is_empty()
+            && !self.meta
     }
 }
 
@@ -93,6 +108,7 @@ struct Stored {
     promises: Promises,
     retired: BTreeMap<u32, ReplicaId>,
     closed: Arc<Closed>,
+    remembers_since: Option<u64>,
 }
 
 impl<P: Policy> Partition<P> {
@@ -111,6 +127,10 @@ impl<P: Policy> Partition<P> {
                 .changes
                 .push((Table::Log, dot_to_bytes(dot), key.map(|key| key.to_vec())));
         }
+        for id in std::mem::take(&mut self.journal.operations) {
+            let stored = self.operations.stored(id).map(|stored| encode(&stored));
+            batch.changes.push((Table::Meta, operation_name(id), stored));
+        }
         if std::mem::take(&mut self.journal.meta) {
             let stored = Stored {
                 format: FORMAT,
@@ -126,6 +146,7 @@ impl<P: Policy> Partition<P> {
                 promises: self.promises.clone(),
                 retired: self.retired.clone(),
                 closed: Arc::clone(self.replica.closed()),
+                remembers_since: self.operations.since(),
             };
             batch
                 .changes
@@ -141,9 +162,12 @@ impl<P: Policy> Partition<P> {
         identity: Identity,
     ) -> Result<bool, StorageError> {
         let mut stored: Option<Stored> = None;
+        let mut operations = Vec::new();
         storage.scan(Table::Meta, &mut |name, bytes| {
             if name == STATE {
                 stored = Some(decode("state", bytes)?);
+            } else if let Some(id) = operation_of(name) {
+                operations.push((id, decode("operation", bytes)?));
             }
             Ok(())
         })?;
@@ -171,6 +195,7 @@ impl<P: Policy> Partition<P> {
         self.promises = stored.promises;
         self.retired = stored.retired;
         self.replica.note_closed(&stored.closed);
+        self.operations.restore(operations, stored.remembers_since);
         self.phase = match stored.reconciled {
             true => Phase::Ready,
             false => Phase::Recovering(Recovery::nameless()),
@@ -240,6 +265,15 @@ fn decode<T: for<'de> Deserialize<'de>>(
         ));
     }
     Ok(value)
+}
+
+fn operation_name(id: OperationId) -> Vec<u8> {
+    [OPERATION, &id.0.to_be_bytes()].concat()
+}
+
+fn operation_of(name: &[u8]) -> Option<OperationId> {
+    let id = name.strip_prefix(OPERATION)?.try_into().ok()?;
+    Some(OperationId(u128::from_be_bytes(id)))
 }
 
 fn dot_to_bytes(dot: Dot) -> Vec<u8> {

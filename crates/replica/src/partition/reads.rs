@@ -11,9 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Partition;
+use super::operations::Retry;
 use super::writes::{Due, Start};
 use crate::message::{Message, StoreListing};
-use crate::{Floor, Level, NodeId, Outcome, Policy, RequestError, RequestId};
+use crate::{
+    Floor, Level, NodeId, OperationAnswer, OperationId, Outcome, Policy, RequestError, RequestId,
+};
 
 /// The reads that this node coordinates. One stays here after it was answered until every owner that
 /// can be reached has said what it holds or the deadline has passed, so that the late ones are repaired
@@ -55,6 +58,8 @@ enum Purpose<P: Policy> {
     WrittenBack(Box<WrittenBack<P::Cell>>),
     /// To be followed by a write.
     Write(Box<Start<P::Write>>),
+    /// To find out whether a write was carried out, and to see to it.
+    Retry(Box<Retry<P::Write>>),
 }
 
 /// What a linearizable read returns, and who holds it.
@@ -74,6 +79,7 @@ impl<P: Policy> Purpose<P> {
             Self::Answer(request) | Self::WriteBack(request) => *request,
             Self::WrittenBack(back) => back.request,
             Self::Write(start) => start.request,
+            Self::Retry(retry) => retry.start.request,
         }
     }
 }
@@ -107,10 +113,14 @@ impl<P: Policy> PendingReads<P> {
             .filter_map(|r| Some(r.purpose?.request()))
     }
 
-    /// Drops confirmations of incarnations that have lost their data since; returns how many.
+    /// Drops confirmations of incarnations that have lost their data since; returns how many. Retries ask
+    /// everybody anew.
     pub(super) fn drop_dead(&mut self, view: &OwnerView) -> u64 {
         let mut dropped = 0;
         for read in self.reads.values_mut() {
+            if let Some(Purpose::Retry(retry)) = &mut read.purpose {
+                retry.ask_anew();
+            }
             if let Some(Purpose::WrittenBack(back)) = &mut read.purpose {
                 let before = back.held.len();
                 back.held
@@ -215,6 +225,47 @@ impl<P: Policy> Partition<P> {
         self.give_up_reads(&lost);
     }
 
+    /// Asks all owners what became of a write.
+    pub(super) fn ask_about(&mut self, retry: Box<Retry<P::Write>>) {
+        let (key, due) = (retry.start.key.clone(), retry.start.due);
+        self.ask_owners(Purpose::Retry(retry), key, 1, Floor::default(), due);
+    }
+
+    /// Whether this node asks the others about the operation.
+    pub(super) fn is_asking_about(&self, id: OperationId) -> bool {
+        self.reads.reads.values().any(|read| read.is_about(id))
+    }
+
+    /// Gives up what asks about the operation.
+    pub(super) fn give_way(&mut self, id: OperationId) {
+        let about = self.reads.reads.iter().filter(|(_, read)| read.is_about(id));
+        let about: Vec<u64> = about.map(|(number, _)| *number).collect();
+        self.give_up_reads(&about);
+    }
+
+    /// Goes on with a retry if it is known what became of the write.
+    fn finish_retry(&mut self, read: u64) {
+        let pending = self.reads.reads.get(&read);
+        let Some(Purpose::Retry(retry)) = pending.and_then(|p| p.purpose.as_ref()) else {
+            return;
+        };
+        let Some(event) = self.settled(retry) else {
+            return;
+        };
+        let pending = self.reads.reads.remove(&read);
+        let Some(Purpose::Retry(retry)) = pending.and_then(|p| p.purpose) else {
+            return;
+        };
+        self.reads.unanswered -= 1;
+        let mut start = retry.start;
+        if let Some(dot) = event {
+            return self.complete_operation(&start, dot);
+        }
+        self.counters.operations_begun += 1;
+        start.is_cleared = true;
+        self.start_write(&start);
+    }
+
     fn ask_owners(
         &mut self,
         purpose: Purpose<P>,
@@ -278,8 +329,13 @@ impl<P: Policy> Partition<P> {
         key: Bytes,
         held: u128,
         with_knowledge: bool,
+        operation: Option<OperationId>,
     ) {
         if !self.is_ready() {
+            return;
+        }
+        let answer = operation.map(|id| self.answer_about(from, id));
+        if answer == Some(None) {
             return;
         }
         let listing = match with_knowledge {
@@ -287,7 +343,12 @@ impl<P: Policy> Partition<P> {
             false if self.live_digest(&key) == held => None,
             false => Some(Arc::new(self.replica.list_key(key))),
         };
-        self.send(from, Message::ReadAnswer { read, listing });
+        let message = Message::ReadAnswer {
+            read,
+            listing,
+            operation: answer.flatten(),
+        };
+        self.send(from, message);
     }
 
     pub(super) fn note_read_answer(
@@ -295,6 +356,7 @@ impl<P: Policy> Partition<P> {
         from: NodeId,
         read: u64,
         listing: Option<Arc<StoreListing<P::Cell>>>,
+        operation: Option<(OperationAnswer, bool)>,
     ) {
         let Some(pending) = self.reads.reads.get_mut(&read) else {
             return;
@@ -305,6 +367,11 @@ impl<P: Policy> Partition<P> {
             None => pending.asked_with,
         };
         pending.answers.insert(from, live);
+        if let (Some(Purpose::Retry(retry)), Some((answer, is_current))) =
+            (&mut pending.purpose, operation)
+        {
+            retry.note(from, answer, is_current);
+        }
         if let Some(listing) = listing {
             self.join_listing(&listing);
         }
@@ -326,6 +393,9 @@ impl<P: Policy> Partition<P> {
         }
         if let Some(Purpose::WriteBack(request)) = pending.purpose {
             return self.start_write_back(read, request, &key, owners);
+        }
+        if matches!(pending.purpose, Some(Purpose::Retry(_))) {
+            return self.finish_retry(read);
         }
         let live = self.live_digest(&key);
         let Some(pending) = self.reads.reads.get_mut(&read) else {
@@ -469,7 +539,8 @@ impl<P: Policy> Partition<P> {
                 Some(Purpose::WrittenBack(..)) if asks_again => back.push(*read),
                 Some(_) if asks_again => {
                     // Whoever has answered may know more by now, and a session may wait for that.
-                    let again = !pending.floor.is_bottom();
+                    let again =
+                        !pending.floor.is_bottom() || matches!(pending.purpose, Some(Purpose::Retry(_)));
                     let is_asked = |p: &NodeId| again || !pending.answers.contains_key(p);
                     let message = pending.question(*read);
                     let asked = self.peers.all().filter(is_asked);
@@ -519,6 +590,11 @@ impl<P: Policy> Partition<P> {
             let (answered, needed) = pending.progress(self.config.write_quorum);
             let known = self.replica.events_of_key(&pending.key);
             let missing = pending.floor.context.difference(&known);
+            if let Purpose::Retry(retry) = purpose {
+                let error = retry.failure(self.config.replication_factor);
+                self.reply(purpose.request(), Err(error));
+                continue;
+            }
             let error = match (
                 self.check_nothing_lost(&pending.floor),
                 missing.ranges().next(),
@@ -542,6 +618,18 @@ impl<P: Policy> Partition<P> {
 }
 
 impl<P: Policy> PendingRead<P> {
+    /// The operation that is asked about.
+    fn operation(&self) -> Option<OperationId> {
+        match &self.purpose {
+            Some(Purpose::Retry(retry)) => retry.id(),
+            _ => None,
+        }
+    }
+
+    fn is_about(&self, id: OperationId) -> bool {
+        self.operation() == Some(id)
+    }
+
     /// How many owners have said or confirmed what is waited for, and how many have to.
     fn progress(&self, write_quorum: u32) -> (usize, usize) {
         match &self.purpose {
@@ -558,6 +646,7 @@ impl<P: Policy> PendingRead<P> {
             held: self.asked_with,
             with_knowledge: !self.floor.is_bottom()
                 || !matches!(self.purpose, Some(Purpose::Answer(_))),
+            operation: self.operation(),
         }
     }
 }

@@ -210,6 +210,7 @@ impl<P: Policy> Partition<P> {
         // After 65,535 losses of data the random bits alone tell incarnations apart.
         let number = highest.saturating_add(1);
         let id = crate::incarnation(self.config.node, number, self.random_bits());
+        self.operations.begin_anew();
         self.adopt_identity(id);
     }
 
@@ -264,13 +265,18 @@ impl<P: Policy> Partition<P> {
         };
         self.clock.resume(clock);
         self.journal.note_meta();
+        // Who counts again must remember what its sources remember, as it must know what they know.
         let is_new = !recovery.targets.contains_key(&from);
+        if is_new && answer.extent != Extent::KnowledgeOnly {
+            return;
+        }
         recovery
             .targets
             .entry(from)
             .or_insert_with(|| (id, Arc::clone(&answer.knowledge)));
         if is_new {
             let sources: Vec<NodeId> = recovery.targets.keys().copied().collect();
+            self.take_operations(&answer.operations);
             self.ask_chunk(&sources);
         }
     }

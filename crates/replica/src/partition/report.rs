@@ -46,6 +46,12 @@ pub struct Counters {
     pub damages_given_up: u64,
     /// Acknowledgements dropped because their sender has lost its data since.
     pub acknowledgements_dropped: u64,
+    /// Writes with a name that had been carried out when they were asked for.
+    pub operations_found: u64,
+    /// Writes with a name of which the other owners were asked first.
+    pub operations_asked_about: u64,
+    /// Those of them that were carried out, since no owner knew them.
+    pub operations_begun: u64,
 }
 
 impl Counters {
@@ -72,6 +78,9 @@ impl Counters {
             damages_given_up: self.damages_given_up + other.damages_given_up,
             acknowledgements_dropped: self.acknowledgements_dropped
                 + other.acknowledgements_dropped,
+            operations_found: self.operations_found + other.operations_found,
+            operations_asked_about: self.operations_asked_about + other.operations_asked_about,
+            operations_begun: self.operations_begun + other.operations_begun,
         }
     }
 }

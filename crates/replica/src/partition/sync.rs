@@ -119,6 +119,10 @@ impl<P: Policy> Partition<P> {
             promises,
             retired: self.retired.clone(),
             closed: Arc::clone(self.replica.closed()),
+            operations: match extent {
+                Extent::KnowledgeOnly => self.operations_to_show(),
+                _ => Vec::new(),
+            },
         };
         self.send(from, Message::SyncAnswer(answer));
         if self.is_ready() && want_entries && !self.replica.knowledge().includes(remote) {

@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use super::{Partition, clock_error};
 use crate::message::{Message, StoreListing};
-use crate::{Config, Floor, Level, NodeId, Outcome, Policy, RequestError, RequestId, Verdict};
+use crate::{
+    Config, Floor, Level, NodeId, Operation, OperationId, Outcome, Policy, RequestError, RequestId,
+    Verdict,
+};
 
 /// The writes that this node coordinates and that have not been answered.
 ///
@@ -48,6 +51,9 @@ struct Pending {
     took_effect: bool,
     /// Whether an owner where it loses counts, too.
     may_lose: bool,
+    /// Whether to have lost anywhere is to have taken no effect.
+    is_doubtful: bool,
+    operation: Option<OperationId>,
     due: Due,
 }
 
@@ -75,10 +81,27 @@ struct Minted<P: Policy> {
     is_to_be_held: bool,
 }
 
+/// An event that was minted before, as a request waits for it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) dot: Dot,
+    /// The latest time that the key holds here.
+    pub(super) timestamp: Timestamp,
+    pub(super) needed: usize,
+    /// Whether something else has won here.
+    pub(super) has_lost: bool,
+    /// Whether it has its place among all writes, also where it has lost.
+    pub(super) is_placed: bool,
+}
+
 /// A write that is being started.
 #[derive(Debug, Clone)]
 pub(super) struct Start<W> {
     pub(super) request: RequestId,
+    /// Its name, as owners keep it.
+    pub(super) operation: Option<Operation>,
+    /// Whether every owner has said that the operation was not carried out.
+    pub(super) is_cleared: bool,
     pub(super) key: Bytes,
     pub(super) write: W,
     pub(super) context: Option<CausalContext>,
@@ -126,6 +149,7 @@ struct Answered {
     key: Bytes,
     requests: SmallVec<[Pending; 1]>,
     acknowledged: usize,
+    has_lost: bool,
 }
 
 /// Whether `event` answers a request that waits for `waited`: it is the same, or a later one of its
@@ -273,7 +297,18 @@ impl<W> PendingWrites<W> {
             key,
             requests,
             acknowledged: or_lost,
+            has_lost: or_lost > held,
         })
+    }
+
+    /// The named writes that wait for the event, or for an earlier one that it would answer too.
+    fn operations_answered_by(&self, dot: Dot) -> Vec<(OperationId, Dot)> {
+        let writes = self.keys.get(&dot).and_then(|key| self.by_key.get(key));
+        let requests = writes.into_iter().flat_map(|w| &w.requests);
+        let answered = requests.filter(|r| answers(dot, r.dot));
+        answered
+            .filter_map(|r| Some((r.operation?, r.dot)))
+            .collect()
     }
 
     /// Takes the requests of a key off the list that are to be given up; returns each with the most
@@ -327,6 +362,9 @@ impl<W> PendingWrites<W> {
 impl<P: Policy> Partition<P> {
     /// Mints a write and sends it to the other owners.
     pub(super) fn start_write(&mut self, start: &Start<P::Write>) {
+        if self.is_done_or_asked_about(start) {
+            return;
+        }
         let id = start.request;
         let needed = self.owners_needed(start.level, self.config.write_quorum);
         if let Err(error) = self.check_reachable(needed) {
@@ -345,17 +383,57 @@ impl<P: Policy> Partition<P> {
             needed,
             took_effect: minted.took_effect,
             may_lose: minted.attempt.again.is_none(),
+            is_doubtful: false,
+            operation: start.operation.map(|operation| operation.id),
             due: start.due,
         };
         if needed > 1 && minted.is_to_be_held {
             self.writes.insert(&start.key, request, minted.attempt);
             return self.send_write(dot, &listing);
         }
-        if minted.took_effect {
-            self.spread(&listing);
+        match request.operation.filter(|_| minted.took_effect) {
+            Some(operation) => self.send_to_all(dot, &listing, vec![(operation, dot)]),
+            None if minted.took_effect => self.spread(&listing),
+            None => {}
         }
         let seen = self.seen(&start.key, minted.held);
         self.reply_written(request, seen, 1);
+    }
+
+    /// Waits with a request for an event that was minted before, and sends that to the other owners.
+    pub(super) fn wait_for_event(
+        &mut self,
+        start: &Start<P::Write>,
+        waiting: Waiting,
+        listing: Arc<StoreListing<P::Cell>>,
+    ) {
+        let (own, none) = (SmallVec::from_slice(&[self.replica.id()]), SmallVec::new());
+        let lost = waiting.has_lost.then(|| self.replica.id());
+        let Waiting { dot, timestamp, .. } = waiting;
+        let request = Pending {
+            id: start.request,
+            dot,
+            timestamp,
+            needed: waiting.needed,
+            took_effect: waiting.is_placed || !waiting.has_lost,
+            may_lose: true,
+            is_doubtful: P::BY_TIME && !waiting.is_placed,
+            operation: start.operation.map(|operation| operation.id),
+            due: start.due,
+        };
+        if waiting.needed == 1 {
+            let seen = self.seen(&start.key, timestamp);
+            return self.reply_written(request, seen, 1);
+        }
+        let attempt = Attempt {
+            dot,
+            timestamp,
+            again: None,
+            acknowledged: if waiting.has_lost { none } else { own },
+            lost: lost.into_iter().collect(),
+        };
+        self.writes.insert(&start.key, request, attempt);
+        self.send_write(dot, &listing);
     }
 
     /// How many owners a level asks for, given the size of the quorum.
@@ -448,6 +526,9 @@ impl<P: Policy> Partition<P> {
             lost: SmallVec::new(),
         };
         self.writes.note_attempt(&start.key, &attempt);
+        if let Some(operation) = start.operation {
+            self.note_operation(operation.id, written.dot);
+        }
         self.digest = None;
         self.journal.note_key(&start.key);
         self.changes.note(&start.key);
@@ -465,11 +546,20 @@ impl<P: Policy> Partition<P> {
     }
 
     /// Joins another coordinator's write and says whether it has its effect here.
-    pub(super) fn join_write(&mut self, from: NodeId, dot: Dot, listing: &StoreListing<P::Cell>) {
+    pub(super) fn join_write(
+        &mut self,
+        from: NodeId,
+        dot: Dot,
+        listing: &StoreListing<P::Cell>,
+        operations: &[(OperationId, Dot)],
+    ) {
         let mut verdict = None;
         self.join_and_see(listing, |cell| {
             verdict = Some(P::verdict((!cell.is_bottom()).then_some(cell), dot));
         });
+        for (id, dot) in operations {
+            self.note_operation(*id, *dot);
+        }
         if !self.is_ready() {
             return;
         }
@@ -506,7 +596,8 @@ impl<P: Policy> Partition<P> {
         let Some(answered) = self.writes.acknowledge(from, dot, has_lost) else {
             return;
         };
-        for request in answered.requests {
+        for mut request in answered.requests {
+            request.took_effect &= !(request.is_doubtful && answered.has_lost);
             let held = self.replica.map().get(&answered.key).and_then(P::time_of);
             let time = held.unwrap_or_default().max(request.timestamp);
             let seen = self.seen(&answered.key, time);
@@ -558,9 +649,23 @@ impl<P: Policy> Partition<P> {
     }
 
     fn send_write(&mut self, dot: Dot, listing: &Arc<StoreListing<P::Cell>>) {
+        let operations = self.writes.operations_answered_by(dot);
+        self.send_to_all(dot, listing, operations);
+    }
+
+    fn send_to_all(
+        &mut self,
+        dot: Dot,
+        listing: &Arc<StoreListing<P::Cell>>,
+        operations: Vec<(OperationId, Dot)>,
+    ) {
         for peer in self.peers.all() {
-            let listing = Arc::clone(listing);
-            self.send(peer, Message::Write { dot, listing });
+            let message = Message::Write {
+                dot,
+                listing: Arc::clone(listing),
+                operations: operations.clone(),
+            };
+            self.send(peer, message);
         }
     }
 
@@ -606,11 +711,20 @@ impl<P: Policy> Partition<P> {
         };
         let newest = writes.newest_of_each_writer();
         for (dot, acknowledged) in newest {
-            let listing = Arc::new(self.replica.list_written(key.clone(), dot));
+            let listing = Arc::new(match dot.replica == self.replica.id() {
+                true => self.replica.list_written(key.clone(), dot),
+                // What others have minted may be known by its key alone, or be lost.
+                false => self.replica.list_known(key.clone()),
+            });
+            let operations = self.writes.operations_answered_by(dot);
             for peer in self.peers.all() {
                 if !acknowledged.iter().any(|id| crate::node_of(*id) == peer) {
-                    let listing = Arc::clone(&listing);
-                    self.send(peer, Message::Write { dot, listing });
+                    let message = Message::Write {
+                        dot,
+                        listing: Arc::clone(&listing),
+                        operations: operations.clone(),
+                    };
+                    self.send(peer, message);
                 }
             }
         }

@@ -342,6 +342,11 @@ impl<P: Policy> Bench<P> {
         self.node(node).state() == State::Up
     }
 
+    /// Whether a node has anything on its disk.
+    pub(crate) fn has_disk(&self, node: u32) -> bool {
+        self.disks.contains_key(&node)
+    }
+
     /// A copy of a node's disk.
     pub(crate) fn disk(&self, node: u32) -> MemoryStorage {
         self.disks[&node].clone()
