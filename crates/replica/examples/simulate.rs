@@ -158,6 +158,7 @@ fn json_of(report: &Report) -> serde_json::Value {
         "messages": report.messages,
         "bytes_per_node": bytes_per_node(report),
         "violations": report.violations,
+        "unjudged": report.unjudged,
     })
 }
 
@@ -178,6 +179,7 @@ fn summary(reports: &[Report], violations: usize) -> serde_json::Value {
     serde_json::json!({
         "seeds": reports.len(),
         "violations": violations,
+        "unjudged": reports.iter().map(|r| r.unjudged).sum::<usize>(),
         "rounds_p50": percentile(&rounds, 50),
         "rounds_p99": percentile(&rounds, 99),
     })
@@ -215,6 +217,10 @@ fn print_table(options: &Options, reports: &[Report], violations: usize) {
     let disks = disks.fold(DiskFaults::default(), DiskFaults::plus);
     println!("{counters:#?}\n{disks:#?}");
     let (system, seeds) = (options.system.letter(), &options.seeds);
+    let unjudged: usize = reports.iter().map(|r| r.unjudged).sum();
+    if unjudged > 0 {
+        println!("{unjudged} keys have histories with too many orders to be judged");
+    }
     println!(
         "system {system}, seeds {}..{}: {violations} violations",
         seeds.start, seeds.end

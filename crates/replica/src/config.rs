@@ -71,6 +71,12 @@ pub struct Config {
     /// How often an owner shows the others a checksum of what it holds, in milliseconds; 0 for never. Taking
     /// it is linear in the entries of the partition; the partitions of a node take turns.
     pub audit_interval_ms: u64,
+    /// How long a node that comes back with its data waits, in milliseconds, until enough other owners have
+    /// shown that it knows all they know of what it had acknowledged: [`confirmations_needed`
+    /// ](Self::confirmations_needed) of them, or all that have not lost their data. Until then it does not serve. If
+    /// they cannot be reached in that time it serves with what it has, and a disk that was rolled back is
+    /// noticed at the first contact only. `u64::MAX` for no end, 0 for not waiting.
+    pub restart_patience_ms: u64,
     /// How many writes with a name an owner remembers, the latest ones of the partition, so that a retry
     /// finds them ([`Request::retry_of`](crate::Request::retry_of)); about 100 bytes each, in memory and on
     /// disk. 0 for none; at most [`MAX_OPERATION_MEMORY`].
@@ -188,6 +194,7 @@ impl Config {
             resend_ms: 200,
             sync_interval_ms: 500,
             audit_interval_ms: 0,
+            restart_patience_ms: 5_000,
             operation_memory: 4_096,
             chunk_keys: 8_192,
             chunk_bytes: 1 << 20,
@@ -310,6 +317,14 @@ impl Config {
         (if meet_all < others { meet_all } else { others }) as usize
     }
 
+    /// Other owners of which one at least holds any write that a write quorum with this node in it holds:
+    /// `K - W + 1`. So many tell a node that comes back with its data what it has to know.
+    pub const fn confirmations_needed(&self) -> usize {
+        let (k, w) = (self.replication_factor, self.write_quorum);
+        let (meet_all, others) = (k - w + 1, k - 1);
+        (if meet_all < others { meet_all } else { others }) as usize
+    }
+
     /// The owners of the partition but this node, ascending; of a node that gossips, those it has heard
     /// of.
     pub fn peers(&self) -> impl Iterator<Item = NodeId> + use<> {
@@ -354,6 +369,8 @@ mod tests {
             assert!(config.sources_needed() as u32 + config.write_quorum > nodes);
             assert_eq!(config.peers().count(), nodes as usize - 1);
         }
+        assert_eq!(Config::new(NodeId(1), 7).confirmations_needed(), 4);
+        assert_eq!(Config::new(NodeId(1), 5).with_owners(1).confirmations_needed(), 0);
         assert_eq!(Config::new(NodeId(1), 3).sources_needed(), 2);
         assert_eq!(Config::new(NodeId(1), 5).sources_needed(), 3);
         let mut all = Config::new(NodeId(1), 3);

@@ -166,6 +166,8 @@ pub struct SyncAnswer<C = StoredCell> {
     pub to: ReplicaId,
     /// Whether the sender is reconciled.
     pub reconciled: bool,
+    /// Whether it has come back with its data, was reconciled then, and waits for others to confirm it.
+    pub returning: bool,
     /// What the sender knows.
     pub knowledge: Arc<Knowledge<Bytes>>,
     /// What the asker lacks, or the first part of it.

@@ -186,6 +186,10 @@ impl<P: Policy> Partition<P> {
 
     /// Starts a node with the state in its storage; `None` if the storage holds none.
     ///
+    /// It serves once other owners have shown that it knows what it had acknowledged, or after
+    /// [`Config::restart_patience_ms`]: its disk may have been rolled back, and what it wrote then would be taken for
+    /// events that others know already. Where that shows it goes on under a new identity.
+    ///
     /// # Errors
     /// If the storage cannot be read, or holds what no node can have stored.
     pub fn restore(
@@ -196,6 +200,8 @@ impl<P: Policy> Partition<P> {
     ) -> Result<Option<Self>, StorageError> {
         let mut partition = Self::empty(config, random, now)?;
         let restored = partition.restore_from(storage, Identity::Kept)?;
+        partition.now = now;
+        partition.ask_for_confirmation();
         Ok(restored.then_some(partition))
     }
 
@@ -263,6 +269,7 @@ impl<P: Policy> Partition<P> {
     pub const fn state(&self) -> State {
         match &self.phase {
             Phase::Ready => State::Up,
+            Phase::Recovering(recovery) if recovery.is_returning() => State::Returning,
             Phase::Recovering(_) => State::Recovering,
             Phase::StorageFailed(_) => State::StorageFailed,
         }
@@ -469,6 +476,7 @@ impl<P: Policy> Partition<P> {
     pub fn handle_accept_loss(&mut self, now: Now) {
         self.now = now;
         if let Phase::Recovering(recovery) = &mut self.phase {
+            recovery.stop_waiting();
             recovery.accept_loss();
             self.say_hello();
             self.recover_step();

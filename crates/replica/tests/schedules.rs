@@ -5,6 +5,7 @@ mod audits;
 mod closing;
 mod levels;
 mod retries;
+mod returns;
 mod support;
 
 use support::{Bench, Flight};

@@ -139,6 +139,8 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
         ("lost tails", disks.lost_tails),
         ("rolled-back disks", disks.rollbacks),
         ("rolled-back disks noticed", disks.rollbacks_noticed),
+        ("disks rolled back under way", disks.rollbacks_under_way),
+        ("returns confirmed", counters.returns_confirmed),
     ];
     for (path, times) in sometimes {
         assert!(times > 0, "no seed of the list has reached: {path}");

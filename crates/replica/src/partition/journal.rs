@@ -139,7 +139,7 @@ impl<P: Policy> Partition<P> {
                 replication_factor: self.config.replication_factor,
                 partition: self.config.partition,
                 id: self.replica.id(),
-                reconciled: self.is_ready(),
+                reconciled: self.is_ready() || self.is_returning(),
                 knowledge: self.replica.knowledge().clone(),
                 clock: self.clock.clone(),
                 view: OwnerView::clone(&self.view),
@@ -197,7 +197,7 @@ impl<P: Policy> Partition<P> {
         self.replica.note_closed(&stored.closed);
         self.operations.restore(operations, stored.remembers_since);
         self.phase = match stored.reconciled {
-            true => Phase::Ready,
+            true => Phase::Recovering(Recovery::returning()),
             false => Phase::Recovering(Recovery::nameless()),
         };
         Ok(true)

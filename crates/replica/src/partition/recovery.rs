@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use crdt::{Cut, Knowledge, OwnerView, ReplicaId, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Partition, Phase};
@@ -27,6 +27,22 @@ pub(super) struct Recovery {
     asked_chunk_ms: Option<u64>,
     /// An operator has decided to go on with fewer sources.
     loss_accepted: bool,
+    /// Of a node that has come back with its data.
+    returning: Option<Returning>,
+}
+
+/// A node that has come back with its data and waits for others to confirm it.
+///
+/// It knows what it had acknowledged, unless its disk was rolled back. Each such write is held by `W` owners, and
+/// so by one of any `K - W + 1` others: once it knows what they showed, it knows them all; and if an event
+/// of its own is among them that it does not know, it starts over. Those that have lost their data have nothing
+/// to confirm, and it does not wait for them: otherwise the two would wait for each other.
+#[derive(Debug)]
+struct Returning {
+    /// When it stops waiting.
+    until_ms: u64,
+    /// The owners that have lost their data, and are not back yet.
+    without_data: BTreeSet<NodeId>,
 }
 
 impl Recovery {
@@ -38,6 +54,33 @@ impl Recovery {
             transfer: Some(Cut::BelowAll),
             asked_chunk_ms: None,
             loss_accepted: false,
+            returning: None,
+        }
+    }
+
+    /// The return of a node that has its data.
+    pub(super) const fn returning() -> Self {
+        Self {
+            hellos: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            transfer: None,
+            asked_chunk_ms: None,
+            loss_accepted: false,
+            returning: Some(Returning {
+                until_ms: u64::MAX,
+                without_data: BTreeSet::new(),
+            }),
+        }
+    }
+
+    pub(super) const fn is_returning(&self) -> bool {
+        self.returning.is_some()
+    }
+
+    /// An operator lets a node serve that waits for confirmation.
+    pub(super) const fn stop_waiting(&mut self) {
+        if let Some(returning) = &mut self.returning {
+            returning.until_ms = 0;
         }
     }
 
@@ -85,6 +128,71 @@ impl<P: Policy> Partition<P> {
         }
     }
 
+    pub(super) const fn is_returning(&self) -> bool {
+        matches!(&self.phase, Phase::Recovering(recovery) if recovery.is_returning())
+    }
+
+    /// Begins to wait for others to confirm what was restored. There is nobody to ask where there are no
+    /// other owners, or where nobody knows who they are.
+    pub(super) fn ask_for_confirmation(&mut self) {
+        let until_ms = (self.now.elapsed_ms).saturating_add(self.config.restart_patience_ms);
+        let asks = self.config.gossip.is_none() && self.config.restart_patience_ms > 0;
+        match &mut self.phase {
+            Phase::Recovering(Recovery {
+                returning: Some(returning),
+                ..
+            }) if asks => returning.until_ms = until_ms,
+            Phase::Recovering(recovery) if recovery.is_returning() => self.phase = Phase::Ready,
+            _ => {}
+        }
+        if self.is_returning() {
+            self.recover_step();
+            self.check_returned();
+        }
+    }
+
+    /// Takes note whether another owner has its data.
+    pub(super) fn note_standing(&mut self, from: NodeId, has_data: bool) {
+        if let Phase::Recovering(recovery) = &mut self.phase
+            && let Some(returning) = &mut recovery.returning
+        {
+            match has_data {
+                true => returning.without_data.remove(&from),
+                false => returning.without_data.insert(from),
+            };
+        }
+    }
+
+    /// Lets a node that has come back serve once others have confirmed what it has, or its patience ends.
+    fn check_returned(&mut self) {
+        let Phase::Recovering(recovery) = &self.phase else {
+            return;
+        };
+        let Some(returning) = &recovery.returning else {
+            return;
+        };
+        let with_data = self.peers.all().count() - returning.without_data.len();
+        let needed = self.config.confirmations_needed().min(with_data);
+        let is_confirmed = recovery.covered(self.replica.knowledge()) >= needed;
+        match is_confirmed {
+            true => self.counters.returns_confirmed += 1,
+            false if self.now.elapsed_ms >= returning.until_ms => {
+                self.counters.returns_unconfirmed += 1;
+            }
+            false => return,
+        }
+        self.serve();
+    }
+
+    /// From now on this node counts.
+    fn serve(&mut self) {
+        self.phase = Phase::Ready;
+        self.journal.note_meta();
+        for peer in self.peers.all() {
+            self.ask(peer, true);
+        }
+    }
+
     pub(super) fn say_hello(&mut self) {
         for peer in self.peers.all() {
             self.send(peer, Message::Hello);
@@ -92,6 +200,7 @@ impl<P: Policy> Partition<P> {
     }
 
     pub(super) fn answer_hello(&mut self, from: NodeId) {
+        self.note_standing(from, false);
         let reconciled = self.is_ready();
         self.send(from, Message::HelloAnswer { reconciled });
     }
@@ -149,7 +258,7 @@ impl<P: Policy> Partition<P> {
             }
             self.take_identity();
         }
-        let repeats_hello = !self.has_heard_enough();
+        let repeats_hello = !self.is_returning() && !self.has_heard_enough();
         let Phase::Recovering(recovery) = &self.phase else {
             return;
         };
@@ -263,8 +372,11 @@ impl<P: Policy> Partition<P> {
         let Phase::Recovering(recovery) = &mut self.phase else {
             return;
         };
-        self.clock.resume(clock);
-        self.journal.note_meta();
+        // Who keeps its identity keeps its clock.
+        if recovery.returning.is_none() {
+            self.clock.resume(clock);
+            self.journal.note_meta();
+        }
         // Who counts again must remember what its sources remember, as it must know what they know.
         let is_new = !recovery.targets.contains_key(&from);
         if is_new && answer.extent != Extent::KnowledgeOnly {
@@ -328,15 +440,14 @@ impl<P: Policy> Partition<P> {
         if self.incarnation().is_none() {
             return;
         }
+        if recovery.is_returning() {
+            return self.check_returned();
+        }
         if recovery.loss_accepted && !self.has_heard_enough() {
             return;
         }
         if recovery.covered(self.replica.knowledge()) >= self.sources_needed() {
-            self.phase = Phase::Ready;
-            self.journal.note_meta();
-            for peer in self.peers.all() {
-                self.ask(peer, true);
-            }
+            self.serve();
         }
     }
 }

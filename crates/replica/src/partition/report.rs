@@ -52,6 +52,10 @@ pub struct Counters {
     pub operations_asked_about: u64,
     /// Those of them that were carried out, since no owner knew them.
     pub operations_begun: u64,
+    /// Times that the node came back with its data and others confirmed it.
+    pub returns_confirmed: u64,
+    /// Times that it did not wait for that any longer.
+    pub returns_unconfirmed: u64,
 }
 
 impl Counters {
@@ -81,6 +85,8 @@ impl Counters {
             operations_found: self.operations_found + other.operations_found,
             operations_asked_about: self.operations_asked_about + other.operations_asked_about,
             operations_begun: self.operations_begun + other.operations_begun,
+            returns_confirmed: self.returns_confirmed + other.returns_confirmed,
+            returns_unconfirmed: self.returns_unconfirmed + other.returns_unconfirmed,
         }
     }
 }
@@ -93,6 +99,8 @@ pub enum State {
     Up,
     /// It catches up after losing its data.
     Recovering,
+    /// It has come back with its data, and waits for others to show that it is the latest.
+    Returning,
     /// Its storage has failed.
     StorageFailed,
 }

@@ -113,6 +113,7 @@ impl<P: Policy> Partition<P> {
         let answer = SyncAnswer {
             to: id,
             reconciled: self.is_ready(),
+            returning: self.is_returning(),
             knowledge: self.knowledge_to_show(),
             listings,
             extent,
@@ -178,10 +179,12 @@ impl<P: Policy> Partition<P> {
         {
             self.journal.note_meta();
         }
-        if answer.extent == Extent::Complete {
+        // Who waits for a confirmation may know less than it did.
+        if answer.extent == Extent::Complete && !answer.returning {
             self.peers.note_complete(from, id, view);
         }
-        if answer.reconciled {
+        self.note_standing(from, answer.reconciled || answer.returning);
+        if answer.reconciled || (answer.returning && self.is_returning()) {
             self.note_source((from, id), answer, clock);
         }
         match answer.extent {
@@ -196,8 +199,11 @@ impl<P: Policy> Partition<P> {
 
     /// Whether a peer knows an event of this identity that this node has not minted.
     fn peer_knows_own_future(&self, remote: &Knowledge<Bytes>) -> bool {
-        let own = self.replica.id();
-        own != ReplicaId(0) && remote.base().last_counter(own) > self.replica.own_counter()
+        let (own, last) = (self.replica.id(), self.replica.own_counter());
+        let mut beyond = remote.exceptions().map(|(_, beyond)| beyond);
+        own != ReplicaId(0)
+            && (remote.base().last_counter(own) > last
+                || beyond.any(|events| events.last_counter(own) > last))
     }
 
     /// Whom to ask for a transfer: a peer that has shown most of what is missing here. In turn, if none

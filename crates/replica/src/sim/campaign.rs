@@ -122,6 +122,8 @@ pub struct Report {
     pub bytes: u64,
     /// Requests that failed, by what was said of them.
     pub refused: usize,
+    /// Keys whose history has too many possible orders to be judged: nothing is said of them.
+    pub unjudged: usize,
     /// The system.
     pub system: System,
     /// A hash of all that happened.
@@ -140,6 +142,8 @@ pub struct DiskFaults {
     pub lost_tails: u64,
     /// Nodes that were started with an older image of their disk.
     pub rollbacks: u64,
+    /// Nodes among them that were under way: with requests pending, messages in flight and faults on.
+    pub rollbacks_under_way: u64,
     /// Partitions in which the others knew more of such a node than it did itself, so that it had to notice.
     pub rollbacks_noticed: u64,
 }
@@ -153,6 +157,7 @@ impl DiskFaults {
             torn_stores_refused: self.torn_stores_refused + other.torn_stores_refused,
             lost_tails: self.lost_tails + other.lost_tails,
             rollbacks: self.rollbacks + other.rollbacks,
+            rollbacks_under_way: self.rollbacks_under_way + other.rollbacks_under_way,
             rollbacks_noticed: self.rollbacks_noticed + other.rollbacks_noticed,
         }
     }
@@ -253,6 +258,7 @@ fn spread(seed: u64, campaign: &Campaign) -> Report {
         disk_faults: DiskFaults::default(),
         succeeded: (1, 1),
         refused: 0,
+        unjudged: 0,
         nodes,
         converged,
         rounds,
@@ -315,6 +321,8 @@ fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
         disks: false,
     };
     config.durable = faults.durable;
+    // A disk may be rolled back at any time.
+    config.restart_patience_ms = u64::MAX;
     configure(&mut config, campaign, seed);
     let network = Network {
         loss: {

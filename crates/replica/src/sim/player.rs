@@ -1,7 +1,7 @@
 //! Plays the steps of a run, and judges it when they are done.
 
 use bytes::Bytes;
-use crdt::{CausalContext, Dot, Knows as _};
+use crdt::{CausalContext, Dot, Knows as _, ReplicaId};
 use std::collections::BTreeMap;
 
 use super::campaign::{DiskFaults, Report, System};
@@ -25,7 +25,7 @@ const CHECKED_NODES: u32 = 30;
 #[derive(Debug, Clone, Copy)]
 struct Down {
     node: NodeId,
-    /// Whether it served when it went down: otherwise its disk may hold no more than part of its data.
+    /// Whether it had all its data when it went down: otherwise its disk may hold no more than part of its data.
     was_up: bool,
     /// Whether its disk must not be taken from it.
     keeps_disk: bool,
@@ -40,6 +40,8 @@ pub(super) struct Player<P: Simulated, W> {
     schedule: Schedule,
     down: Vec<Down>,
     images: BTreeMap<NodeId, Disk>,
+    /// Who was rolled back while it was under way, and must not serve in these partitions as who it was.
+    rolled_back: Vec<(NodeId, PartitionId, ReplicaId)>,
     disk_faults: DiskFaults,
     violations: Vec<String>,
 }
@@ -83,6 +85,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             schedule,
             down: Vec::new(),
             images: BTreeMap::new(),
+            rolled_back: Vec::new(),
             disk_faults: DiskFaults::default(),
             violations: Vec::new(),
         }
@@ -146,6 +149,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             Step::Run { ms } => simulation.run_for(*ms),
         }
         self.stop_failed();
+        self.check_rolled_back();
         self.workload.poll(&mut self.simulation);
     }
 
@@ -154,6 +158,20 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         self.simulation.node(node).is_some_and(|node| {
             let mut partitions = node.partitions();
             partitions.all(|(_, p): (_, &Partition<P>)| p.state() == State::Up)
+        })
+    }
+
+    /// Whether a node has all its data, in every partition that it owns: it serves, or waits for others to confirm
+    /// what it has.
+    fn has_data(&self, node: NodeId) -> bool {
+        let is_older = self.rolled_back.iter().any(|(older, ..)| *older == node);
+        self.simulation.node(node).is_some_and(|state| {
+            let mut partitions = state.partitions();
+            partitions.all(|(_, p): (_, &Partition<P>)| match p.state() {
+                State::Up => true,
+                State::Returning => !is_older,
+                _ => false,
+            })
         })
     }
 
@@ -169,7 +187,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             .node_ids()
             .filter(|node| match self.down.iter().find(|d| d.node == *node) {
                 Some(down) => !config.durable || !down.was_up,
-                None => !self.is_up(*node) || self.simulation.is_about_to_tear(*node),
+                None => !self.has_data(*node) || self.simulation.is_about_to_tear(*node),
             })
             .count();
         without_data + 1 < config.write_quorum as usize
@@ -179,7 +197,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
     /// theirs.
     pub(super) fn may_fail(&self, node: NodeId) -> bool {
         let is_there = self.simulation.node(node).is_some();
-        let keeps_data = self.simulation.config().durable || !self.is_up(node);
+        let keeps_data = self.simulation.config().durable || !self.has_data(node);
         is_there && (keeps_data || self.may_lose_data())
     }
 
@@ -193,7 +211,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         if !self.may_fail(node) {
             return;
         }
-        let was_up = self.is_up(node);
+        let was_up = self.has_data(node);
         self.simulation.fail(node);
         self.down.push(Down {
             node,
@@ -269,8 +287,9 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         }
     }
 
-    /// Starts a node with an older image of its disk. It must notice, when it hears from the others, that it
-    /// is not what it was; and when it has heard from all of them nothing is lost that anybody has seen.
+    /// Starts a node with an older image of its disk. Where it has written since what a write quorum knows, that may
+    /// happen at any moment, like any loss of data. Otherwise nothing can tell that it is not what it was, and what it
+    /// has acknowledged may be on its way: then all must be at rest.
     fn roll_back(&mut self, node: NodeId) {
         let gossips = self.simulation.config().gossip.is_some();
         let Some(image) = self.images.get(&node).cloned() else {
@@ -278,6 +297,9 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         };
         if gossips || !self.down.is_empty() {
             return;
+        }
+        if self.may_lose_data() && self.is_shown_to_be_older(node, &image) {
+            return self.roll_back_under_way(node, image);
         }
         let network = std::mem::take(&mut self.simulation.network);
         let limit_ms = self.schedule.settle_ms;
@@ -313,6 +335,77 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             }
         }
         self.simulation.network = network;
+    }
+
+    fn roll_back_under_way(&mut self, node: NodeId, image: Disk) {
+        self.simulation.fail(node);
+        self.simulation.set_disk(node, image);
+        self.simulation.restart(node);
+        self.disk_faults.rollbacks += 1;
+        self.disk_faults.rollbacks_under_way += 1;
+        let state = self.simulation.node(node).into_iter();
+        let partitions = state.flat_map(crate::Node::partitions);
+        let older = partitions.filter_map(|(p, own)| Some((node, p, own.incarnation()?)));
+        self.rolled_back.extend(older);
+    }
+
+    /// Whether an image is older than what a node has shown to a write quorum, in every partition that it owns and by
+    /// an event of the identity that it has there.
+    fn is_shown_to_be_older(&self, node: NodeId, image: &Disk) -> bool {
+        let config = crate::Config {
+            node,
+            ..self.simulation.config().clone()
+        };
+        let stored = |partition| Some(image.get(&partition)? as &dyn crate::Storage);
+        let restored = crate::Node::<P>::restore(config, stored, 0, crate::Now::default());
+        let (Ok(older), Some(state)) = (restored, self.simulation.node(node)) else {
+            return false;
+        };
+        let others_needed = self.simulation.config().write_quorum as usize - 1;
+        // Whose patience ends serves with what it has.
+        let waits = self.simulation.config().restart_patience_ms == u64::MAX;
+        let everybody_has_data = self.simulation.node_ids().all(|node| self.has_data(node));
+        waits
+            && everybody_has_data
+            && state.partitions().all(|(partition, own)| {
+                let Some(older) = older.partition(partition) else {
+                    return false;
+                };
+                let (Some(id), first) = (own.incarnation(), older.replica().own_counter() + 1)
+                else {
+                    return false;
+                };
+                let is_shown = |counter| {
+                    let event = Dot::new(id, counter);
+                    let others = self.others(node).filter(|(p, _)| *p == partition);
+                    let knows = others.filter(|(_, p)| p.replica().knowledge().base().knows(event));
+                    knows.count() >= others_needed.max(1)
+                };
+                let mut since = first..=own.replica().own_counter();
+                older.incarnation() == Some(id) && since.any(is_shown)
+            })
+    }
+
+    /// Checks that nobody serves as who it was before its disk was rolled back, and forgets who has noticed.
+    fn check_rolled_back(&mut self) {
+        let mut serving = Vec::new();
+        let simulation = &self.simulation;
+        self.rolled_back.retain(|(node, partition, id)| {
+            let Some(state) = simulation.node(*node) else {
+                return true;
+            };
+            let own = state.partition(*partition);
+            let is_same = own.is_some_and(|own| own.incarnation() == Some(*id));
+            if is_same && own.is_some_and(|own| own.state() == State::Up) {
+                serving.push(*node);
+            }
+            is_same
+        });
+        for node in serving {
+            self.violation(&format!(
+                "{node} was rolled back and serves as who it was"
+            ));
+        }
     }
 
     fn violation(&mut self, what: &str) {
@@ -379,7 +472,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
 
     /// The partitions in which others know of events of this node that it does not know itself, or of a
     /// later life of it, each with its identity.
-    fn must_notice(&self, node: NodeId) -> Vec<(PartitionId, crdt::ReplicaId)> {
+    fn must_notice(&self, node: NodeId) -> Vec<(PartitionId, ReplicaId)> {
         let Some(state) = self.simulation.node(node) else {
             return Vec::new();
         };
@@ -412,6 +505,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         }
         let settle_ms = self.schedule.settle_ms;
         let (rounds, converged) = self.simulation.run_rounds(settle_ms);
+        self.check_rolled_back();
         self.workload.poll(&mut self.simulation);
         let mut found = Vec::new();
         if converged {
@@ -450,6 +544,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             disk_faults: self.disk_faults,
             succeeded: (succeeded, asked),
             refused: asked - succeeded,
+            unjudged: self.workload.unjudged(),
             nodes: nodes.len() as u32,
             converged,
             rounds,

@@ -234,6 +234,11 @@ impl Schedule {
             config.max_exceptions as u64,
             usual.max_exceptions as u64,
         );
+        number(
+            "restart_patience_ms",
+            config.restart_patience_ms,
+            usual.restart_patience_ms,
+        );
         if config.durable {
             lines.push("node.durable = true;".into());
         }

@@ -51,6 +51,11 @@ pub(super) trait Workload<P: Simulated> {
 
     /// Operations that succeeded, and all.
     fn tally(&self, simulation: &Simulation<P>) -> (usize, usize);
+
+    /// Keys that [`check`](Self::check) could not judge in reasonable time.
+    fn unjudged(&self) -> usize {
+        0
+    }
 }
 
 /// Answers that have not come yet, each with what its operation was, and how many have.
@@ -554,7 +559,7 @@ impl Workload<Lww> for Gossips {
 }
 
 /// How many orders of operations are looked at for one key: a run with very many writes of unknown outcome
-/// at once cannot be judged in reasonable time, and says nothing.
+/// at once cannot be judged in reasonable time, and is counted instead.
 const MAX_CONFIGURATIONS: usize = 30_000;
 
 /// L: every operation at level `Linearizable`, values that are never written twice, and the checker of
@@ -565,6 +570,7 @@ pub(super) struct Linearizable {
     history: History,
     moment: u64,
     written: u64,
+    unjudged: usize,
 }
 
 impl Linearizable {
@@ -623,8 +629,14 @@ impl Workload<Lww> for Linearizable {
         let hard = |v: &check::linearizability::Violation| {
             matches!(v, check::linearizability::Violation::TooHard { .. })
         };
-        let found = found.into_iter().flatten().filter(|v| !hard(v));
+        let (unjudged, found): (Vec<_>, Vec<_>) = found.into_iter().flatten().partition(hard);
+        self.unjudged = unjudged.len();
+        let found = found.into_iter();
         found.map(|violation| violation.to_string()).collect()
+    }
+
+    fn unjudged(&self) -> usize {
+        self.unjudged
     }
 
     fn tally(&self, _: &Simulation) -> (usize, usize) {

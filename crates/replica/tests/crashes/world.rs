@@ -54,6 +54,8 @@ impl World {
     pub(crate) fn new() -> Self {
         let mut config = Config::new(NodeId(1), NODES);
         config.durable = true;
+        // What these scripts show is what a node notices by itself.
+        config.restart_patience_ms = 0;
         let mut world = Self {
             config,
             nodes: BTreeMap::new(),

@@ -81,6 +81,7 @@ impl<P: Policy> Bench<P> {
     pub(crate) fn with_policy(nodes: u32, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(NodeId(1), nodes);
         (config.resend_ms, config.request_timeout_ms) = (1 << 40, 1 << 40);
+        config.restart_patience_ms = 0;
         change(&mut config);
         let mut bench = Self {
             config,
@@ -250,6 +251,11 @@ impl<P: Policy> Bench<P> {
         self.feed(flight.to, |p, now| {
             p.handle_message(from, flight.envelope, now);
         });
+    }
+
+    /// An operator lets a node serve with what it has.
+    pub(crate) fn accept_loss(&mut self, node: u32) {
+        self.feed(node, |p, now| p.handle_accept_loss(now));
     }
 
     /// Takes messages out of the bag: lost, or to arrive later.

@@ -93,7 +93,7 @@ impl<S: StringPolicy> Shown<S> {
         self.keys.store(spaces.key_count(), Ordering::Relaxed);
         let state = match spaces.state() {
             State::Up => 0,
-            State::Recovering => 1,
+            State::Recovering | State::Returning => 1,
             _ => 2,
         };
         self.state.store(state, Ordering::Relaxed);

@@ -282,6 +282,7 @@ impl<S: StringPolicy> Spaces<S> {
             .fold(State::Up, |worst, state| match (worst, state) {
                 (State::StorageFailed, _) | (_, State::StorageFailed) => State::StorageFailed,
                 (State::Recovering, _) | (_, State::Recovering) => State::Recovering,
+                (State::Returning, _) | (_, State::Returning) => State::Returning,
                 _ => state,
             })
     }
