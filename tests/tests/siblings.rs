@@ -2,21 +2,9 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use replica::siblings::{Codec, CodecError, Node, Postcard, Update, UpdateError};
+use replica::codec::{Codec, CodecError, Json, Postcard};
+use replica::siblings::{Node, Update, UpdateError};
 use std::collections::BTreeSet;
-
-/// JSON, in a few lines.
-struct Json;
-
-impl Codec for Json {
-    fn encode(update: &Update) -> Result<Vec<u8>, CodecError> {
-        serde_json::to_vec(update).map_err(|e| CodecError(e.to_string()))
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Update, CodecError> {
-        serde_json::from_slice(bytes).map_err(|e| CodecError(e.to_string()))
-    }
-}
 
 /// Protocol Buffers: the message, and the same few lines.
 struct ProtocolBuffers;
@@ -31,7 +19,7 @@ struct UpdateMessage {
     vector_clock: Vec<u64>,
 }
 
-impl Codec for ProtocolBuffers {
+impl Codec<Update> for ProtocolBuffers {
     fn encode(update: &Update) -> Result<Vec<u8>, CodecError> {
         let message = UpdateMessage {
             key: update.key.clone(),
@@ -52,11 +40,11 @@ impl Codec for ProtocolBuffers {
     }
 }
 
-fn nodes<C: Codec>(count: usize) -> Vec<Node<C>> {
+fn nodes<C: Codec<Update>>(count: usize) -> Vec<Node<C>> {
     (0..count).map(|id| Node::new(id, count)).collect()
 }
 
-fn values<C: Codec>(node: &Node<C>, key: &str) -> BTreeSet<Vec<u8>> {
+fn values<C: Codec<Update>>(node: &Node<C>, key: &str) -> BTreeSet<Vec<u8>> {
     node.get(key).into_iter().map(|(value, _)| value).collect()
 }
 
@@ -65,7 +53,7 @@ fn set(values: &[&str]) -> BTreeSet<Vec<u8>> {
 }
 
 /// Carries every message to every other node and has it processed.
-fn exchange<C: Codec>(nodes: &[Node<C>]) {
+fn exchange<C: Codec<Update>>(nodes: &[Node<C>]) {
     for (from, node) in nodes.iter().enumerate() {
         for message in node.take_messages() {
             for (_, other) in nodes.iter().enumerate().filter(|(to, _)| *to != from) {
@@ -178,7 +166,7 @@ fn a_node_must_be_one_of_the_store() {
     let _node: Node = Node::new(3, 3);
 }
 
-fn travels<C: Codec>() {
+fn travels<C: Codec<Update>>() {
     let nodes = nodes::<C>(2);
     let value: Vec<u8> = (0..=255).collect();
     nodes[0].put("kéy".into(), value.clone());
@@ -276,7 +264,7 @@ proptest! {
         for key in ["0", "1"] {
             let written: Vec<Update> = messages
                 .iter()
-                .map(|m| Postcard::decode(m).expect("written here"))
+                .map(|m| -> Update { Postcard::decode(m).expect("written here") })
                 .filter(|update| update.key == key)
                 .collect();
             let is_seen = |update: &Update, by: &Update| {

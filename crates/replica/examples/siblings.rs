@@ -7,20 +7,8 @@
 //! cargo run -p replica --example siblings
 //! ```
 
-use replica::siblings::{Codec, CodecError, Node, Update};
-
-/// Updates as JSON. A compact binary form is built in; anything that can hold an [`Update`] will do.
-struct Json;
-
-impl Codec for Json {
-    fn encode(update: &Update) -> Result<Vec<u8>, CodecError> {
-        serde_json::to_vec(update).map_err(|error| CodecError(error.to_string()))
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Update, CodecError> {
-        serde_json::from_slice(bytes).map_err(|error| CodecError(error.to_string()))
-    }
-}
+use replica::codec::Json;
+use replica::siblings::Node;
 
 fn values(node: &Node<Json>, key: &str) -> Vec<String> {
     let versions = node.versions(key).into_iter();

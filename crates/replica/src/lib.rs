@@ -43,7 +43,7 @@
 //! | to say how large a cluster is and what it accepts | [`Config`], [`ClockKind`] |
 //! | to ask for a write again, so that it happens once | [`Request::retry_of`] |
 //! | to know what to send and what comes back | [`Command`], [`Level`], [`Outcome`], [`RequestError`] |
-//! | to carry messages | [`Envelope`], [`Message`]; both serialise |
+//! | to carry messages | [`Envelope`], [`Message`]; both serialise; [`codec`] for a format of my choice |
 //! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
 //! | to write a storage of my own, and test it | [`storage`] |
 //! | to bring back a node that lost its data | [`Partition::recover`] |
@@ -61,6 +61,7 @@ pub mod check;
 mod checksum;
 mod clock;
 mod cluster;
+pub mod codec;
 mod config;
 mod gossip;
 mod identity;

@@ -17,6 +17,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::codec::{Codec, CodecError, Postcard};
+
 /// A written value on its way to the other nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Update {
@@ -27,46 +29,6 @@ pub struct Update {
     /// How many updates of each node the write had seen of the key, its own included; entry `i` is that
     /// of node `i`.
     pub vector_clock: Vec<u64>,
-}
-
-/// How updates become bytes: the choice of whoever builds the store.
-///
-/// [`Postcard`] is compact; JSON, Protocol Buffers or a format of your own are a few lines.
-pub trait Codec {
-    /// The bytes of an update.
-    ///
-    /// # Errors
-    /// If the format cannot express it.
-    fn encode(update: &Update) -> Result<Vec<u8>, CodecError>;
-
-    /// Reads the bytes back.
-    ///
-    /// # Errors
-    /// If they are no update.
-    fn decode(bytes: &[u8]) -> Result<Update, CodecError>;
-}
-
-/// Bytes that are no update, or an update that has no bytes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("coding an update: {0}")]
-pub struct CodecError(pub String);
-
-/// The binary format postcard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Postcard;
-
-impl Codec for Postcard {
-    fn encode(update: &Update) -> Result<Vec<u8>, CodecError> {
-        postcard::to_stdvec(update).map_err(|e| CodecError(e.to_string()))
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Update, CodecError> {
-        match postcard::take_from_bytes(bytes) {
-            Ok((update, [])) => Ok(update),
-            Ok((_, rest)) => Err(CodecError(format!("{} bytes too many", rest.len()))),
-            Err(error) => Err(CodecError(error.to_string())),
-        }
-    }
 }
 
 /// An update that a node refuses; nothing has changed.
@@ -109,7 +71,7 @@ pub struct Processed {
     pub refused: Vec<UpdateError>,
 }
 
-/// One node of the sibling store. Shared between threads as it is; no call waits for another node.
+/// One node of the sibling store, whose updates travel in the format `C`. Shared between threads as it is; no call waits for another node.
 ///
 /// **Clocks.** The node's own entry of [`clock`](Self::clock) counts all its updates. The clock of a
 /// version is the join of the clocks of the key's versions that the write replaced, with the own entry
@@ -148,7 +110,7 @@ struct State {
     conflicts: u64,
 }
 
-impl<C: Codec> Node<C> {
+impl<C: Codec<Update>> Node<C> {
     /// A node of a store whose nodes are `0..total_nodes`.
     ///
     /// # Panics
