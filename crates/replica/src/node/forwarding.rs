@@ -16,6 +16,8 @@ type Answer<P> = Result<Outcome<<P as Policy>::Cell>, RequestError>;
 /// The requests that this node has forwarded, and those that were forwarded to it.
 pub(super) struct Forwards<P: Policy> {
     pending: BTreeMap<u64, Pending<P>>,
+    /// Nothing is due before this time; it may be earlier than the first is.
+    due_ms: Option<u64>,
     next: u64,
     /// A random number that stands for this life of the node.
     life: u64,
@@ -72,6 +74,7 @@ impl<P: Policy> Forwards<P> {
     pub(super) const fn new(random: u64) -> Self {
         Self {
             pending: BTreeMap::new(),
+            due_ms: None,
             next: random >> 1,
             life: random.rotate_left(32) ^ 0x5851_f42d_4c95_7f2d,
             lives: BTreeMap::new(),
@@ -93,9 +96,9 @@ impl<P: Policy> Forwards<P> {
         };
     }
 
-    pub(super) fn next_due(&self) -> Option<u64> {
-        let due = |p: &Pending<P>| p.deadline_ms.min(p.resend_ms);
-        self.pending.values().map(due).min()
+    /// Nothing is due before this.
+    pub(super) const fn next_due(&self) -> Option<u64> {
+        self.due_ms
     }
 
     /// Forwards a request to the preferred owner that can be reached.
@@ -133,6 +136,8 @@ impl<P: Policy> Forwards<P> {
             resend_after_ms: config.resend_ms,
         };
         let next = pending.send(number, self.life, now);
+        let due_ms = pending.due_ms();
+        self.due_ms = Some(self.due_ms.map_or(due_ms, |held| held.min(due_ms)));
         self.pending.insert(number, pending);
         Some(next)
     }
@@ -202,6 +207,9 @@ impl<P: Policy> Forwards<P> {
     pub(super) fn expire(&mut self, now: Now) -> Vec<Next<P>> {
         let mut next = Vec::new();
         let now_ms = now.elapsed_ms;
+        if self.due_ms.is_none_or(|due| due > now_ms) {
+            return next;
+        }
         let expired = self.pending.iter();
         let expired = expired.filter(|(_, p)| now_ms >= p.deadline_ms);
         let expired: Vec<u64> = expired.map(|(number, _)| *number).collect();
@@ -223,6 +231,7 @@ impl<P: Policy> Forwards<P> {
                 next.push(pending.send(*number, self.life, now));
             }
         }
+        self.due_ms = self.pending.values().map(Pending::due_ms).min();
         next
     }
 
@@ -275,6 +284,10 @@ impl<P: Policy> Pending<P> {
             }
             None => false,
         }
+    }
+
+    fn due_ms(&self) -> u64 {
+        self.deadline_ms.min(self.resend_ms)
     }
 
     /// Turns to the next owner.
