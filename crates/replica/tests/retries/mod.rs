@@ -362,6 +362,32 @@ fn what_the_dead_have_still_sent_is_not_carried_out_beside_a_retry() {
 }
 
 #[test]
+fn what_an_owner_said_before_it_lost_its_data_does_not_bind_who_comes_after_it() {
+    let (d, e) = (4, 5);
+    let mut bench = counters(5, |config| config.request_timeout_ms = 1 << 40);
+    let again = bench.ask(B, add(5).retry_of(ONE));
+    // A does not know it, and undertakes not to begin it; the others are not asked yet.
+    bench.deliver(|f| f.goes(B, A));
+    bench.deliver(|f| f.goes(A, B));
+    bench.lose_all();
+    bench.lose_data(A);
+    bench.talk(&[A, C, d, e]);
+    assert!(bench.is_up(A));
+    // The first attempt arrives at the new A, which has heard of nothing, and nobody hears of that.
+    let late = bench.ask(A, add(5).named(ONE));
+    bench.lose_all();
+    assert_eq!(count(&bench, A), 5);
+    bench.pass(B, 1_000);
+    bench.run(|f| f.among(&[B, C, d, e]));
+    assert_eq!(bench.reply(again), None, "the new A has to be asked");
+    bench.pass(B, 10_000);
+    bench.run(|_| true);
+    assert!(bench.is_written(again));
+    bench.settle();
+    assert_eq!(count(&bench, A), 5, "{:?}", bench.reply(late));
+}
+
+#[test]
 fn an_id_that_is_used_for_another_key_names_another_write() {
     let mut bench: Bench = Bench::new(3, |_| ());
     for key in ["k", "j"] {

@@ -70,6 +70,12 @@ fn a_node_that_has_forgotten_what_it_acknowledged_learns_it_again_before_it_coun
     }
     assert_eq!(bench.reply(read), None, "B and C have lost sight of it");
     bench.lose_all();
+    // That A knows more is not enough: C has to know it too.
+    bench.tick(C);
+    bench.deliver(|f| f.from == C && f.kind() == "sync request");
+    bench.deliver(|f| f.to == C && f.kind() == "sync answer");
+    bench.lose_all();
+    assert!(!bench.is_up(C));
     bench.talk(&[A, B, C]);
     let again = bench.get(B, "k");
     bench.run(|f| f.among(&[B, C]));
