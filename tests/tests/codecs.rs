@@ -150,7 +150,10 @@ impl<P: Policy, C: Codec<MessageOf<P>>> Coded<P, C> {
                 ..config.clone()
             };
             let started = Node::bootstrap(config, u64::from(node.0), Now::default());
-            (node, CodedNode::new(started.expect("a valid configuration")))
+            (
+                node,
+                CodedNode::new(started.expect("a valid configuration")),
+            )
         });
         Self {
             nodes: nodes.collect(),
@@ -182,7 +185,10 @@ impl<P: Policy, C: Codec<MessageOf<P>>> Coded<P, C> {
             }
             for (from, to, bytes) in sent {
                 let message = C::decode(&bytes).expect("what a node sends is decoded");
-                assert_eq!(C::decode(&C::encode(&message).expect("bytes")), Ok(message.clone()));
+                assert_eq!(
+                    C::decode(&C::encode(&message).expect("bytes")),
+                    Ok(message.clone())
+                );
                 *self.kinds.entry(kind(&message)).or_default() += 1;
                 let node = self.nodes.get_mut(&to).expect("one of the nodes");
                 let handled = node.handle_bytes(from, &bytes, self.now);
@@ -259,11 +265,17 @@ fn people<C: Codec<MessageOf<Lww>> + Codec<Person>>() {
     store.lose_data(2);
     for i in 0..12 {
         let read = store.ask(2, Command::get(key(i)), Level::Linearizable);
-        let found = read.value().map(|bytes| <C as Codec<Person>>::decode(bytes));
+        let found = read
+            .value()
+            .map(|bytes| <C as Codec<Person>>::decode(bytes));
         let expected = (i != 3).then(|| Ok(person(i)));
         assert_eq!(found, expected, "{i}");
     }
-    store.ask(1, Command::put(key(3), Bytes::from_static(&[0, 255])), Level::One);
+    store.ask(
+        1,
+        Command::put(key(3), Bytes::from_static(&[0, 255])),
+        Level::One,
+    );
     store.pass(12);
     let kinds: Vec<_> = store.kinds.keys().copied().collect();
     let all = [

@@ -370,7 +370,12 @@ mod tests {
             assert_eq!(config.peers().count(), nodes as usize - 1);
         }
         assert_eq!(Config::new(NodeId(1), 7).confirmations_needed(), 4);
-        assert_eq!(Config::new(NodeId(1), 5).with_owners(1).confirmations_needed(), 0);
+        assert_eq!(
+            Config::new(NodeId(1), 5)
+                .with_owners(1)
+                .confirmations_needed(),
+            0
+        );
         assert_eq!(Config::new(NodeId(1), 3).sources_needed(), 2);
         assert_eq!(Config::new(NodeId(1), 5).sources_needed(), 3);
         let mut all = Config::new(NodeId(1), 3);

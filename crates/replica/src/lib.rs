@@ -89,7 +89,8 @@ pub use cluster::{
     SubscriptionError, WaitTimeout,
 };
 pub use config::{
-    ClockKind, Config, ConfigError, GivenUp, Gossip, MAX_NODES, MAX_OPERATION_MEMORY, MAX_PARTITIONS,
+    ClockKind, Config, ConfigError, GivenUp, Gossip, MAX_NODES, MAX_OPERATION_MEMORY,
+    MAX_PARTITIONS,
 };
 pub use gossip::{GossipNode, GossipStore};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};

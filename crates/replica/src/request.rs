@@ -159,7 +159,8 @@ impl<W> Request<W> {
     /// owners, as long as fewer writes with names than
     /// [`Config::operation_memory`](crate::Config::operation_memory) have come since.
     ///
-    /// An attempt that failed with an error that says that nothing was changed was none.
+    /// What an error says of a retry is what that retry did: of earlier attempts it says nothing. A first attempt that
+    /// failed with an error that says that nothing was changed was none.
     #[must_use]
     pub const fn retry_of(mut self, id: OperationId) -> Self {
         let is_retry = true;

@@ -47,7 +47,8 @@ impl<P: Policy> Engine<P> {
         let is_known_up = announced[node.0 as usize - 1];
         let mut states = cells.iter().map(|cell| self.look(cell, Partition::state));
         let has_failed = !is_known_up || states.clone().any(|state| state.is_none());
-        let is_recovering = !has_failed && states.any(|s| matches!(s, Some(State::Recovering | State::Returning)));
+        let is_recovering =
+            !has_failed && states.any(|s| matches!(s, Some(State::Recovering | State::Returning)));
         match (has_failed, is_recovering) {
             (false, false) => return Err(RecoverError::NotFailed(node)),
             (false, true) if !accepts_loss => return Err(RecoverError::Recovering(node)),

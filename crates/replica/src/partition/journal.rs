@@ -85,10 +85,7 @@ impl Journal {
     }
 
     fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-            && self.events.is_empty()
-            && self.operations.is_empty()
-            && !self.meta
+        self.keys.is_empty() && self.events.is_empty() && self.operations.is_empty() && !self.meta
     }
 }
 
@@ -129,7 +126,9 @@ impl<P: Policy> Partition<P> {
         }
         for id in std::mem::take(&mut self.journal.operations) {
             let stored = self.operations.stored(id).map(|stored| encode(&stored));
-            batch.changes.push((Table::Meta, operation_name(id), stored));
+            batch
+                .changes
+                .push((Table::Meta, operation_name(id), stored));
         }
         if std::mem::take(&mut self.journal.meta) {
             let stored = Stored {

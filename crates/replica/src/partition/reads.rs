@@ -238,7 +238,11 @@ impl<P: Policy> Partition<P> {
 
     /// Gives up what asks about the operation.
     pub(super) fn give_way(&mut self, id: OperationId) {
-        let about = self.reads.reads.iter().filter(|(_, read)| read.is_about(id));
+        let about = self
+            .reads
+            .reads
+            .iter()
+            .filter(|(_, read)| read.is_about(id));
         let about: Vec<u64> = about.map(|(number, _)| *number).collect();
         self.give_up_reads(&about);
     }
@@ -539,8 +543,8 @@ impl<P: Policy> Partition<P> {
                 Some(Purpose::WrittenBack(..)) if asks_again => back.push(*read),
                 Some(_) if asks_again => {
                     // Whoever has answered may know more by now, and a session may wait for that.
-                    let again =
-                        !pending.floor.is_bottom() || matches!(pending.purpose, Some(Purpose::Retry(_)));
+                    let again = !pending.floor.is_bottom()
+                        || matches!(pending.purpose, Some(Purpose::Retry(_)));
                     let is_asked = |p: &NodeId| again || !pending.answers.contains_key(p);
                     let message = pending.question(*read);
                     let asked = self.peers.all().filter(is_asked);

@@ -402,9 +402,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             is_same
         });
         for node in serving {
-            self.violation(&format!(
-                "{node} was rolled back and serves as who it was"
-            ));
+            self.violation(&format!("{node} was rolled back and serves as who it was"));
         }
     }
 

@@ -17,14 +17,20 @@ const NODES: u32 = 3;
 #[derive(Debug, Clone)]
 enum Step {
     /// A client asks for an operation: for the first time, or again.
-    Ask { node: u32, operation: usize },
+    Ask {
+        node: u32,
+        operation: usize,
+    },
     /// What a client asks for is lost on the way.
     AskInVain(usize),
     /// Some of the messages in flight arrive, each chosen by its number.
     Deliver(Vec<usize>),
     Copy(usize),
     Lose(usize),
-    Pass { node: u32, ms: u64 },
+    Pass {
+        node: u32,
+        ms: u64,
+    },
     Restart(u32),
     LoseData(u32),
 }

@@ -53,6 +53,29 @@ fn a_rolled_back_node_writes_nothing_before_it_has_heard_what_it_has_lost() {
 }
 
 #[test]
+fn a_repair_shows_a_rolled_back_node_what_it_has_lost() {
+    // It has not waited for anybody.
+    let mut bench = patient(3, |config| config.restart_patience_ms = 0);
+    let old = bench.disk(C);
+    let second = bench.put(C, "j", "second");
+    bench.run(|f| f.among(&[A, C]));
+    assert!(bench.is_written(second));
+    bench.lose_all();
+    let before = bench.node(C).incarnation();
+    bench.restart_with(C, old);
+    assert!(bench.is_up(C));
+    bench.get(A, "j");
+    bench.run(|f| f.kind().starts_with("read") || f.kind() == "repair");
+    assert!(
+        !bench.is_up(C),
+        "an event of its own that it has not minted"
+    );
+    bench.talk(&[A, B, C]);
+    assert_ne!(bench.node(C).incarnation(), before);
+    assert_eq!(bench.settled("j"), Some("second"));
+}
+
+#[test]
 fn a_node_that_has_forgotten_what_it_acknowledged_learns_it_again_before_it_counts() {
     let mut bench = patient(3, |_| ());
     let old = bench.disk(C);
