@@ -105,19 +105,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Compares what the owners of each partition hold. With `stores` every node reads every entry of its
     /// store too, which takes a while.
-    fn verify(&self, stores: bool) -> BoxFuture<Result<ClusterVerification, AdminError>> {
-        let _ = stores;
-        not_for_one_process("verified", "compare the checksums of REPLICAD STATUS")
-    }
+    fn verify(&self, stores: bool) -> BoxFuture<Result<ClusterVerification, AdminError>>;
 
     /// Copies the store of this node to a new directory on its machine.
-    fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
-        let _ = to;
-        not_for_one_process(
-            "copied one by one",
-            "stop the cluster and copy its directory",
-        )
-    }
+    fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>>;
 
     /// An operator's word that the cluster is new and has never held data: it begins, with all of its
     /// nodes. Complete when this node has begun; the answer is the id of the cluster.
@@ -133,14 +124,6 @@ pub trait Backend: Send + Sync + 'static {
     /// state is [`NodeState::Up`]. `accept_loss` lets it start with fewer reconciled nodes than are
     /// needed to be sure that nothing acknowledged is lost.
     fn recover(&self, node: NodeId, accept_loss: bool) -> BoxFuture<Result<(), AdminError>>;
-}
-
-fn not_for_one_process<T: Send + 'static>(
-    what: &str,
-    instead: &str,
-) -> BoxFuture<Result<T, AdminError>> {
-    let refusal = format!("the nodes of one process cannot be {what}: {instead}");
-    Box::pin(ready(Err(AdminError::Other(refusal))))
 }
 
 /// Whether a node serves its clients.

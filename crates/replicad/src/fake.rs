@@ -5,6 +5,7 @@ use crdt::Timestamp;
 use replica::{Floor, NodeId, Placement, RequestError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -13,10 +14,12 @@ use crate::backend::{
     AdminError, Backend, BoxFuture, ClusterStatus, Lack, NodeInfo, NodeState, NodeStatus,
 };
 use crate::limits::Limits;
+use crate::storage::SnapshotReport;
 use crate::store::{
     ConflictPolicy, Contents, Effect, Operation, PendingAnswer, Record, ScannedKey, Space,
     StoreAnswer, StoreRequest,
 };
+use crate::verification::ClusterVerification;
 
 type Answer = Result<StoreAnswer, RequestError>;
 
@@ -307,6 +310,15 @@ impl Backend for Fake {
             nodes: (1..=3).map(|id| self.node_status(id)).collect(),
         };
         Box::pin(async { Ok(status) })
+    }
+
+    fn verify(&self, _: bool) -> BoxFuture<Result<ClusterVerification, AdminError>> {
+        let verification = ClusterVerification::compare(Vec::new(), []);
+        Box::pin(async { Ok(verification) })
+    }
+
+    fn snapshot(&self, _: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
+        Box::pin(async { Err(AdminError::Other("it has no store".into())) })
     }
 
     fn fail(&self, node: NodeId) -> BoxFuture<Result<(), AdminError>> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 use super::actor::{Actor, Router};
 use super::data_dir::{DataDir, DataDirError};
@@ -16,7 +17,9 @@ use super::starting::{Origin, SpaceConfigs, prepare};
 use super::wire::SpaceMessage;
 use crate::backend::{AdminError, Backend, NodeState};
 use crate::limits::Limits;
-use crate::storage::{ClusterId, Store, StoreError, StoreOptions, StoreOwner};
+use crate::storage::{
+    ClusterId, Standing, Store, StoreError, StoreOptions, StoreOwner, StoreReader,
+};
 
 /// The cluster of a store here: it is told from others by its directory, and never meets them.
 const LOCAL: ClusterId = ClusterId(0);
@@ -88,6 +91,11 @@ pub(super) struct Shared {
     pub(super) inboxes: Arc<Inboxes>,
     /// The threads; locked for as long as a node is taken down or brought back.
     threads: Mutex<BTreeMap<NodeId, JoinHandle<()>>>,
+    /// The stores beside the actors that write them.
+    readers: Mutex<BTreeMap<NodeId, StoreReader>>,
+    /// One check at a time, and one snapshot: each reads everything.
+    pub(super) verifying: Semaphore,
+    pub(super) snapshotting: Semaphore,
 }
 
 /// The mailboxes of the nodes that run.
@@ -116,6 +124,9 @@ impl LocalCluster {
             started: Instant::now(),
             inboxes: Arc::default(),
             threads: Mutex::default(),
+            readers: Mutex::default(),
+            verifying: Semaphore::new(1),
+            snapshotting: Semaphore::new(1),
         });
         let cluster = Self {
             shared,
@@ -231,6 +242,12 @@ impl Shared {
         });
         let store =
             Store::open(&path, options).map_err(|error| StartError::Store { node, error })?;
+        let origin = match (origin, store.standing()) {
+            // It was restored from a snapshot, or there is none.
+            (Origin::Store, Standing::HeadStart(_) | Standing::Empty) => Origin::Others,
+            (origin, _) => origin,
+        };
+        let reader = store.reader();
         let router: Arc<dyn Router<Lww>> = Arc::<Inboxes>::clone(&self.inboxes);
         let configs = self.configs(node);
         let prepared =
@@ -241,6 +258,7 @@ impl Shared {
                 }
             })?;
         self.dir.settle(node)?;
+        lock(&self.readers).insert(node, reader);
         Ok(prepared)
     }
 
@@ -263,6 +281,7 @@ impl Shared {
 
     /// Stops an actor and waits for its end; its store is closed then.
     fn stop_actor(&self, threads: &mut BTreeMap<NodeId, JoinHandle<()>>, node: NodeId) {
+        lock(&self.readers).remove(&node);
         if let Some(mailbox) = self.inboxes.set(node, None) {
             mailbox.insist(Input::Stop);
         }
@@ -280,6 +299,11 @@ impl Shared {
                 mailbox.insist(Input::Reachable { node, reachable });
             }
         }
+    }
+
+    /// The store of a node that runs, beside the actor that writes it.
+    pub(super) fn reader(&self, node: NodeId) -> Option<StoreReader> {
+        lock(&self.readers).get(&node).cloned()
     }
 
     pub(super) fn state(&self, node: NodeId) -> NodeState {
@@ -398,7 +422,7 @@ fn other(error: impl std::fmt::Display) -> AdminError {
     AdminError::Other(error.to_string())
 }
 
-/// A lock whose data is sound also when a thread that held it has panicked: it is a list of threads.
+/// A lock whose data is sound also when a thread that held it has panicked: it is a list.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,14 +3,19 @@
 use bytes::Bytes;
 use replica::{NodeId, Placement, RequestError};
 use std::future::ready;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::cluster::Shared;
+use super::snapshots::snapshot;
 use super::status::{status, without_data};
+use super::verifying::{compare, unsaid, verification};
 use crate::backend::{AdminError, Backend, BoxFuture, ClusterStatus, NodeInfo, NodeState};
 use crate::limits::Limits;
+use crate::storage::SnapshotReport;
 use crate::store::{ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreRequest};
+use crate::verification::{ClusterVerification, StoreVerdict};
 
 /// One node of a cluster, as its front end sees it.
 pub(super) struct LocalNode {
@@ -131,6 +136,35 @@ impl Backend for LocalNode {
                 read_quorum: config.read_quorum as usize,
                 nodes,
             })
+        })
+    }
+
+    fn verify(&self, stores: bool) -> BoxFuture<Result<ClusterVerification, AdminError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let Ok(_turn) = shared.verifying.try_acquire() else {
+                let refusal = "another check of these nodes is going on; ask again when it is done";
+                return Err(AdminError::Other(refusal.into()));
+            };
+            let mut nodes = Vec::new();
+            for node in shared.ids() {
+                let reader = shared.reader(node).filter(|_| stores);
+                let said = match shared.inboxes.get(node) {
+                    Some(mailbox) => verification(node, mailbox, reader).await,
+                    None => None,
+                };
+                let silent = || unsaid(node, shared.state(node), StoreVerdict::Unchecked);
+                nodes.push(said.unwrap_or_else(silent));
+            }
+            Ok(compare(nodes, &shared.configs(NodeId(1))))
+        })
+    }
+
+    fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
+        let (shared, node) = (Arc::clone(&self.shared), self.node);
+        Box::pin(async move {
+            let store = shared.reader(node);
+            snapshot(node, store, &shared.snapshotting, None, &to).await
         })
     }
 

@@ -13,6 +13,7 @@ use super::mailbox::{Input, Mailbox};
 use super::network::Network;
 use super::snapshots::snapshot;
 use super::status::without_data;
+use super::verifying::{compare, unsaid};
 use crate::backend::{AdminError, Backend, BoxFuture, ClusterStatus, NodeInfo, NodeState};
 use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
@@ -21,7 +22,7 @@ use crate::storage::SnapshotReport;
 use crate::store::{
     ConflictPolicy, Contents, PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest,
 };
-use crate::verification::{ClusterVerification, NodeVerification, StoreVerdict};
+use crate::verification::{ClusterVerification, StoreVerdict};
 
 /// How long another node may take to say how it is.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
@@ -164,32 +165,20 @@ impl<S: StringPolicy> Backend for NetworkNode<S> {
             let mut nodes = vec![network.own_verification(stores).await];
             for (peer, answer) in asked {
                 let answered = while_reachable(&network, peer, answer, deadline).await;
-                let silent = || NodeVerification {
-                    node: peer,
-                    state: NodeState::Unreachable,
-                    partitions: Vec::new(),
-                    store: StoreVerdict::Unchecked,
-                };
+                let silent = || unsaid(peer, NodeState::Unreachable, StoreVerdict::Unchecked);
                 nodes.push(answered.unwrap_or_else(silent));
             }
-            nodes.sort_by_key(|held| held.node);
-            let configs = &network.options.configs;
-            let owners = [
-                (Space::Strings, configs.strings.placement()),
-                (Space::Types, configs.types.placement()),
-            ]
-            .into_iter()
-            .flat_map(|(space, placement)| {
-                let all = placement.partitions();
-                all.map(move |id| (space, id.0, placement.owners(id)))
-            });
-            Ok(ClusterVerification::compare(nodes, owners))
+            Ok(compare(nodes, &network.options.configs))
         })
     }
 
     fn snapshot(&self, to: PathBuf) -> BoxFuture<Result<SnapshotReport, AdminError>> {
         let network = Arc::clone(&self.0);
-        Box::pin(async move { snapshot(&network, &to).await })
+        Box::pin(async move {
+            let (node, store) = (network.node, network.store());
+            let allowed = network.options.snapshot_dir.as_deref();
+            snapshot(node, store, &network.snapshotting, allowed, &to).await
+        })
     }
 
     fn status(&self) -> BoxFuture<Result<ClusterStatus, AdminError>> {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::network::Network;
 use super::status::{StatusMessage, status, without_data};
-use super::verifying::verification;
+use super::verifying::{unsaid, verification};
 use super::wire::WireMessage;
 use crate::backend::{NodeState, NodeStatus};
 use crate::policies::StringPolicy;
@@ -60,12 +60,7 @@ impl<S: StringPolicy> Network<S> {
 
     /// What this node holds. With `store` every entry of its store is read too.
     pub(super) async fn own_verification(&self, store: bool) -> NodeVerification {
-        let without = |verdict| NodeVerification {
-            node: self.node,
-            state: self.state(),
-            partitions: Vec::new(),
-            store: verdict,
-        };
+        let without = |verdict| unsaid(self.node, self.state(), verdict);
         let Ok(_turn) = self.verifying.try_acquire() else {
             return without(StoreVerdict::Busy);
         };

@@ -1,29 +1,34 @@
 //! Snapshots that clients have made of a node.
 
+use replica::NodeId;
 use std::path::{Component, Path, PathBuf};
+use tokio::sync::Semaphore;
 
-use super::network::Network;
 use crate::backend::AdminError;
-use crate::policies::StringPolicy;
-use crate::storage::SnapshotReport;
+use crate::storage::{SnapshotReport, StoreReader};
 
-/// Copies the store of the node to a new directory.
-pub(super) async fn snapshot<S: StringPolicy>(
-    network: &Network<S>,
+/// Copies the store of a node to a new directory, in `allowed` if that is set. `turns` lets few copies of the
+/// node be made at a time.
+pub(super) async fn snapshot(
+    node: NodeId,
+    store: Option<StoreReader>,
+    turns: &Semaphore,
+    allowed: Option<&Path>,
     to: &Path,
 ) -> Result<SnapshotReport, AdminError> {
-    let to = place(network.options.snapshot_dir.as_deref(), to).map_err(AdminError::Other)?;
-    let store = network.store().ok_or_else(|| {
-        AdminError::Other("the node has no store yet: it belongs to no cluster".into())
+    let to = place(allowed, to).map_err(AdminError::Other)?;
+    let store = store.ok_or_else(|| {
+        let why = "the node has no store: it belongs to no cluster yet, or has failed";
+        AdminError::Other(why.into())
     })?;
-    let Ok(_turn) = network.snapshotting.try_acquire() else {
+    let Ok(_turn) = turns.try_acquire() else {
         let refusal = "another snapshot of this node is being made; ask again when it is done";
         return Err(AdminError::Other(refusal.into()));
     };
     let made = tokio::task::spawn_blocking(move || store.snapshot(&to)).await;
     let made = made.map_err(|error| AdminError::Other(error.to_string()))?;
     let report = made.map_err(|error| AdminError::Other(error.to_string()))?;
-    tracing::info!(node = %network.node, path = %report.path.display(), "a snapshot was made");
+    tracing::info!(%node, path = %report.path.display(), "a snapshot was made");
     Ok(report)
 }
 

@@ -6,9 +6,12 @@ use twox_hash::XxHash3_128;
 
 use super::mailbox::Mailbox;
 use super::spaces::Spaces;
+use super::starting::SpaceConfigs;
+use crate::backend::NodeState;
 use crate::policies::{StorePolicy, StringPolicy};
 use crate::storage::StoreReader;
-use crate::verification::{NodeVerification, PartitionSum, StoreVerdict};
+use crate::store::Space;
+use crate::verification::{ClusterVerification, NodeVerification, PartitionSum, StoreVerdict};
 
 /// A sum that takes a while to be made.
 type Sum = Box<dyn FnOnce() -> PartitionSum + Send>;
@@ -39,6 +42,38 @@ pub(super) async fn verification<S: StringPolicy>(
         partitions,
         store,
     })
+}
+
+/// A node that has not said what it holds.
+pub(super) const fn unsaid(
+    node: NodeId,
+    state: NodeState,
+    store: StoreVerdict,
+) -> NodeVerification {
+    NodeVerification {
+        node,
+        state,
+        partitions: Vec::new(),
+        store,
+    }
+}
+
+/// Compares what all nodes of a cluster say.
+pub(super) fn compare(
+    mut nodes: Vec<NodeVerification>,
+    configs: &SpaceConfigs,
+) -> ClusterVerification {
+    nodes.sort_by_key(|held| held.node);
+    let owners = [
+        (Space::Strings, configs.strings.placement()),
+        (Space::Types, configs.types.placement()),
+    ]
+    .into_iter()
+    .flat_map(|(space, placement)| {
+        let all = placement.partitions();
+        all.map(move |id| (space, id.0, placement.owners(id)))
+    });
+    ClusterVerification::compare(nodes, owners)
 }
 
 fn sums<S: StringPolicy>(spaces: &Spaces<S>) -> Vec<Sum> {
