@@ -243,6 +243,12 @@ impl<P: Policy> Node<P> {
             .map(|(id, partition)| (*id, partition))
     }
 
+    /// The number under which a client's request is forwarded, if it is and has not been answered: both nodes may
+    /// name it so in their logs. Time: O(1) for the latest request, and linear in those after any other.
+    pub fn forwarded_as(&self, request: RequestId) -> Option<u64> {
+        self.forwards.number_of(request)
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is next wanted, in `Now::elapsed_ms`.
     pub fn deadline(&self) -> Option<u64> {
         let partitions = self.partitions.values().filter_map(Partition::deadline);

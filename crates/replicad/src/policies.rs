@@ -10,7 +10,7 @@ use crate::store::{ConflictPolicy, Contents, Operation, Space, StoreAnswer, Stor
 
 pub use counter::{Count, Counter};
 pub use types::{MAX_SET_BYTES, MEMBER_BYTES, StoredRecord, TypedWrite, Types};
-pub(crate) use types::{counter_of, new_and_present, size_with};
+pub(crate) use types::{counter_of, new_and_present};
 
 /// A conflict policy of `replica` as one space of a store: what an operation means to it, and what its
 /// outcome means to a client.

@@ -152,7 +152,8 @@ pub enum Operation {
         /// How much, which may be negative.
         by: i64,
     },
-    /// Adds members to the set of a key.
+    /// Adds members to the set of a key. It does not take effect if that would take the set over
+    /// [`MAX_SET_BYTES`](crate::policies::MAX_SET_BYTES).
     Add {
         /// The members.
         members: Vec<Bytes>,

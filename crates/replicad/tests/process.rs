@@ -7,8 +7,12 @@ mod common;
 mod differential;
 #[path = "process/nodes.rs"]
 mod nodes;
+#[path = "process/one_process.rs"]
+mod one_process;
 #[path = "process/operations.rs"]
 mod operations;
+#[path = "process/policies.rs"]
+mod policies;
 
 use common::{Process, complaint, free_ports, run};
 use replicad::client::{Client, Value};

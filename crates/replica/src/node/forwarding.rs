@@ -101,6 +101,13 @@ impl<P: Policy> Forwards<P> {
         self.due_ms
     }
 
+    /// The number under which a request is on its way.
+    pub(super) fn number_of(&self, request: RequestId) -> Option<u64> {
+        let mut latest_first = self.pending.iter().rev();
+        let found = latest_first.find(|(_, pending)| pending.request == request);
+        found.map(|(number, _)| *number)
+    }
+
     /// Forwards a request to the preferred owner that can be reached.
     pub(super) fn start(
         &mut self,

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use replica::{Floor, Level, TokenTooLarge};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Shared;
 use super::errors;
+use crate::logs::shown;
 use crate::resp::reply::Reply;
 use crate::store::{
     Effect, Operation, PendingAnswer, Record, Space, StoreAnswer, StoreRequest, StoreSession,
@@ -58,7 +60,9 @@ impl Asker {
     pub(super) fn look(&self, key: &Bytes, operation: Operation) -> Option<StoreAnswer> {
         let request = StoreRequest::new(key.clone(), operation).at(Level::One);
         let Some(guarantees) = &self.guarantees else {
-            return self.shared.backend.read_here(&request);
+            let answer = self.shared.backend.read_here(&request)?;
+            self.note_read_here(&request);
+            return Some(answer);
         };
         let mut seen = lock(guarantees);
         if seen.full.is_some() {
@@ -66,9 +70,21 @@ impl Asker {
         }
         let request = seen.session.follow(request);
         let answer = self.shared.backend.read_here(&request)?;
+        self.note_read_here(&request);
         let kind = kind(&request.operation);
         seen.full = seen.session.note(&request.key, &kind, &answer).err();
         Some(answer)
+    }
+
+    /// A read that went past the inbox of the node is in the logs too, under a number of its own.
+    fn note_read_here(&self, request: &StoreRequest) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let number = self.shared.reads_here.fetch_add(1, Ordering::Relaxed);
+        let node = self.shared.backend.info().node;
+        let (name, key) = (format!("{}/here/{number}", node.0), shown(&request.key));
+        tracing::debug!(%node, request = name, %key, "a client is answered from the local replica");
     }
 
     /// Submits a request, which has its level.

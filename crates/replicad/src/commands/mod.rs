@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     /// What is counted of them.
     pub(crate) metrics: Arc<RequestMetrics>,
     next_client: AtomicU64,
+    /// Reads that were answered without the node's inbox, as far as they were logged.
+    reads_here: AtomicU64,
     cursors: Cursors,
     /// What clients have to name before anything else.
     password: Option<Password>,
@@ -58,6 +60,7 @@ impl Shared {
             connections: AtomicUsize::new(0),
             metrics,
             next_client: AtomicU64::new(1),
+            reads_here: AtomicU64::new(1),
             cursors,
             password,
         }

@@ -10,6 +10,7 @@ use super::errors::wrong_type;
 use super::strings::stored;
 use super::table::{Keys, READ, READ_MUCH, Spec, WRITE, command};
 use super::{Session, Started};
+use crate::policies::{MAX_SET_BYTES, MEMBER_BYTES};
 use crate::resp::reply::Reply;
 use crate::store::{Operation, Record};
 
@@ -97,10 +98,19 @@ fn sadd(session: &mut Session, arguments: &[Bytes]) -> Started {
     let asked = asker.ask(&key, Operation::Add { members });
     Started::waiting(async move {
         match asked.written().await {
+            Ok(written) if !written.took_effect => too_large(),
             Ok(written) => Reply::count(written.effect.map_or(distinct, |effect| effect.added)),
             Err(error) => error,
         }
     })
+}
+
+/// The refusal of members for which there is no room.
+fn too_large() -> Reply {
+    Reply::error(format!(
+        "the set would be over the limit of {MAX_SET_BYTES} bytes, each member counted with {MEMBER_BYTES} \
+         more; none was added: spread a large set over several keys"
+    ))
 }
 
 /// Reads the set, then removes what is in it: a coordinator removes what it holds, so it has to have what

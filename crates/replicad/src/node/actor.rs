@@ -249,9 +249,10 @@ impl<S: StringPolicy> Actor<S> {
         }
         self.next_request += 1;
         let id = RequestId(self.next_request);
-        trails::asked(self.node, id, &request);
         self.replies.insert(id, reply);
+        let trail = trails::asked(self.node, id, &request);
         spaces.handle_request(id, request, now);
+        trails::forwarded(trail, spaces);
     }
 
     fn handle_message(
@@ -323,6 +324,7 @@ impl<S: StringPolicy> Actor<S> {
                     self.router.deliver(self.node, to, message);
                 }
                 Effectuated::Reply { request, result } => {
+                    trails::answered(self.node, request, &result);
                     if let Some(reply) = self.replies.remove(&request) {
                         // A client that is gone needs no answer.
                         let _gone = reply.send(result);

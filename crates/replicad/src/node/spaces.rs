@@ -10,9 +10,7 @@ use replica::{
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::wire::SpaceMessage;
-use crate::policies::{
-    MAX_SET_BYTES, StorePolicy, StringPolicy, Types, counter_of, new_and_present, size_with,
-};
+use crate::policies::{StorePolicy, StringPolicy, Types, counter_of, new_and_present};
 use crate::store::{Contents, Effect, Operation, ScannedKey, Space, StoreAnswer, StoreRequest};
 
 /// The nodes of both spaces.
@@ -30,8 +28,6 @@ pub(super) struct Spaces<S: StringPolicy> {
 #[derive(Debug)]
 struct PendingEffect {
     key: Bytes,
-    /// The size of the set with the members that were to be added.
-    grown: Option<usize>,
     /// `None` if this node does not own the key.
     effect: Option<Effect>,
     /// Whether the write was made when it came, so that the counter in the effect is the one after it.
@@ -102,6 +98,14 @@ impl<S: StringPolicy> Spaces<S> {
         }
     }
 
+    /// The number under which a request is forwarded, if it is.
+    pub(super) fn forwarded_as(&self, space: Space, id: RequestId) -> Option<u64> {
+        match space {
+            Space::Strings => self.strings.forwarded_as(id),
+            Space::Types => self.types.forwarded_as(id),
+        }
+    }
+
     pub(super) fn handle_request(&mut self, id: RequestId, request: StoreRequest, now: Now) {
         if request.operation.space() == Space::Strings {
             return self.strings.handle_request(id, S::request(request), now);
@@ -125,20 +129,14 @@ impl<S: StringPolicy> Spaces<S> {
     fn expect(&self, request: &StoreRequest) -> (PendingEffect, u64) {
         let partition = partition_of(&self.types, &request.key);
         let record = partition.and_then(|p| p.replica().map().get(&request.key));
-        let (mut effect, mut grown) = (Effect::default(), None);
+        let mut effect = Effect::default();
         match &request.operation {
-            Operation::Add { members } => {
-                effect.added = new_and_present(record, members).0;
-                let empty = crdt::AddWinsSet::default();
-                let set = record.map_or(&empty, |(_, set)| set);
-                grown = (!members.is_empty()).then(|| size_with(set, members));
-            }
+            Operation::Add { members } => effect.added = new_and_present(record, members).0,
             Operation::Remove { members } => effect.removed = new_and_present(record, members).1,
             _ => {}
         }
         let pending = PendingEffect {
             key: request.key.clone(),
-            grown,
             effect: partition.map(|_| effect),
             is_made: false,
         };
@@ -238,18 +236,7 @@ impl<S: StringPolicy> Spaces<S> {
             return result;
         };
         let mut answer = result?;
-        if let StoreAnswer::Written {
-            took_effect,
-            effect,
-            ..
-        } = &mut answer
-        {
-            if let Some(size) = pending.grown
-                && !*took_effect
-            {
-                let limit = MAX_SET_BYTES;
-                return Err(RequestError::ValueTooLarge { size, limit });
-            }
+        if let StoreAnswer::Written { effect, .. } = &mut answer {
             if let Some(partition) = partition_of(&self.types, &pending.key)
                 && !pending.is_made
             {

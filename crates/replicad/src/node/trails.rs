@@ -1,26 +1,63 @@
 //! The way of a request through the nodes, in their logs at level `debug`.
 //!
-//! A request that a node cannot serve is forwarded under a number that the message carries. With the node that asks
-//! and the space it names the request in the logs of both: `request="2/strings/17"`.
+//! A client's request has the number under which its node took it: `request="2/client/31"`. One that the node cannot
+//! serve is forwarded under another number, which the message carries. With the node that asks and the space that names
+//! it in the logs of both: `request="2/strings/17"`; the node that forwards it says which two are the same.
 
-use replica::{NodeId, NodeMessage, RequestId};
+use replica::{NodeId, NodeMessage, RequestError, RequestId};
 
+use super::spaces::Spaces;
 use super::wire::SpaceMessage;
 use crate::logs::shown;
 use crate::policies::StringPolicy;
-use crate::store::{Space, StoreRequest};
+use crate::store::{Space, StoreAnswer, StoreRequest};
 
 /// Whether any of this is wanted.
 fn is_wanted() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
 }
 
+/// A request that was taken just now, if it is to be followed.
+pub(super) type Trail = Option<(NodeId, RequestId, Space)>;
+
 /// A client has asked.
-pub(super) fn asked(node: NodeId, id: RequestId, request: &StoreRequest) {
-    if is_wanted() {
-        let (key, operation) = (shown(&request.key), request.operation.name());
-        tracing::debug!(%node, client_request = id.0, %key, operation, "a client asks");
+pub(super) fn asked(node: NodeId, id: RequestId, request: &StoreRequest) -> Trail {
+    if !is_wanted() {
+        return None;
     }
+    let (key, operation) = (shown(&request.key), request.operation.name());
+    let (level, name) = (request.level, client(node, id));
+    tracing::debug!(%node, request = name, %key, operation, ?level, "a client asks");
+    Some((node, id, request.operation.space()))
+}
+
+/// What a client has asked for is on its way, or another node is asked for it.
+pub(super) fn forwarded<S: StringPolicy>(trail: Trail, spaces: &Spaces<S>) {
+    if let Some((node, id, space)) = trail
+        && let Some(number) = spaces.forwarded_as(space, id)
+    {
+        let (request, as_request) = (client(node, id), name(node, space, number));
+        tracing::debug!(%node, request, as_request, "the request of a client is for another node");
+    }
+}
+
+/// A client is answered.
+pub(super) fn answered(node: NodeId, id: RequestId, result: &Result<StoreAnswer, RequestError>) {
+    if !is_wanted() {
+        return;
+    }
+    let request = client(node, id);
+    match result {
+        Ok(_) => tracing::debug!(%node, request, succeeded = true, "a client is answered"),
+        Err(error) => {
+            tracing::debug!(%node, request, succeeded = false, %error, "a client is answered");
+        }
+    }
+}
+
+/// The name of a client's request.
+fn client(node: NodeId, id: RequestId) -> String {
+    format!("{}/client/{}", node.0, id.0)
 }
 
 /// A message leaves the node.

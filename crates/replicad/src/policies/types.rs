@@ -131,7 +131,7 @@ pub(crate) fn new_and_present(record: Option<&StoredRecord>, members: &[Bytes]) 
 }
 
 /// The size of a set with these members in it too, as [`MAX_SET_BYTES`] counts it.
-pub(crate) fn size_with(set: &AddWinsSet<Bytes>, members: &[Bytes]) -> usize {
+fn size_with(set: &AddWinsSet<Bytes>, members: &[Bytes]) -> usize {
     let size = |member: &Bytes| member.len() + MEMBER_BYTES;
     let distinct: BTreeSet<&Bytes> = members.iter().collect();
     let new = distinct.into_iter().filter(|member| !set.contains(*member));

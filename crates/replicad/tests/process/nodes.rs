@@ -3,6 +3,8 @@
 use crate::common::{complaint, replicad, run, runtime};
 use replicad::client::{Client, Value};
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -180,6 +182,12 @@ impl Drop for Cluster {
     }
 }
 
+/// Adds to a file.
+pub(crate) fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().append(true).open(path).expect("a file");
+    file.write_all(text.as_bytes()).expect("written");
+}
+
 async fn ask(port: u16, words: &[&[u8]]) -> Option<Value> {
     let mut client = Client::connect(port).await.ok()?;
     client.queue(words);
@@ -197,7 +205,7 @@ pub(crate) fn until(mut is_true: impl FnMut() -> bool) {
     }
 }
 
-fn text(value: &str) -> Value {
+pub(crate) fn text(value: &str) -> Value {
     Value::Bytes(bytes::Bytes::copy_from_slice(value.as_bytes()))
 }
 

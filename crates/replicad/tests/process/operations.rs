@@ -1,13 +1,12 @@
 //! What an operator watches, asks and does, with nodes that are processes.
 
 use crate::common::{complaint, free_ports, replicad, run};
-use crate::nodes::{Cluster, until};
+use crate::nodes::{Cluster, append, until};
 use replicad::client::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::process::{Output, Stdio};
 
 /// Every figure, as the manual has it.
@@ -22,11 +21,6 @@ fn watched(more: &str) -> (Cluster, u16) {
         append(&cluster.config(usize::from(i)), &more);
     }
     (cluster, metrics)
-}
-
-fn append(path: &Path, text: &str) {
-    let mut file = OpenOptions::new().append(true).open(path).expect("a file");
-    file.write_all(text.as_bytes()).expect("written");
 }
 
 /// The status line and the body of an answer over HTTP; nothing if nobody listens.
@@ -213,11 +207,15 @@ fn a_store_that_is_damaged_while_it_is_used_is_found_and_put_aside() {
 }
 
 #[test]
-fn a_forwarded_request_has_one_name_in_the_logs_of_both_nodes() {
+fn every_request_has_a_name_in_the_logs_and_a_forwarded_one_the_same_in_those_of_both_nodes() {
     let mut cluster = Cluster::new();
-    for i in 0..3 {
-        let more = "[store]\nreplication_factor = 1\n[log]\nlevel = \"debug\"\nformat = \"json\"\n";
-        append(&cluster.config(i), more);
+    // The last one writes text.
+    for (i, format) in ["json", "json", "text"].into_iter().enumerate() {
+        let log = format!("[log]\nlevel = \"debug\"\nformat = \"{format}\"\n");
+        append(
+            &cluster.config(i),
+            &format!("[store]\nreplication_factor = 1\n{log}"),
+        );
         let log = File::create(cluster.log(i)).expect("a file");
         cluster.start_with(i, Stdio::from(log));
         until(|| cluster.ask(i, &[b"PING"]).is_some());
@@ -228,29 +226,47 @@ fn a_forwarded_request_has_one_name_in_the_logs_of_both_nodes() {
         let key = format!("key-{n}-{}", "x".repeat(100));
         let set = cluster.ask(0, &[b"SET", key.as_bytes(), b"a secret value"]);
         assert_eq!(set, Some(Value::Bytes("OK".into())));
+        // One that node 3 serves itself, or forwards, is in its text.
+        assert!(cluster.ask(2, &[b"GET", key.as_bytes()]).is_some());
+        let one: [&[u8]; 4] = [b"R.GET", key.as_bytes(), b"LEVEL", b"ONE"];
+        assert!(cluster.ask(0, &one).is_some());
     }
     let logs = [0, 1, 2].map(|i| fs::read_to_string(cluster.log(i)).expect("a log"));
-    let names = |log: &str, message: &str| -> Vec<String> {
+    let values = |log: &str, message: &str, field: &str| -> Vec<String> {
         let lines = log.lines().map(|line| {
             serde_json::from_str::<serde_json::Value>(line).expect("a JSON object a line")
         });
         let of = lines.filter(|line| line["message"] == message);
-        of.filter_map(|line| line["request"].as_str().map(str::to_owned))
+        of.filter_map(|line| line[field].as_str().map(str::to_owned))
             .collect()
     };
+    let names = |log: &str, message: &str| values(log, message, "request");
+    let asked = names(&logs[0], "a client asks");
+    assert_eq!(asked.len(), 60, "{asked:?}");
+    assert!(asked.iter().all(|name| name.starts_with("1/client/")));
+    assert_eq!(names(&logs[0], "a client is answered"), asked);
     let forwarded = names(&logs[0], "a request is forwarded");
+    let elsewhere = "the request of a client is for another node";
+    assert_eq!(values(&logs[0], elsewhere, "as_request"), forwarded);
+    let own = names(&logs[0], elsewhere);
+    assert!(own.len() < asked.len() && own.iter().all(|name| asked.contains(name)));
     assert!(!forwarded.is_empty(), "node 1 owns a third of the keys");
-    let arrived: Vec<String> = logs[1..]
-        .iter()
-        .flat_map(|log| names(log, "a forwarded request arrives"))
-        .collect();
+    let arrived = names(&logs[1], "a forwarded request arrives");
     let answered = names(&logs[0], "the answer to a forwarded request arrives");
-    for name in forwarded {
+    for name in &forwarded {
         assert!(name.starts_with("1/strings/"), "{name}");
+        let in_text = format!("a forwarded request arrives node=node 3 request=\"{name}\"");
         assert!(
-            arrived.contains(&name) && answered.contains(&name),
+            arrived.contains(name) || logs[2].contains(&in_text),
             "{name}"
         );
+        assert!(answered.contains(name), "{name}");
+    }
+    for number in 1..=30 {
+        let name = format!("node=node 3 request=\"3/client/{number}\"");
+        for message in ["a client asks", "a client is answered"] {
+            assert!(logs[2].contains(&format!("{message} {name}")), "{name}");
+        }
     }
     for log in logs {
         assert!(!log.contains("secret"), "a value");
