@@ -18,6 +18,7 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod node;
+mod panics;
 pub mod password;
 pub mod policies;
 mod resp;

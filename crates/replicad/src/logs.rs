@@ -7,11 +7,12 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
 use crate::config::{Log, LogFormat, LogLevel};
+use crate::panics::log_panics;
 
 /// Bytes of a key that are shown.
 const SHOWN_BYTES: usize = 32;
 
-/// Starts logging, for the rest of the life of the process. Does nothing if somebody logs already.
+/// Starts logging, panics included, for the rest of the life of the process. Does nothing if somebody logs already.
 pub fn install(log: &Log) {
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -30,6 +31,7 @@ pub fn install(log: &Log) {
             tracing::subscriber::set_global_default(builder.finish())
         }
     };
+    log_panics();
     // Somebody else has said what to do with events, and that stands.
     let _logs_already = installed;
 }

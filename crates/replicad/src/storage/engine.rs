@@ -3,7 +3,6 @@
 use redb::WriteTransaction;
 use redb::{Database, ReadTransaction, ReadableDatabase as _, StorageBackend};
 use replica::{PartitionId, StorageError, Table, Visitor, WriteBatch};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,6 +17,7 @@ use super::state::Life;
 use super::tables::{ReadError, clear, data_tables, put_batch, scan};
 use super::waiting::Waiting;
 use super::{Room, Space, StoreError, StoreMetrics, StoreOptions, SyncPolicy};
+use crate::panics::caught;
 
 /// When to look again whether what is under way is done.
 const BUSY: Duration = Duration::from_millis(5);
@@ -331,8 +331,7 @@ impl Engine {
         }
         drop(progress);
         let begin = || read(&self.database.begin_read()?);
-        let result = catch_unwind(AssertUnwindSafe(begin))
-            .unwrap_or_else(|_| Err(ReadError::Damaged("the engine gave up on it".into())));
+        let result = caught(begin).unwrap_or_else(|cause| Err(ReadError::Damaged(gave_up(&cause))));
         result.map_err(|error| match error {
             ReadError::Damaged(cause) => {
                 let cause = self.damage.get_or_init(|| cause);
@@ -377,14 +376,19 @@ pub(super) fn guarded_open<T>(
     path: &Path,
     open: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(open))
-        .unwrap_or_else(|_| Err(StoreError::damaged(path, "the engine gave up on it")))
+    caught(open).unwrap_or_else(|cause| Err(StoreError::damaged(path, gave_up(&cause))))
 }
 
 fn guarded<T>(
     operation: &'static str,
     work: impl FnOnce() -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(StorageError::new(operation, "the store is damaged")))
+    caught(work).unwrap_or_else(|cause| {
+        let damaged = format!("the store is damaged: {}", gave_up(&cause));
+        Err(StorageError::new(operation, damaged))
+    })
+}
+
+fn gave_up(cause: &str) -> String {
+    format!("the engine gave up on it ({cause})")
 }
