@@ -20,6 +20,7 @@ use crate::store::StoreAnswer;
 /// | `SIBLINGS` | the key holds several concurrent values and the command answers one | `R.GET`, then `R.SET` |
 /// | `SESSIONFULL` | what the session has seen takes too much room | `R.SESSION ON` |
 /// | `SESSIONLOST` | the session has seen writes that were lost with the nodes that held them | `R.SESSION ON` |
+/// | `CLOCKAHEAD` | the key's time is too far ahead of the node's clock to write above it | repeat later; look at clocks |
 /// | `ERR` | the request itself is at fault, such as a value over its limit | change it |
 pub(super) fn request_error(error: &RequestError) -> Reply {
     let code = match error {
@@ -30,6 +31,7 @@ pub(super) fn request_error(error: &RequestError) -> Reply {
         RequestError::NoRoom { .. } => "NOROOM",
         RequestError::Overloaded { .. } | RequestError::SessionUnmet { .. } => "TRYAGAIN",
         RequestError::SessionLost { .. } => "SESSIONLOST",
+        RequestError::TimestampAhead { .. } | RequestError::ClockExhausted => "CLOCKAHEAD",
         _ => "ERR",
     };
     Reply::Error(format!("{code} {error}"))

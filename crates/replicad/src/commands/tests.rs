@@ -226,8 +226,20 @@ fn every_failure_has_a_code_of_its_own() {
             },
             "SESSIONLOST the session has seen",
         ),
-        (RequestError::ClockExhausted, "ERR the node's clock"),
+        (RequestError::ClockExhausted, "CLOCKAHEAD the node's clock"),
+        (
+            RequestError::TimestampAhead {
+                ahead_ms: 70_000,
+                bound_ms: 60_000,
+            },
+            "CLOCKAHEAD the key's timestamp is 70000 ms ahead",
+        ),
     ] {
+        let word = code.split(' ').next().unwrap_or(code);
+        assert!(
+            DOCS.contains(&format!("| `{word}` |")),
+            "docs/commands.md lacks {word}"
+        );
         let mut c = Connection::new();
         c.fake.state().failures.insert(b'k', error);
         for line in [
