@@ -4,11 +4,12 @@
 //! list runs on real threads and in the simulator, and what both show must agree.
 
 mod drivers;
+mod show;
 
 use bytes::Bytes;
-use replica::{Command, Counters, NodeId, Outcome, RequestError};
+use crdt::Timestamp;
+use replica::{Command, Config, Counters, NodeId, Outcome, RequestError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 pub use drivers::{Simulated, Threaded, config};
 
@@ -22,6 +23,17 @@ pub trait Driver {
 
     /// Makes requests at level `Quorum`, concurrently if there are several, and waits for all.
     fn ask(&mut self, requests: Vec<(NodeId, Command)>) -> Vec<Result<Outcome, RequestError>>;
+
+    /// Makes a request at level `One` in a session, which begins with its first request.
+    fn ask_in(
+        &mut self,
+        session: &'static str,
+        node: NodeId,
+        command: Command,
+    ) -> Result<Outcome, RequestError>;
+
+    /// A session takes over what another has seen.
+    fn hand_over(&mut self, from: &'static str, to: &'static str);
 
     /// Takes a node down, with its data.
     fn fail(&mut self, node: NodeId);
@@ -73,6 +85,10 @@ pub struct Held {
 pub enum Step {
     /// A request through a node, and what must come of it.
     Ask(u32, Request, Expect),
+    /// A request of a session through a node, at level `One`, and what must come of it.
+    AskIn(&'static str, u32, Request, Expect),
+    /// A session hands what it has seen to another.
+    HandOver(&'static str, &'static str),
     /// Writes at the same time; all of them must succeed.
     Concurrent(Vec<(u32, Request)>),
     /// A node goes down.
@@ -102,6 +118,10 @@ pub enum Request {
     Put(&'static str, &'static str),
     /// Delete a key.
     Delete(&'static str),
+    /// Write a value under the caller's timestamp.
+    PutAt(&'static str, &'static str, u64),
+    /// Delete a key under the caller's timestamp.
+    DeleteAt(&'static str, u64),
     /// Read a key.
     Get(&'static str),
 }
@@ -111,6 +131,10 @@ pub enum Request {
 pub enum Expect {
     /// A write succeeds.
     Done,
+    /// A write is acknowledged, and takes effect or loses.
+    Effect(bool),
+    /// No owner that can be reached has what the session has seen.
+    Unmet,
     /// A read finds this.
     Found(Option<&'static str>),
     /// A read finds one of these; which one may differ from driver to driver.
@@ -205,10 +229,17 @@ pub fn play(driver: &mut dyn Driver, steps: &[Step]) -> Result<Played, String> {
 /// # Panics
 /// If something does not come as expected, or the two differ.
 pub fn play_everywhere(nodes: u32, sync_interval_ms: u64, steps: &[Step]) -> Vec<Played> {
-    let config = config(nodes, sync_interval_ms);
+    play_with(&config(nodes, sync_interval_ms), steps)
+}
+
+/// The same with another configuration, of one partition.
+///
+/// # Panics
+/// If something does not come as expected, or the two differ.
+pub fn play_with(config: &Config, steps: &[Step]) -> Vec<Played> {
     let mut drivers: [Box<dyn Driver>; 2] = [
-        Box::new(Threaded::new(&config)),
-        Box::new(Simulated::new(&config, 1)),
+        Box::new(Threaded::new(config)),
+        Box::new(Simulated::new(config, 1)),
     ];
     let played: Vec<Played> = drivers
         .iter_mut()
@@ -233,7 +264,17 @@ struct Run<'a> {
 impl Run<'_> {
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Ask(node, request, expect) => self.ask(*node, request, expect)?,
+            Step::Ask(node, request, expect) => {
+                let asked = vec![(NodeId(*node), request.command())];
+                let result = self.driver.ask(asked).pop().ok_or("no answer")?;
+                self.judge(*node, expect, &result)?;
+            }
+            Step::AskIn(session, node, request, expect) => {
+                let command = request.command();
+                let result = self.driver.ask_in(session, NodeId(*node), command);
+                self.judge(*node, expect, &result)?;
+            }
+            Step::HandOver(from, to) => self.driver.hand_over(from, to),
             Step::Concurrent(writes) => self.concurrent(writes)?,
             Step::Fail(node) => {
                 self.driver.fail(NodeId(*node));
@@ -259,11 +300,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn ask(&mut self, node: u32, request: &Request, expect: &Expect) -> Result<(), String> {
-        let mut results = self.driver.ask(vec![(NodeId(node), request.command())]);
-        let result = results.pop().ok_or("no answer")?;
-        let shown = show(&result);
-        if !expect.is_met(node, &result) {
+    fn judge(
+        &mut self,
+        node: u32,
+        expect: &Expect,
+        result: &Result<Outcome, RequestError>,
+    ) -> Result<(), String> {
+        let shown = show(result);
+        if !expect.is_met(node, result) {
             return Err(format!("expected {expect}, got {shown}"));
         }
         if !matches!(expect, Expect::OneOf(_)) {
@@ -344,6 +388,10 @@ impl Request {
         match self {
             Self::Put(key, value) => Command::put(bytes(key), bytes(value)),
             Self::Delete(key) => Command::delete(bytes(key)),
+            Self::PutAt(key, value, time) => {
+                Command::put(bytes(key), bytes(value)).at(Timestamp(*time))
+            }
+            Self::DeleteAt(key, time) => Command::delete(bytes(key)).at(Timestamp(*time)),
             Self::Get(key) => Command::get(bytes(key)),
         }
     }
@@ -352,7 +400,11 @@ impl Request {
 impl Expect {
     fn is_met(&self, node: u32, result: &Result<Outcome, RequestError>) -> bool {
         match (self, result) {
-            (Self::Done, Ok(Outcome::Written { .. })) => true,
+            (Self::Done, Ok(Outcome::Written { .. }))
+            | (Self::Unmet, Err(RequestError::SessionUnmet { .. })) => true,
+            (Self::Effect(expected), Ok(Outcome::Written { took_effect, .. })) => {
+                expected == took_effect
+            }
             (Self::Found(expected), Ok(read @ Outcome::Read { .. })) => {
                 read.value().map(|v| &v[..]) == expected.map(str::as_bytes)
             }
@@ -380,65 +432,11 @@ impl Expect {
 /// A result without what may differ from run to run.
 fn show(result: &Result<Outcome, RequestError>) -> String {
     match result {
-        Ok(Outcome::Written { .. }) => "done".into(),
+        Ok(Outcome::Written { took_effect, .. }) if *took_effect => "done".into(),
+        Ok(Outcome::Written { .. }) => "done, without effect".into(),
         Ok(read @ Outcome::Read { .. }) => format!("found {:?}", read.value()),
         Ok(other) => format!("{other:?}"),
+        Err(RequestError::SessionUnmet { .. }) => "the session is ahead".into(),
         Err(error) => error.to_string(),
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ask(node, request, expect) => write!(f, "{request} through {node}: {expect}"),
-            Self::Concurrent(writes) => {
-                f.write_str("at the same time")?;
-                for (node, request) in writes {
-                    write!(f, "; {request} through {node}")?;
-                }
-                Ok(())
-            }
-            Self::Fail(node) => write!(f, "{node} fails"),
-            Self::Recover(node) => write!(f, "{node} recovers"),
-            Self::RecoverRefused(node) => write!(f, "{node} cannot be recovered"),
-            Self::RecoverAcceptingLoss(node) => write!(f, "{node} recovers, accepting loss"),
-            Self::Partition(one, other) => write!(f, "{one:?} and {other:?} are parted"),
-            Self::CutOff(node) => write!(f, "{node} is cut off, and nobody knows"),
-            Self::Heal => f.write_str("the network is mended"),
-            Self::Settle => f.write_str("everything comes to rest"),
-            Self::Holds(key, held) => write!(f, "all hold {held:?} under {key}"),
-        }
-    }
-}
-
-impl fmt::Display for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Put(key, value) => write!(f, "put {key}={value}"),
-            Self::Delete(key) => write!(f, "delete {key}"),
-            Self::Get(key) => write!(f, "get {key}"),
-        }
-    }
-}
-
-impl fmt::Display for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Done => f.write_str("done"),
-            Self::Found(value) => write!(f, "found {value:?}"),
-            Self::OneOf(values) => write!(f, "found one of {values:?}"),
-            Self::NoMajority {
-                acknowledged,
-                needed,
-                may_take_effect,
-            } => {
-                let effect = if *may_take_effect { "may" } else { "will not" };
-                write!(
-                    f,
-                    "no majority ({acknowledged} of {needed}), {effect} take effect"
-                )
-            }
-            Self::NodeFailed => f.write_str("the node has failed"),
-        }
     }
 }

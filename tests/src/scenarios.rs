@@ -1,5 +1,6 @@
 //! Scenarios that are played on every driver: threads and the simulator by the tests of this crate, processes
-//! in networks of their own by `replicad`'s test `faults`.
+//! in networks of their own by `replicad`'s test `faults`. Those of systems A, B and C are here; the nodes of
+//! system D know nothing of quorums, and those of E nothing of each other, and neither is run as processes.
 
 use crate::scenario::{Expect, Held, Request, Step, absent, delete, get, holds, put};
 
@@ -185,4 +186,135 @@ pub fn worked() -> Vec<Step> {
         Step::Settle,
     ]);
     steps
+}
+
+/// B2, B3, B4, B10, of three nodes: the highest timestamp wins whatever the order; a value wins a tie against a
+/// deletion, and of two values the smaller one.
+pub fn timestamps() -> Vec<Vec<Step>> {
+    type Write = (u32, Option<&'static str>, u64, bool);
+    let scenarios: [(&[Write], Option<&'static str>); 7] = [
+        (
+            &[(1, Some("new"), 20, true), (2, Some("old"), 10, false)],
+            Some("new"),
+        ),
+        (
+            &[(1, Some("old"), 10, true), (2, Some("new"), 20, true)],
+            Some("new"),
+        ),
+        (&[(1, Some("v"), 20, true), (2, None, 20, false)], Some("v")),
+        (&[(1, None, 20, true), (2, Some("v"), 20, true)], Some("v")),
+        (
+            &[
+                (1, Some("v"), 20, true),
+                (2, None, 21, true),
+                (3, Some("w"), 20, false),
+            ],
+            None,
+        ),
+        (
+            &[
+                (1, Some("b"), 5, true),
+                (2, Some("a"), 5, true),
+                (3, Some("c"), 5, false),
+            ],
+            Some("a"),
+        ),
+        (
+            &[
+                (1, None, u64::MAX, true),
+                (2, Some("v"), 0, false),
+                (3, Some("w"), u64::MAX, true),
+            ],
+            Some("w"),
+        ),
+    ];
+    let steps = |(writes, expected): (&[Write], Option<&'static str>)| {
+        let written = writes.iter().map(|(node, value, time, has_effect)| {
+            let request = match value {
+                Some(value) => Request::PutAt("k", value, *time),
+                None => Request::DeleteAt("k", *time),
+            };
+            Step::Ask(*node, request, Expect::Effect(*has_effect))
+        });
+        let read = |node| Step::Ask(node, Request::Get("k"), Expect::Found(expected));
+        let read = (1..=3).map(read);
+        let mut steps: Vec<Step> = written.chain(read).collect();
+        let latest = writes.iter().map(|(_, _, time, _)| *time).max();
+        let held = Held {
+            value: expected.map(str::to_owned),
+            time: latest,
+        };
+        steps.extend([Step::Settle, Step::Holds("k", held)]);
+        steps
+    };
+    scenarios.into_iter().map(steps).collect()
+}
+
+/// What sessions are promised, each of three nodes that compare what they know often.
+pub fn sessions() -> Vec<Vec<Step>> {
+    vec![
+        a_session_reads_its_writes(),
+        a_session_is_handed_over(),
+        a_session_writes_in_order(),
+    ]
+}
+
+fn in_session(session: &'static str, node: u32, request: Request, expect: Expect) -> Step {
+    Step::AskIn(session, node, request, expect)
+}
+
+/// C2, of three nodes: what a session has written it sees through any node, or is told that it cannot; who has no
+/// part in it is shown what there is.
+fn a_session_reads_its_writes() -> Vec<Step> {
+    let found = |value| Expect::Found(Some(value));
+    vec![
+        put(1, "x", "0"),
+        Step::Settle,
+        Step::CutOff(3),
+        in_session("ann", 1, Request::Put("x", "1"), Expect::Done),
+        in_session("ann", 3, Request::Get("x"), Expect::Unmet),
+        in_session("bob", 3, Request::Get("x"), found("0")),
+        Step::Heal,
+        in_session("ann", 3, Request::Get("x"), found("1")),
+        in_session("ann", 2, Request::Delete("x"), Expect::Done),
+        in_session("ann", 1, Request::Get("x"), Expect::Found(None)),
+    ]
+}
+
+/// C2, C7, of three nodes: a session goes on where another has handed over, and reads never go back.
+fn a_session_is_handed_over() -> Vec<Step> {
+    let found = |value| Expect::Found(Some(value));
+    vec![
+        put(1, "x", "0"),
+        Step::Settle,
+        Step::CutOff(2),
+        in_session("ann", 2, Request::Put("x", "1"), Expect::Done),
+        Step::HandOver("ann", "bob"),
+        in_session("bob", 1, Request::Get("x"), Expect::Unmet),
+        in_session("eve", 1, Request::Get("x"), found("0")),
+        Step::Heal,
+        in_session("bob", 1, Request::Get("x"), found("1")),
+        // What bob has read, carl reads too, wherever he asks.
+        Step::HandOver("bob", "carl"),
+        in_session("carl", 3, Request::Get("x"), found("1")),
+    ]
+}
+
+/// C3, of three nodes: a session's later write wins over its earlier ones and over what it has read, through a node
+/// that has heard of neither.
+fn a_session_writes_in_order() -> Vec<Step> {
+    let found = |value| Expect::Found(Some(value));
+    vec![
+        Step::CutOff(3),
+        in_session("ann", 1, Request::Put("x", "a"), Expect::Done),
+        in_session("ann", 1, Request::Put("x", "b"), Expect::Done),
+        in_session("ann", 1, Request::Put("x", "c"), Expect::Done),
+        in_session("ann", 3, Request::Put("x", "z"), Expect::Done),
+        Step::Heal,
+        Step::Settle,
+        in_session("bob", 2, Request::Get("x"), found("z")),
+        in_session("bob", 2, Request::Put("x", "zz"), Expect::Done),
+        Step::Settle,
+        get(3, "x", "zz"),
+    ]
 }

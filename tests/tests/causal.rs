@@ -9,6 +9,7 @@ use replica::{
 };
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use system_tests::{scenario, scenarios};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -121,6 +122,15 @@ fn with_a_stale_node(write: impl FnOnce(&CausalStore)) -> CausalStore {
     }
     write(&store);
     store
+}
+
+/// C2, C3, C7: what processes show too.
+#[test]
+fn sessions_are_the_same_on_threads_and_in_the_simulator() {
+    const OFTEN_MS: u64 = 20;
+    for steps in scenarios::sessions() {
+        scenario::play_everywhere(3, OFTEN_MS, &steps);
+    }
 }
 
 /// C2: once a client has written or read a value, its later reads through any node return it or a newer

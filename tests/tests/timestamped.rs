@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use crdt::{HybridClock, Timestamp};
-use replica::sim::{SimConfig, Simulation};
 use replica::{
-    ClockKind, ClusterError, Command, Config, ConfigError, Level, NodeId, Outcome, ReadMode,
-    Request, RequestError, TimestampedStore,
+    ClockKind, ClusterError, Command, ConfigError, Level, NodeId, Outcome, ReadMode, Request,
+    RequestError, TimestampedStore,
 };
 use std::time::Duration;
+use system_tests::{scenario, scenarios};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -20,80 +20,14 @@ fn text(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-/// What one step of a scenario writes: the node, a value or a deletion, the timestamp.
-type Write = (u32, Option<&'static str>, u64);
-
-/// Plays the writes on one key in order and returns what each node reads then, on threads.
-fn play_on_threads(writes: &[Write], nodes: u32) -> Vec<Option<String>> {
-    let store = store(nodes, nodes);
-    for (node, value, timestamp) in writes {
-        let node = store.node(*node);
-        let done = match value {
-            Some(value) => node.put("k", value, *timestamp),
-            None => node.delete("k", *timestamp),
-        };
-        assert!(done);
-    }
-    let read = |node| store.node(node).get("k");
-    (1..=nodes).map(read).collect()
-}
-
-/// The same in the simulator.
-fn play_in_simulator(writes: &[Write], nodes: u32) -> Vec<Option<String>> {
-    let mut config = Config::new(NodeId(1), nodes);
-    config.clock = ClockKind::Caller;
-    let mut simulation = Simulation::<replica::Lww>::new(SimConfig::new(config, 7));
-    for (node, value, timestamp) in writes {
-        let command = match value {
-            Some(value) => Command::put(text("k"), text(value)),
-            None => Command::delete(text("k")),
-        };
-        let request = Request::new(command.at(Timestamp(*timestamp)), Level::Quorum);
-        let ticket = simulation.ask(NodeId(*node), request);
-        assert!(simulation.wait(ticket).is_ok());
-    }
-    let read = |node| {
-        let get = Request::new(Command::get(text("k")), Level::Quorum);
-        let ticket = simulation.ask(NodeId(node), get);
-        let outcome = simulation.wait(ticket).expect("all nodes are up");
-        let value = outcome.value().map(|v| v.to_vec());
-        value.map(|v| String::from_utf8(v).expect("text"))
-    };
-    let found = (1..=nodes).map(read).collect();
-    assert_eq!(simulation.violations(), Vec::<String>::new());
-    found
-}
-
 /// B2, B3, B4, B10: the highest timestamp wins whatever the order; a value wins a tie against a
-/// deletion, and of two values the smaller one; threads and simulator agree.
+/// deletion, and of two values the smaller one; threads and simulator agree, and so do processes.
 #[test]
 fn timestamps_decide_whatever_the_order_on_threads_and_in_the_simulator() {
-    let scenarios: [(&[Write], Option<&str>); 7] = [
-        (&[(1, Some("new"), 20), (2, Some("old"), 10)], Some("new")),
-        (&[(1, Some("old"), 10), (2, Some("new"), 20)], Some("new")),
-        (&[(1, Some("v"), 20), (2, None, 20)], Some("v")),
-        (&[(1, None, 20), (2, Some("v"), 20)], Some("v")),
-        (
-            &[(1, Some("v"), 20), (2, None, 21), (3, Some("w"), 20)],
-            None,
-        ),
-        (
-            &[(1, Some("b"), 5), (2, Some("a"), 5), (3, Some("c"), 5)],
-            Some("a"),
-        ),
-        (
-            &[
-                (1, None, u64::MAX),
-                (2, Some("v"), 0),
-                (3, Some("w"), u64::MAX),
-            ],
-            Some("w"),
-        ),
-    ];
-    for (writes, expected) in scenarios {
-        let everywhere = vec![expected.map(str::to_owned); 3];
-        assert_eq!(play_on_threads(writes, 3), everywhere, "{writes:?}");
-        assert_eq!(play_in_simulator(writes, 3), everywhere, "{writes:?}");
+    let mut config = scenario::config(3, 20);
+    config.clock = ClockKind::Caller;
+    for steps in scenarios::timestamps() {
+        scenario::play_with(&config, &steps);
     }
 }
 

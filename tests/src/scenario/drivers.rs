@@ -2,10 +2,10 @@
 
 use replica::sim::{SimConfig, Simulation};
 use replica::{
-    Cluster, Command, Config, Counters, Level, NodeHandle, NodeId, Outcome, Partition, Request,
-    RequestError, State, StoredCell,
+    ClockKind, Cluster, Command, Config, Counters, Guarantees, Level, NodeHandle, NodeId, Outcome,
+    Partition, Placement, Request, RequestError, Session, State, StoredCell,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -27,10 +27,51 @@ pub fn config(nodes: u32, sync_interval_ms: u64) -> Config {
     config
 }
 
+/// The sessions of a scenario.
+#[derive(Debug)]
+struct Sessions {
+    placement: Placement,
+    begun: BTreeMap<&'static str, Session>,
+}
+
+impl Sessions {
+    fn new(config: &Config) -> Self {
+        Self {
+            placement: config.placement(),
+            begun: BTreeMap::new(),
+        }
+    }
+
+    fn get(&mut self, name: &'static str) -> &mut Session {
+        let begin = || Session::new(self.placement, Guarantees::default());
+        self.begun.entry(name).or_insert_with(begin)
+    }
+
+    fn hand_over(&mut self, from: &'static str, to: &'static str) {
+        let token = self.get(from).token().clone();
+        self.get(to).token_mut().join(&token);
+    }
+
+    fn ask(
+        &mut self,
+        name: &'static str,
+        command: Command,
+        ask: impl FnOnce(Request) -> Result<Outcome, RequestError>,
+    ) -> Result<Outcome, RequestError> {
+        let session = self.get(name);
+        let key = command.key().clone();
+        let outcome = ask(session.request(command, Level::One))?;
+        let noted = session.note(&key, &outcome);
+        noted.expect("a scenario is short");
+        Ok(outcome)
+    }
+}
+
 /// The in-process cluster, on real threads.
 #[derive(Debug)]
 pub struct Threaded {
     cluster: Cluster,
+    sessions: Sessions,
 }
 
 impl Threaded {
@@ -42,6 +83,7 @@ impl Threaded {
         let builder = Cluster::builder(config.nodes).configure(|c| c.clone_from(config));
         Self {
             cluster: builder.build().expect("a valid configuration"),
+            sessions: Sessions::new(config),
         }
     }
 }
@@ -72,6 +114,21 @@ impl Driver for Threaded {
             let results = threads.into_iter().map(|thread| thread.join());
             results.map(|r| r.expect("no panic")).collect()
         })
+    }
+
+    fn ask_in(
+        &mut self,
+        session: &'static str,
+        node: NodeId,
+        command: Command,
+    ) -> Result<Outcome, RequestError> {
+        let node = self.cluster.node(node);
+        self.sessions
+            .ask(session, command, |request| node.execute(request))
+    }
+
+    fn hand_over(&mut self, from: &'static str, to: &'static str) {
+        self.sessions.hand_over(from, to);
     }
 
     fn fail(&mut self, node: NodeId) {
@@ -134,6 +191,9 @@ pub struct Simulated {
     down: BTreeSet<NodeId>,
     /// Pairs of nodes that know they are parted.
     parted: BTreeSet<(NodeId, NodeId)>,
+    sessions: Sessions,
+    /// Whether the order of writes is that of time, which is what the history of the simulator is judged by.
+    is_by_time: bool,
 }
 
 impl Simulated {
@@ -147,6 +207,8 @@ impl Simulated {
             simulation: Simulation::new(SimConfig::new(node, seed)),
             down: BTreeSet::new(),
             parted: BTreeSet::new(),
+            sessions: Sessions::new(config),
+            is_by_time: config.clock != ClockKind::Caller,
         }
     }
 
@@ -195,10 +257,32 @@ impl Driver for Simulated {
     fn ask(&mut self, requests: Vec<(NodeId, Command)>) -> Vec<Result<Outcome, RequestError>> {
         let asked = requests.into_iter();
         let tickets: Vec<_> = asked
-            .map(|(node, command)| self.simulation.request(node, command))
+            .map(|(node, command)| match self.is_by_time {
+                true => self.simulation.request(node, command),
+                false => self
+                    .simulation
+                    .ask(node, Request::new(command, Level::Quorum)),
+            })
             .collect();
         let results = tickets.into_iter();
         results.map(|t| self.simulation.wait(t)).collect()
+    }
+
+    fn ask_in(
+        &mut self,
+        session: &'static str,
+        node: NodeId,
+        command: Command,
+    ) -> Result<Outcome, RequestError> {
+        let simulation = &mut self.simulation;
+        self.sessions.ask(session, command, |request| {
+            let ticket = simulation.ask(node, request);
+            simulation.wait(ticket)
+        })
+    }
+
+    fn hand_over(&mut self, from: &'static str, to: &'static str) {
+        self.sessions.hand_over(from, to);
     }
 
     fn fail(&mut self, node: NodeId) {

@@ -25,7 +25,7 @@ use cluster::Plan;
 use faults::Fault;
 use load::Work;
 use rounds::play;
-use scenarios::play_on_processes;
+use scenarios::{play_on_processes, play_with_timestamps};
 use system_tests::scenarios as data;
 use world::isolated;
 
@@ -134,6 +134,28 @@ fn scenarios_of_system_a() {
         play_on_processes(3, NEVER_MS, &data::lagging_delete());
         play_on_processes(3, NEVER_MS, &data::lagging_read());
         play_on_processes(5, OFTEN_MS, &data::without_a_majority());
+    });
+}
+
+/// B2 to B4 and B10: the same of the caller's timestamps.
+#[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn scenarios_of_system_b() {
+    isolated("scenarios_of_system_b", || {
+        for steps in data::timestamps() {
+            play_with_timestamps(3, 20, &steps);
+        }
+    });
+}
+
+/// C2, C3, C7: the same of sessions.
+#[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn scenarios_of_system_c() {
+    isolated("scenarios_of_system_c", || {
+        for steps in data::sessions() {
+            play_on_processes(3, 20, &steps);
+        }
     });
 }
 

@@ -2,9 +2,12 @@
 //! show too.
 
 use crdt::{Dot, LwwEntry, ReplicaId, Timestamp};
-use redis::{Cmd, RedisError, Value, cmd};
-use replica::{Command, Counters, Floor, NodeId, Outcome, RequestError, StoredCell};
-use std::collections::BTreeSet;
+use redis::{Cmd, Connection, RedisError, Value, cmd};
+use replica::{
+    ClockKind, Command, Config, Counters, Floor, NodeId, Outcome, PartitionId, RequestError,
+    StoredCell,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use system_tests::scenario::{Driver, Held, Simulated, Step, config, play};
 
@@ -19,11 +22,22 @@ const HEARTBEATS: Duration = Duration::from_secs(2);
 /// # Panics
 /// If something does not come as expected, or the two differ.
 pub(crate) fn play_on_processes(nodes: u32, sync_interval_ms: u64, steps: &[Step]) {
-    let expected = play(
-        &mut Simulated::new(&config(nodes, sync_interval_ms), 1),
-        steps,
-    );
-    let mut processes = Processes::new(nodes, sync_interval_ms);
+    play_with(&config(nodes, sync_interval_ms), steps);
+}
+
+/// The same in a store that takes the caller's timestamps.
+///
+/// # Panics
+/// If something does not come as expected, or the two differ.
+pub(crate) fn play_with_timestamps(nodes: u32, sync_interval_ms: u64, steps: &[Step]) {
+    let mut config = config(nodes, sync_interval_ms);
+    config.clock = ClockKind::Caller;
+    play_with(&config, steps);
+}
+
+fn play_with(config: &Config, steps: &[Step]) {
+    let expected = play(&mut Simulated::new(config, 1), steps);
+    let mut processes = Processes::new(config);
     let played = play(&mut processes, steps);
     let [expected, played] =
         [expected, played].map(|played| played.unwrap_or_else(|error| panic!("{error}")));
@@ -38,13 +52,20 @@ pub(crate) fn play_on_processes(nodes: u32, sync_interval_ms: u64, steps: &[Step
 struct Processes {
     cluster: Cluster,
     down: BTreeSet<u32>,
+    /// What each session has been told of what it has seen, or of what others have.
+    tokens: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl Processes {
-    fn new(nodes: u32, sync_interval_ms: u64) -> Self {
+    fn new(config: &Config) -> Self {
+        let sync_interval_ms = config.sync_interval_ms;
+        let conflict = match config.clock {
+            ClockKind::Caller => "caller",
+            _ => "lamport",
+        };
         let plan = Plan {
-            nodes,
-            store: "conflict = \"lamport\"\npartitions = 1".into(),
+            nodes: config.nodes,
+            store: format!("conflict = \"{conflict}\"\npartitions = 1"),
             timeouts: format!(
                 "request_ms = 4000\nresend_ms = 20\nsync_interval_ms = {sync_interval_ms}\ndead_ms = 20000"
             ),
@@ -53,6 +74,7 @@ impl Processes {
         Self {
             cluster: Cluster::begun(plan),
             down: BTreeSet::new(),
+            tokens: BTreeMap::new(),
         }
     }
 
@@ -95,10 +117,28 @@ impl Driver for Processes {
     fn ask(&mut self, requests: Vec<(NodeId, Command)>) -> Vec<Result<Outcome, RequestError>> {
         let threads: Vec<_> = requests
             .into_iter()
-            .map(|(node, command)| std::thread::spawn(move || ask(node, &command)))
+            .map(|(node, command)| std::thread::spawn(move || ask(node, &command, &mut Vec::new())))
             .collect();
         let results = threads.into_iter().map(|thread| thread.join());
         results.map(|result| result.expect("no panic")).collect()
+    }
+
+    fn ask_in(
+        &mut self,
+        session: &'static str,
+        node: NodeId,
+        command: Command,
+    ) -> Result<Outcome, RequestError> {
+        let seen = self.tokens.entry(session).or_default();
+        if seen.is_empty() {
+            seen.push(String::new());
+        }
+        ask(node, &command, seen)
+    }
+
+    fn hand_over(&mut self, from: &'static str, to: &'static str) {
+        let seen = self.tokens.get(from).cloned().unwrap_or_default();
+        self.tokens.entry(to).or_default().extend(seen);
     }
 
     fn fail(&mut self, node: NodeId) {
@@ -197,9 +237,24 @@ impl Driver for Processes {
     }
 }
 
-fn ask(node: NodeId, command: &Command) -> Result<Outcome, RequestError> {
+/// Begins a session that has seen what these tokens say, at level `ONE`. One that has seen nothing has no text.
+fn begin(connection: &mut Connection, tokens: &[String]) {
+    let words = [&["R.LEVEL", "ONE"][..], &["R.SESSION", "ON"]].map(<[_]>::to_vec);
+    let resumed = tokens.iter().filter(|token| !token.is_empty());
+    let resumed = resumed.map(|token| vec!["R.SESSION", "TOKEN", &token[..]]);
+    for words in words.into_iter().chain(resumed) {
+        let said = cmd(words[0]).arg(&words[1..]).exec(connection);
+        said.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+}
+
+/// Asks a node, in a session if it has tokens.
+fn ask(node: NodeId, command: &Command, tokens: &mut Vec<String>) -> Result<Outcome, RequestError> {
     let connection = connect(node.0);
     let mut connection = connection.map_err(|_| RequestError::NodeFailed(node))?;
+    if !tokens.is_empty() {
+        begin(&mut connection, tokens);
+    }
     let mut words = match command {
         Command::Get { .. } => cmd("R.GET"),
         Command::Write { write, .. } if write.value.is_none() => cmd("R.DEL"),
@@ -209,15 +264,23 @@ fn ask(node: NodeId, command: &Command) -> Result<Outcome, RequestError> {
     words.arg(&command.key()[..]);
     if let Command::Write { write, .. } = command {
         words.arg(write.value.as_deref());
+        if let Some(time) = write.timestamp {
+            words.arg("TIMESTAMP").arg(time.0);
+        }
     }
     let answer: Result<Value, RedisError> = words.query(&mut connection);
     let answer = answer.map_err(|error| request_error(&error, &words))?;
+    if !tokens.is_empty() {
+        let token = cmd("R.SESSION").arg("TOKEN").query(&mut connection);
+        *tokens = vec![token.expect("a session has a token")];
+    }
     if matches!(command, Command::Write { .. }) {
+        let took_effect: i64 = redis::from_redis_value(answer).expect("1 or 0");
         return Ok(Outcome::Written {
             timestamp: Timestamp(0),
             event: None,
             seen: Floor::default(),
-            took_effect: true,
+            took_effect: took_effect == 1,
             acknowledged: 0,
         });
     }
@@ -250,6 +313,14 @@ fn request_error(error: &RedisError, words: &Cmd) -> RequestError {
             needed,
             may_take_effect: text.contains("may still take effect"),
         },
+        _ if error.code() == Some("TRYAGAIN") && text.contains("the session has seen") => {
+            RequestError::SessionUnmet {
+                partition: PartitionId(0),
+                missing: 0,
+                first: String::new(),
+                answered: 0,
+            }
+        }
         _ => panic!("{words:?}: {text}"),
     }
 }
