@@ -315,6 +315,6 @@ fn a_session_writes_in_order() -> Vec<Step> {
         in_session("bob", 2, Request::Get("x"), found("z")),
         in_session("bob", 2, Request::Put("x", "zz"), Expect::Done),
         Step::Settle,
-        get(3, "x", "zz"),
+        in_session("eve", 3, Request::Get("x"), found("zz")),
     ]
 }

@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 
 use super::{CliError, Format, Target, tsv};
 use crate::client::{Client, Value};
+use crate::logs::shown;
 
 /// Keys asked for at a time.
 const PAGE_KEYS: &[u8] = b"256";
@@ -33,7 +34,8 @@ pub(super) async fn dump(options: &DumpOptions) -> Result<(), CliError> {
 }
 
 /// Writes every string that the node lists with the value that a quorum has. A key that is deleted on
-/// the way is left out. Holds one page of keys and one value at a time.
+/// the way is left out, and so is a counter, which SCAN lists as a string: loaded again it would be none.
+/// Holds one page of keys and one value at a time.
 pub(super) async fn dump_rows(
     mut client: Client,
     format: Format,
@@ -49,13 +51,14 @@ pub(super) async fn dump_rows(
             return Err(page.unexpected("SCAN").into());
         };
         for key in &keys {
-            client.queue(&[b"GET", key]);
+            client.queue(&[b"R.GET", key]);
         }
         for key in &keys {
-            match client.receive().await?.accepted()? {
-                Value::Bytes(value) => rows.write(key, &value).map_err(cannot_write)?,
-                Value::Null => {}
-                other => return Err(other.unexpected("GET").into()),
+            let reply = client.receive().await?.accepted()?;
+            match values(&reply).ok_or_else(|| reply.unexpected("R.GET"))? {
+                [] => {}
+                [Value::Bytes(value)] => rows.write(key, value).map_err(cannot_write)?,
+                several => return Err(undecided(key, several.len())),
             }
         }
         if &next[..] == b"0" {
@@ -63,6 +66,27 @@ pub(super) async fn dump_rows(
         }
         cursor = next;
     }
+}
+
+/// The values in a reply to R.GET.
+fn values(reply: &Value) -> Option<&[Value]> {
+    let Value::Array(fields) = reply else {
+        return None;
+    };
+    let mut pairs = fields.chunks_exact(2);
+    let named = |pair: &&[Value]| matches!(&pair[0], Value::Bytes(name) if name == "values");
+    match &pairs.find(named)?[1] {
+        Value::Array(values) => Some(values),
+        _ => None,
+    }
+}
+
+fn undecided(key: &[u8], values: usize) -> CliError {
+    CliError::Other(format!(
+        "the key '{}' holds {values} concurrent values, and a row has one: decide with R.GET and R.SET, then \
+         dump again",
+        shown(key)
+    ))
 }
 
 fn cannot_write(cause: io::Error) -> CliError {

@@ -173,6 +173,24 @@ async fn a_byte_order_mark_at_the_start_of_a_dump_is_kept() {
 }
 
 #[tokio::test]
+async fn a_dump_leaves_counters_out_and_names_what_is_undecided() {
+    let served = Served::new(Limits::default()).await;
+    served.fake.state().values.insert("a".into(), "1".into());
+    let mut client = served.client().await;
+    let counted = client.call(&[b"INCR", b"n"]).await.expect("counted");
+    assert_eq!(counted, Value::Integer(1));
+    assert_eq!(served.dump(Format::Tsv).await, b"a\t1\n");
+    let siblings = vec!["2".into()];
+    served.fake.state().siblings.insert("a".into(), siblings);
+    let refused = dump::dump_rows(client, Format::Tsv, &mut Vec::new()).await;
+    let refused = refused.expect_err("a row has one value").to_string();
+    assert!(
+        refused.contains("'a' holds 2 concurrent values"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn bad_and_refused_rows_are_counted_and_the_rest_is_loaded() {
     let served = Served::new(Limits {
         max_value_bytes: 10,

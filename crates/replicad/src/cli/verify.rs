@@ -1,6 +1,7 @@
 //! `replicad verify`: whether the nodes hold the same.
 
 use clap::Args;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -81,14 +82,18 @@ fn sentences(verification: &ClusterVerification) -> String {
             ),
         };
     }
+    let mut alike = BTreeMap::<_, Vec<String>>::new();
     for partition in &verification.unequal {
-        let what = match partition.verdict {
-            Verdict::Damaged => "its owners know the same and show something else: DAMAGED",
-            Verdict::Incomplete => "not all of its owners answered",
-            _ => "some of its owners are still to hear of writes",
+        let numbers = alike.entry((partition.space, partition.verdict));
+        numbers.or_default().push(partition.partition.to_string());
+    }
+    for ((space, verdict), numbers) in alike {
+        let what = match verdict {
+            Verdict::Damaged => "owners know the same and show something else: DAMAGED",
+            Verdict::Incomplete => "not all owners answered",
+            _ => "some owners are still to hear of writes",
         };
-        let (space, number) = (partition.space, partition.partition);
-        let _ = writeln!(text, "partition {number} of {space}: {what}");
+        let _ = writeln!(text, "{space}, partitions {}: {what}", numbers.join(", "));
     }
     let _ = writeln!(
         text,

@@ -8,7 +8,7 @@ use replica::{
     StoredCell,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use system_tests::scenario::{Driver, Held, Simulated, Step, config, play};
 
 use crate::cluster::{Cluster, Plan, connect, until};
@@ -36,6 +36,7 @@ pub(crate) fn play_with_timestamps(nodes: u32, sync_interval_ms: u64, steps: &[S
 }
 
 fn play_with(config: &Config, steps: &[Step]) {
+    let started = Instant::now();
     let expected = play(&mut Simulated::new(config, 1), steps);
     let mut processes = Processes::new(config);
     let played = play(&mut processes, steps);
@@ -46,6 +47,11 @@ fn play_with(config: &Config, steps: &[Step]) {
         "processes and the simulator do not agree"
     );
     processes.cluster.check_health();
+    let (steps, seconds) = (steps.len(), started.elapsed().as_secs());
+    println!(
+        "{} nodes agree on {steps} steps after {seconds} s",
+        config.nodes
+    );
 }
 
 /// A cluster of processes.

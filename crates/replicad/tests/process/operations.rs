@@ -245,7 +245,9 @@ fn every_request_has_a_name_in_the_logs_and_a_forwarded_one_the_same_in_those_of
     assert_eq!(asked.len(), 60, "{asked:?}");
     assert!(asked.iter().all(|name| name.starts_with("1/client/")));
     assert_eq!(names(&logs[0], "a client is answered"), asked);
-    let forwarded = names(&logs[0], "a request is forwarded");
+    let mut forwarded = names(&logs[0], "a request is forwarded");
+    // One that was not answered soon is sent again, under its name.
+    forwarded.dedup();
     let elsewhere = "the request of a client is for another node";
     assert_eq!(values(&logs[0], elsewhere, "as_request"), forwarded);
     let own = names(&logs[0], elsewhere);
