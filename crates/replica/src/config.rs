@@ -64,7 +64,7 @@ pub struct Config {
     /// How long a request may take, in milliseconds.
     pub request_timeout_ms: u64,
     /// How long until a message that was not answered is sent again, in milliseconds; doubled each
-    /// time.
+    /// time. Later while answers take long.
     pub resend_ms: u64,
     /// How often a node compares its knowledge with a peer's, in milliseconds.
     pub sync_interval_ms: u64,

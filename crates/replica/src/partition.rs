@@ -10,6 +10,7 @@ mod explain;
 mod gossip;
 mod journal;
 mod operations;
+mod pace;
 mod peers;
 mod reads;
 mod recovery;
@@ -39,6 +40,7 @@ use changes::Changes;
 pub use explain::{Explanation, TombstoneReport};
 use journal::{Identity, Journal};
 use operations::Operations;
+use pace::Pace;
 use peers::Peers;
 use reads::PendingReads;
 use recovery::Recovery;
@@ -70,6 +72,7 @@ pub struct Partition<P: Policy = Lww> {
     writes: PendingWrites<P::Write>,
     reads: PendingReads<P>,
     operations: Operations,
+    pace: Pace,
     journal: Journal,
     changes: Changes,
     outputs: Vec<Output<P::Cell>>,
@@ -224,6 +227,7 @@ impl<P: Policy> Partition<P> {
                 Some(_) => 0,
                 None => config.operation_memory,
             }),
+            pace: Pace::default(),
             journal: Journal::new(config.durable),
             changes: Changes::default(),
             outputs: Vec::new(),
@@ -313,7 +317,7 @@ impl<P: Policy> Partition<P> {
             timeout_ms,
             operation,
         } = request;
-        let due = Due::new(now.elapsed_ms, &self.config, timeout_ms);
+        let due = Due::new(now.elapsed_ms, &self.config, self.pace, timeout_ms);
         match command {
             Command::Get { key } => self.start_read(id, key, level, floor, due),
             Command::Write {

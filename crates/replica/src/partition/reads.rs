@@ -370,11 +370,15 @@ impl<P: Policy> Partition<P> {
             Some(_) => return,
             None => pending.asked_with,
         };
-        pending.answers.insert(from, live);
+        let is_first = pending.answers.insert(from, live).is_none();
         if let (Some(Purpose::Retry(retry)), Some((answer, is_current))) =
             (&mut pending.purpose, operation)
         {
             retry.note(from, answer, is_current);
+        }
+        // What is waited for after that is not answers.
+        if is_first && pending.answers.len() + 1 == pending.needed {
+            self.pace.note(pending.due.waited_ms(self.now.elapsed_ms));
         }
         if let Some(listing) = listing {
             self.join_listing(&listing);

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::pace::Pace;
 use super::{Partition, clock_error};
 use crate::message::{Message, StoreListing};
 use crate::{
@@ -114,19 +115,27 @@ pub(super) struct Start<W> {
 /// When a request gives up, and when it asks again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Due {
+    asked_ms: u64,
     pub(super) deadline_ms: u64,
     pub(super) resend_ms: u64,
     pub(super) resend_after_ms: u64,
 }
 
 impl Due {
-    pub(super) fn new(now_ms: u64, config: &Config, timeout_ms: Option<u64>) -> Self {
+    pub(super) fn new(now_ms: u64, config: &Config, pace: Pace, timeout_ms: Option<u64>) -> Self {
         let limit_ms = config.request_timeout_ms;
+        let resend_after_ms = pace.resend_after_ms(config);
         Self {
+            asked_ms: now_ms,
             deadline_ms: now_ms + timeout_ms.map_or(limit_ms, |ms| ms.min(limit_ms)),
-            resend_ms: now_ms + config.resend_ms,
-            resend_after_ms: config.resend_ms,
+            resend_ms: now_ms + resend_after_ms,
+            resend_after_ms,
         }
+    }
+
+    /// How long it has taken by now.
+    pub(super) const fn waited_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.asked_ms)
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -598,6 +607,7 @@ impl<P: Policy> Partition<P> {
         };
         for mut request in answered.requests {
             request.took_effect &= !(request.is_doubtful && answered.has_lost);
+            self.pace.note(request.due.waited_ms(self.now.elapsed_ms));
             let held = self.replica.map().get(&answered.key).and_then(P::time_of);
             let time = held.unwrap_or_default().max(request.timestamp);
             let seen = self.seen(&answered.key, time);

@@ -158,7 +158,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.peer_handshakes", Integer(1, 100_000, "connections"), "64", "Connections to the port for peers that have not said who they are."),
 
     setting("timeouts.request_ms", Integer(1, HOUR_MS, "milliseconds"), "5000", "For a request, unless it says so itself."),
-    setting("timeouts.resend_ms", Integer(1, HOUR_MS, "milliseconds"), "200", "Until a message that was not answered is sent again; doubled each time."),
+    setting("timeouts.resend_ms", Integer(1, HOUR_MS, "milliseconds"), "200", "Until a message that was not answered is sent again; doubled each time. Longer while answers take long."),
     setting("timeouts.sync_interval_ms", Integer(1, HOUR_MS, "milliseconds"), "500", "Between comparisons with a peer."),
     setting("timeouts.audit_interval_ms", Integer(0, 24 * HOUR_MS, "milliseconds"), "600000", "Between audits, in which nodes that know the same compare checksums of what they hold; 0 for none."),
     setting("timeouts.connect_ms", Integer(1, HOUR_MS, "milliseconds"), "2000", "To open a connection to a peer."),
