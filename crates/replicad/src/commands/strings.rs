@@ -11,7 +11,7 @@ use super::errors::{partly, siblings, wrong_type};
 use super::table::{Keys, READ, Spec, WRITE, command};
 use super::{Session, Started, quoted, refused, wrong_arity};
 use crate::resp::reply::Reply;
-use crate::store::{ConflictPolicy, Operation, Record, StoreAnswer};
+use crate::store::{ConflictPolicy, Operation, Record, Space, StoreAnswer};
 
 pub(super) static COMMANDS: &[Spec] = &[
     command(
@@ -108,7 +108,7 @@ impl TextRead {
     fn start(session: &Session, key: &Bytes) -> Self {
         let asker = session.asker();
         let strings = asker.ask(key, Operation::Get);
-        let has_string = session.backend().contents(key).string;
+        let has_string = session.backend().peek(Space::Strings, key);
         let types = (!has_string).then(|| asker.ask(key, Operation::Look));
         Self {
             asker,
@@ -259,8 +259,7 @@ fn write(session: &Session, key: &Bytes, value: &Bytes) -> Result<Vec<Asked>, Re
     }
     let (asker, key) = (session.asker(), Bytes::copy_from_slice(key));
     let mut writes = vec![asker.ask(&key, Operation::put(stored(value)))];
-    let contents = session.backend().contents(&key);
-    if contents.counter || contents.set {
+    if session.backend().peek(Space::Types, &key) {
         writes.push(asker.ask(&key, Operation::Drop));
     }
     Ok(writes)

@@ -199,11 +199,7 @@ impl<S: StringPolicy> Mailbox<S> {
     }
 
     pub(super) fn peek(&self, space: Space, key: &[u8]) -> bool {
-        let contents = self.contents(key);
-        match space {
-            Space::Strings => contents.string,
-            Space::Types => contents.counter || contents.set,
-        }
+        !self.shown.read().contents_in(space, key).is_empty()
     }
 
     pub(super) fn keys(&self) -> usize {

@@ -295,11 +295,20 @@ impl<S: StringPolicy> Spaces<S> {
 
     /// What the local replica shows of a key.
     pub(super) fn contents(&self, key: &[u8]) -> Contents {
+        let strings = self.contents_in(Space::Strings, key);
+        strings.union(self.contents_in(Space::Types, key))
+    }
+
+    /// What the local replica shows of a key in one space.
+    pub(super) fn contents_in(&self, space: Space, key: &[u8]) -> Contents {
         fn of<P: StorePolicy>(node: &Node<P>, key: &[u8]) -> Contents {
             let cell = partition_of(node, key).and_then(|p| p.replica().map().get(key));
             cell.map_or_else(Contents::default, P::contents)
         }
-        of(&self.strings, key).union(of(&self.types, key))
+        match space {
+            Space::Strings => of(&self.strings, key),
+            Space::Types => of(&self.types, key),
+        }
     }
 
     /// Answers a read at level `One` that the local replica alone can answer.
