@@ -4,6 +4,9 @@
 //! Two halves run as one task. The reading half admits and starts commands; the writing half awaits
 //! their replies in turn. The queue between them is bounded in commands and in bytes, and the output
 //! buffer in bytes, so a client that sends and never reads stops being read and costs no more memory.
+//! Long commands of all connections together are bounded too: where there is no room a connection waits and is not
+//! read, until the node has answered enough of those before.
+//!
 //! A connection that stands still in the middle of a command or of a reply is cut off after a while.
 
 use bytes::{Bytes, BytesMut};
@@ -22,11 +25,15 @@ use crate::metrics::{RequestMetrics, Watch};
 use crate::resp::admit::{Admitted, Admitter};
 use crate::resp::reply::{Protocol, Reply};
 use crate::server::stopped;
+use crate::store::Share;
 
 /// Bytes read at a time when nothing is known about what comes.
 const READ_BYTES: usize = 16 * 1024;
 /// What a command costs in memory beside the bytes of its words, per word.
 const WORD_OVERHEAD_BYTES: usize = 64;
+
+/// Commands of this length and longer are bounded in all connections together. Shorter ones never wait for them.
+const LONG_BYTES: usize = 64 * 1024;
 
 /// A started command on its way to the writing half.
 struct Pending {
@@ -92,6 +99,7 @@ pub(crate) async fn run(
         stall_timeout: limits.stall_timeout,
         idle_timeout: limits.idle_timeout,
         metrics: Arc::clone(&shared.metrics),
+        shared,
     };
     tokio::try_join!(reading.run(), send_replies(output, pending, &unanswered))?;
     Ok(())
@@ -116,6 +124,7 @@ struct Reading<R> {
     stall_timeout: Duration,
     idle_timeout: Option<Duration>,
     metrics: Arc<RequestMetrics>,
+    shared: Arc<Shared>,
 }
 
 impl<R: AsyncRead + Unpin> Reading<R> {
@@ -216,6 +225,9 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         let Some(permit) = self.permit(share).await else {
             return false;
         };
+        if size >= LONG_BYTES && !self.hold_share(size).await {
+            return false;
+        }
         self.session
             .set_behind(self.unanswered.load(Ordering::Relaxed) > 0);
         let mut started = commands::start(&mut self.session, words);
@@ -248,6 +260,18 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         }
     }
 
+    /// Holds a share of the bytes that all connections may have in progress for a long command, when there is room.
+    /// False if the writing half is gone.
+    async fn hold_share(&mut self, size: usize) -> bool {
+        if !self.hand_over().await {
+            return false;
+        }
+        let shared = Arc::clone(&self.shared);
+        let share = Share::take(size, &shared.long).await;
+        self.session.set_share(share);
+        true
+    }
+
     /// A share of the bytes that may be in flight, when there is room. `None` if the writing half is gone.
     async fn permit(&mut self, share: u32) -> Option<Option<OwnedSemaphorePermit>> {
         if let Ok(permit) = Arc::clone(&self.pipeline).try_acquire_many_owned(share) {
@@ -268,6 +292,8 @@ impl<R: AsyncRead + Unpin> Reading<R> {
         watch: Watch,
         permit: Option<OwnedSemaphorePermit>,
     ) -> bool {
+        // All that the command asks has been asked, and its client may be slow to read.
+        self.session.set_share(Share::default());
         let protocol = self.session.protocol();
         let reply = match reply {
             // With others in the queue each counts as one, so that their number stays bounded.

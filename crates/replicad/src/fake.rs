@@ -16,7 +16,7 @@ use crate::backend::{
 use crate::limits::Limits;
 use crate::storage::SnapshotReport;
 use crate::store::{
-    ConflictPolicy, Contents, Effect, Operation, PendingAnswer, Record, ScannedKey, Space,
+    ConflictPolicy, Contents, Effect, Operation, PendingAnswer, Record, ScannedKey, Share, Space,
     StoreAnswer, StoreRequest,
 };
 use crate::verification::ClusterVerification;
@@ -54,7 +54,7 @@ pub(crate) struct State {
     /// Whether answers are held back.
     pub(crate) holding: bool,
     /// The answers held back.
-    pub(crate) held: VecDeque<(oneshot::Sender<Answer>, Answer)>,
+    pub(crate) held: VecDeque<(oneshot::Sender<Answer>, Answer, Share)>,
     /// The nodes that have failed.
     pub(crate) failed: Vec<NodeId>,
     /// Whether node 3 counts as recovering.
@@ -80,7 +80,7 @@ impl Fake {
     /// Lets one held answer go.
     pub(crate) fn release(&self) -> bool {
         let held = self.state().held.pop_front();
-        held.is_some_and(|(sender, answer)| sender.send(answer).is_ok())
+        held.is_some_and(|(sender, answer, _)| sender.send(answer).is_ok())
     }
 
     fn node_status(&self, id: u32) -> NodeStatus {
@@ -216,13 +216,14 @@ impl State {
 }
 
 impl Backend for Fake {
-    fn submit(&self, request: StoreRequest) -> PendingAnswer {
+    fn submit(&self, mut request: StoreRequest) -> PendingAnswer {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
+        let share = std::mem::take(&mut request.share);
         state.submitted.push(request.clone());
         let answer = state.apply(request);
         if state.holding {
-            state.held.push_back((sender, answer));
+            state.held.push_back((sender, answer, share));
         } else {
             let _ = sender.send(answer);
         }

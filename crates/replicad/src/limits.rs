@@ -43,6 +43,9 @@ pub struct Limits {
     /// Bytes of the started and unanswered commands of one connection, with the same effect. A single
     /// command may be longer; it is then alone.
     pub max_pipeline_bytes: usize,
+    /// Bytes of the commands of 64 KiB and longer that are in progress in all connections together. Connections with
+    /// more wait and are not read meanwhile, so that long values do not pile up in front of short ones.
+    pub max_long_bytes: usize,
     /// Bytes of encoded replies at which a connection stops encoding until the client has read them.
     pub output_buffer_bytes: usize,
     /// Positions of unfinished scans that a node remembers. The oldest is forgotten first.
@@ -65,6 +68,7 @@ impl Default for Limits {
             idle_timeout: None,
             max_pipeline: 4096,
             max_pipeline_bytes: 16 * MIB,
+            max_long_bytes: 16 * MIB,
             output_buffer_bytes: MIB,
             scan_cursors: 4096,
         }

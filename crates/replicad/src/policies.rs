@@ -36,6 +36,7 @@ pub trait StorePolicy: Policy {
             floor,
             context,
             timeout_ms,
+            share: _,
         } = request;
         debug_assert_eq!(
             operation.space(),

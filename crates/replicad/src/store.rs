@@ -5,6 +5,7 @@
 //! are translated into those of `replica` by the policies.
 
 mod session;
+mod share;
 
 use bytes::Bytes;
 use crdt::{CausalContext, Timestamp};
@@ -15,6 +16,8 @@ use std::fmt;
 use tokio::sync::oneshot;
 
 pub use session::{InvalidSession, StoreSession};
+pub use share::Share;
+pub(crate) use share::{Bound, WeakShare};
 
 /// One of the two key spaces of a node. The same key in both is two entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -87,6 +90,8 @@ pub struct StoreRequest {
     pub context: Option<CausalContext>,
     /// How long it may take, in milliseconds, if that is less than the store's own limit.
     pub timeout_ms: Option<u64>,
+    /// What is held for it until it is answered.
+    pub share: Share,
 }
 
 impl StoreRequest {
@@ -99,6 +104,7 @@ impl StoreRequest {
             floor: Floor::default(),
             context: None,
             timeout_ms: None,
+            share: Share::default(),
         }
     }
 

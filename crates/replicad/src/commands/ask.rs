@@ -11,6 +11,7 @@ use crate::logs::shown;
 use crate::resp::reply::Reply;
 use crate::store::{
     Effect, Operation, PendingAnswer, Record, Space, StoreAnswer, StoreRequest, StoreSession,
+    WeakShare,
 };
 
 /// The session guarantees of one connection: what it has seen. Commands that are under way share it.
@@ -41,6 +42,9 @@ pub(super) struct Asker {
     pub(super) shared: Arc<Shared>,
     pub(super) level: Level,
     pub(super) guarantees: Option<Guarantees>,
+    /// What is held for the command until the node has answered what it asks. A reply that waits for its client to
+    /// read holds nothing.
+    pub(super) share: WeakShare,
 }
 
 impl Asker {
@@ -88,7 +92,8 @@ impl Asker {
     }
 
     /// Submits a request, which has its level.
-    pub(super) fn send(&self, request: StoreRequest) -> Asked {
+    pub(super) fn send(&self, mut request: StoreRequest) -> Asked {
+        request.share = self.share.upgrade();
         let Some(guarantees) = &self.guarantees else {
             return Asked::Pending {
                 answer: self.shared.backend.submit(request),

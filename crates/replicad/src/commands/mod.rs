@@ -28,6 +28,7 @@ use crate::metrics::RequestMetrics;
 use crate::password::Password;
 use crate::resp::admit::Refusal;
 use crate::resp::reply::{Protocol, Reply};
+use crate::store::{Bound, Share};
 
 use ask::{Asker, Guarantees};
 use cursors::Cursors;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) connections: AtomicUsize,
     /// What is counted of them.
     pub(crate) metrics: Arc<RequestMetrics>,
+    /// Bytes of long commands that may be in progress.
+    pub(crate) long: Bound,
     next_client: AtomicU64,
     /// Reads that were answered without the node's inbox, as far as they were logged.
     reads_here: AtomicU64,
@@ -56,6 +59,7 @@ impl Shared {
         let cursors = Cursors::new(backend.limits().scan_cursors);
         let metrics = backend.metrics();
         Self {
+            long: Bound::new(backend.limits().max_long_bytes),
             backend,
             connections: AtomicUsize::new(0),
             metrics,
@@ -84,6 +88,10 @@ pub(crate) struct Session {
     guarantees: Option<Guarantees>,
     /// Whether a command before the next one has not been answered by the node yet.
     is_behind: bool,
+    /// What is held for the next command until the node has answered what it asks.
+    share: Share,
+    /// Commands that must not be overtaken.
+    under_way: Arc<UnderWay>,
 }
 
 impl Session {
@@ -104,6 +112,8 @@ impl Session {
             level: Level::default(),
             guarantees: None,
             is_behind: false,
+            share: Share::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -123,6 +133,11 @@ impl Session {
         self.is_behind = is_behind;
     }
 
+    /// Holds something for the next command until the node has answered what it asks.
+    pub(crate) fn set_share(&mut self, share: Share) {
+        self.share = share;
+    }
+
     /// How the reply to the last command that was started is spelled.
     pub(crate) fn protocol(&self) -> Protocol {
         self.protocol
@@ -138,6 +153,7 @@ impl Session {
             shared: Arc::clone(&self.shared),
             level: self.level,
             guarantees: self.guarantees.clone(),
+            share: self.share.weak(),
         }
     }
 

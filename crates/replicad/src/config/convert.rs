@@ -77,6 +77,7 @@ impl Settings {
             max_connections: limits.max_connections,
             max_pipeline: limits.max_pipeline,
             max_pipeline_bytes: limits.max_pipeline_bytes,
+            max_long_bytes: limits.max_long_bytes,
             output_buffer_bytes: limits.output_buffer_bytes,
             scan_cursors: limits.scan_cursors,
             ..Limits::default()

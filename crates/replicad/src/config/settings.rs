@@ -217,6 +217,7 @@ pub struct SizeLimits {
     pub max_connections: usize,
     pub max_pipeline: usize,
     pub max_pipeline_bytes: usize,
+    pub max_long_bytes: usize,
     pub output_buffer_bytes: usize,
     pub scan_cursors: usize,
     pub max_pending: usize,

@@ -143,6 +143,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.max_connections", Integer(1, 1_000_000, "connections"), "10000", "Connections of clients."),
     setting("limits.max_pipeline", Integer(1, 1_000_000, "commands"), "4096", "Commands of one connection that are started and not answered."),
     setting("limits.max_pipeline_bytes", Integer(1024, 4 * GIB, "bytes"), "16777216", "Their bytes."),
+    setting("limits.max_long_bytes", Integer(1024, 4 * GIB - 1, "bytes"), "16777216", "Bytes of commands of 64 KiB and longer that are in progress in all connections together; more wait."),
     setting("limits.output_buffer_bytes", Integer(1024, GIB, "bytes"), "1048576", "Encoded replies that wait for a client to read them."),
     setting("limits.scan_cursors", Integer(1, 1_000_000, "cursors"), "4096", "Unfinished scans that are remembered; the oldest is forgotten first."),
     setting("limits.max_pending", Integer(1, 10_000_000, "requests"), "65536", "Requests in progress in this node; more are refused."),

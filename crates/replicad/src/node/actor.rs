@@ -20,7 +20,7 @@ use super::trails;
 use super::wire::SpaceMessage;
 use crate::policies::StringPolicy;
 use crate::storage::Room;
-use crate::store::{Operation, StoreRequest};
+use crate::store::{Operation, Share, StoreRequest};
 
 /// Inputs handled in one commit at most, so that those that came first are not kept waiting for ever.
 const BATCH: usize = 1 << 12;
@@ -47,7 +47,8 @@ pub(super) struct Actor<S: StringPolicy> {
     disk: Box<dyn Disk>,
     router: Arc<dyn Router<S>>,
     inbox: Receiver<Input<S>>,
-    replies: BTreeMap<RequestId, Reply>,
+    /// Where answers go, and what is held until then.
+    replies: BTreeMap<RequestId, (Reply, Share)>,
     inspections: Vec<Inspection<S>>,
     /// What follows from the node's start, once all nodes can be reached.
     first: Vec<Effectuated<S>>,
@@ -239,6 +240,7 @@ impl<S: StringPolicy> Actor<S> {
         reply: Reply,
         now: Now,
     ) {
+        let share = std::mem::take(&mut request.share);
         if request.operation.is_write()
             && let Some(refusal) = self.no_room()
             && spaces.owns(request.operation.space(), &request.key)
@@ -249,7 +251,7 @@ impl<S: StringPolicy> Actor<S> {
         }
         self.next_request += 1;
         let id = RequestId(self.next_request);
-        self.replies.insert(id, reply);
+        self.replies.insert(id, (reply, share));
         let trail = trails::asked(self.node, id, &request);
         spaces.handle_request(id, request, now);
         trails::forwarded(trail, spaces);
@@ -316,19 +318,17 @@ impl<S: StringPolicy> Actor<S> {
         }
     }
 
-    fn release(&mut self, effects: Vec<Effectuated<S>>) {
-        for effect in effects {
-            match effect {
-                Effectuated::Send { to, message } => {
-                    trails::sent(self.node, to, &message);
-                    self.router.deliver(self.node, to, message);
-                }
-                Effectuated::Reply { request, result } => {
-                    trails::answered(self.node, request, &result);
-                    if let Some(reply) = self.replies.remove(&request) {
-                        // A client that is gone needs no answer.
-                        let _gone = reply.send(result);
-                    }
+    fn release(&mut self, effect: Effectuated<S>) {
+        match effect {
+            Effectuated::Send { to, message } => {
+                trails::sent(self.node, to, &message);
+                self.router.deliver(self.node, to, message);
+            }
+            Effectuated::Reply { request, result } => {
+                trails::answered(self.node, request, &result);
+                if let Some((reply, _share)) = self.replies.remove(&request) {
+                    // A client that is gone needs no answer.
+                    let _gone = reply.send(result);
                 }
             }
         }

@@ -269,6 +269,39 @@ async fn a_client_that_never_reads_is_not_read_and_hurts_nobody() {
 }
 
 #[tokio::test]
+async fn long_commands_of_all_connections_wait_for_each_other_and_short_ones_do_not() {
+    let limits = Limits {
+        max_long_bytes: 150_000,
+        ..Limits::default()
+    };
+    let served = Served::new(limits).await;
+    served.fake.state().holding = true;
+    let submitted = || served.fake.state().submitted.len();
+    let set = |value: &str| {
+        let bytes = value.len();
+        format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n{value}\r\n")
+    };
+    let long = set(&"v".repeat(100_000));
+    let (mut first, mut second) = (served.raw().await, served.raw().await);
+    first.write_all(long.as_bytes()).await.unwrap();
+    until(|| submitted() == 1).await;
+    second.write_all(long.as_bytes()).await.unwrap();
+    let mut short = served.raw().await;
+    short.write_all(set("short").as_bytes()).await.unwrap();
+    until(|| submitted() == 2).await;
+    let operation = served.fake.state().submitted[1].operation.clone();
+    assert_eq!(operation, Operation::put(Bytes::from("short")));
+    assert!(served.fake.release(), "the first long one is answered");
+    until(|| submitted() == 3).await;
+    while served.fake.release() {}
+    for stream in [&mut first, &mut second, &mut short] {
+        let mut answer = [0; 5];
+        within(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(&answer, b"+OK\r\n");
+    }
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_are_told_so() {
     let limits = Limits {
         max_connections: 2,
