@@ -38,6 +38,8 @@ pub struct Node<P: Policy = Lww> {
     origins: BTreeMap<RequestId, Origin>,
     next_request: u64,
     outputs: Vec<NodeOutput<P>>,
+    /// Empty between calls, with room for what a partition has to say.
+    taken: Vec<Output<P::Cell>>,
 }
 
 /// Where the answer to a request goes.
@@ -215,6 +217,7 @@ impl<P: Policy> Node<P> {
             origins: BTreeMap::new(),
             next_request: 0,
             outputs: Vec::new(),
+            taken: Vec::new(),
             placement,
             partitions,
             config,
@@ -257,12 +260,24 @@ impl<P: Policy> Node<P> {
 
     /// Takes what has to be made durable and what may be released after it.
     pub fn take_ready(&mut self) -> NodeReady<P> {
-        let mut persist = Vec::new();
+        let (mut persist, mut outputs) = (Vec::new(), Vec::new());
+        self.take_ready_into(&mut persist, &mut outputs);
+        NodeReady { persist, outputs }
+    }
+
+    /// The same for a driver that uses its lists again and again: appends to both.
+    pub fn take_ready_into(
+        &mut self,
+        persist: &mut Vec<(PartitionId, WriteBatch)>,
+        outputs: &mut Vec<NodeOutput<P>>,
+    ) {
+        outputs.append(&mut self.outputs);
+        let mut taken = std::mem::take(&mut self.taken);
         let mut answers = Vec::new();
         for (id, partition) in &mut self.partitions {
-            let ready = partition.take_ready();
-            persist.extend(ready.persist.map(|batch| (*id, batch)));
-            for output in ready.outputs {
+            let batch = partition.take_ready_into(&mut taken);
+            persist.extend(batch.map(|batch| (*id, batch)));
+            for output in taken.drain(..) {
                 match output {
                     Output::Send { to, envelope } => {
                         let partition = *id;
@@ -270,19 +285,17 @@ impl<P: Policy> Node<P> {
                             partition,
                             envelope,
                         };
-                        self.outputs.push(NodeOutput::Send { to, message });
+                        outputs.push(NodeOutput::Send { to, message });
                     }
                     Output::Reply { request, result } => answers.push((request, result)),
                 }
             }
         }
+        self.taken = taken;
         for (request, result) in answers {
             self.answer(request, result);
         }
-        NodeReady {
-            persist,
-            outputs: std::mem::take(&mut self.outputs),
-        }
+        outputs.append(&mut self.outputs);
     }
 
     /// A client's request. The reply comes as a [`NodeOutput::Reply`] with the same id.

@@ -47,6 +47,9 @@ use recovery::Recovery;
 pub use report::{Counters, State, Status};
 use writes::{Due, PendingWrites, Start};
 
+/// Room for outputs that is kept from turn to turn.
+const KEPT_OUTPUTS: usize = 256;
+
 /// The replicated state of a node and the protocol around it.
 ///
 /// **Inputs** are the `handle_*` methods; each takes the current time. **Outputs** are taken with
@@ -299,6 +302,16 @@ impl<P: Policy> Partition<P> {
             persist,
             outputs: std::mem::take(&mut self.outputs),
         }
+    }
+
+    /// The same for a driver that uses one list again and again: appends the outputs to it, and returns what has to
+    /// be durable before they are released.
+    #[must_use = "outputs must not be released before this is durable"]
+    pub fn take_ready_into(&mut self, outputs: &mut Vec<Output<P::Cell>>) -> Option<WriteBatch> {
+        let persist = self.take_batch();
+        outputs.append(&mut self.outputs);
+        self.outputs.shrink_to(KEPT_OUTPUTS);
+        persist
     }
 
     /// A client's request. The reply comes as an [`Output::Reply`] with the same id.

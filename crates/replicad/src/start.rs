@@ -28,6 +28,9 @@ const QUORUM_INTERVAL: Duration = Duration::from_millis(10);
 /// What a node is told at its start.
 #[derive(Debug, Clone)]
 pub struct StartOptions {
+    /// Threads that run the node, beside those that wait for the disk; 0 for half as many as there are processors, at
+    /// least one.
+    pub threads: usize,
     /// The node.
     pub network: NetworkOptions,
     /// Its connections to others.
@@ -78,7 +81,12 @@ pub enum StartNodeError {
 /// # Errors
 /// If an address, the data directory or the store cannot be used, or the system refuses.
 pub fn start(options: StartOptions) -> Result<(), StartNodeError> {
+    let threads = match options.threads {
+        0 => (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1),
+        threads => threads,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()?;
     runtime.block_on(async {
@@ -92,6 +100,7 @@ pub fn start(options: StartOptions) -> Result<(), StartNodeError> {
 async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeError> {
     debug_assert!(S::serves(options.network.conflict));
     let StartOptions {
+        threads: _,
         mut network,
         mut transport,
         listen,

@@ -83,6 +83,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         },
     };
     Ok(StartOptions {
+        threads: settings.node.threads,
         network,
         transport,
         listen: settings.listen.clients.clone(),

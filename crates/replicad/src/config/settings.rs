@@ -43,6 +43,8 @@ pub struct Node {
     pub id: Option<u32>,
     /// Where its store is.
     pub data_dir: PathBuf,
+    /// Threads that serve clients and peers; 0 for half as many as there are processors.
+    pub threads: usize,
 }
 
 /// All nodes of the cluster.

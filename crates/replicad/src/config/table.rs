@@ -102,6 +102,7 @@ pub(super) const SECTIONS: [(&str, &str); 11] = [
 pub(super) const SETTINGS: &[Setting] = &[
     unset("node.id", Integer(1, MAX_NODES, ""), "1", "The number of this node in cluster.nodes. Has to be set."),
     setting("node.data_dir", Path, "\"./replicad-node\"", "Directory of this node's store; made if missing."),
+    setting("node.threads", Integer(0, 1024, "threads"), "0", "Threads that serve clients and peers and work on the keys. Work on the keys takes one at a time: more help\nmany connections, and TLS. 0: half as many as there are processors, at least one."),
 
     setting("cluster.name", Name, "\"replicad\"", "Name of the cluster. Nodes of another name are refused.\nPart of the nodes' names in their certificates, node-1.NAME.replicad."),
     unset("cluster.nodes", Nodes, "[\n  { id = 1, address = \"10.0.0.1:7101\", client = \"10.0.0.1:7001\" },\n  { id = 2, address = \"10.0.0.2:7101\", client = \"10.0.0.2:7001\" },\n  { id = 3, address = \"10.0.0.3:7101\", client = \"10.0.0.3:7001\" },\n]", "Every node, this one included: number, address for peers, and, if clients are to be told, for clients.\nHas to be set."),

@@ -1,7 +1,11 @@
-//! The actor of one node: a thread that feeds the node's two spaces and owns its store.
+//! The actor of one node: a task that feeds the node's two spaces and owns its store.
 //!
 //! It drains its inbox, makes everything durable in one commit, then releases what follows from it:
 //! that is the group commit. While it commits, its inbox fills for the next round.
+//!
+//! **Threads.** The actor runs beside the connections, on the threads that serve them: handing over costs no change
+//! of threads then, and a turn takes all that the connections have read in one round of the runtime. Where a commit
+//! has to wait for the disk, it waits off those threads.
 //!
 //! **Little room on the disk.** Writes of clients are refused before they are made, forwarded ones too, and
 //! messages of peers that bring entries are dropped, as if they were lost. Reads go on. When there is room
@@ -9,11 +13,14 @@
 
 use replica::{NodeId, NodeMessage, Now, RequestError, RequestId, StorageError};
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::time::{self, Sleep};
 
-use super::disk::Disk;
+use super::disk::{Batches, Disk};
 use super::mailbox::{INBOX, Input, Inspection, Mailbox, Reply, Shown};
 use super::spaces::{Effectuated, Spaces, Turn};
 use super::trails;
@@ -30,6 +37,10 @@ const CHUNK: usize = 64;
 
 /// Bytes of values handled in one commit at most.
 const BATCH_BYTES: usize = 8 << 20;
+
+/// How long inputs are taken into one turn at most. Whatever else runs on the thread waits meanwhile, the signs of life
+/// that peers wait for among it.
+const TURN: Duration = Duration::from_millis(10);
 
 /// How often the system is asked how much room there is.
 const ROOM_INTERVAL: Duration = Duration::from_millis(200);
@@ -84,7 +95,7 @@ impl<S: StringPolicy> Actor<S> {
         router: Arc<dyn Router<S>>,
         started: Instant,
     ) -> (Self, Mailbox<S>) {
-        let (sender, inbox) = sync_channel(INBOX);
+        let (sender, inbox) = channel(INBOX);
         let node = spaces.node();
         let shown = Arc::new(Shown::new(spaces));
         let mailbox = Mailbox::new(node, sender, Arc::clone(&shown));
@@ -110,40 +121,52 @@ impl<S: StringPolicy> Actor<S> {
 
     /// Runs until it is told to stop. What was taken from the inbox by then is finished, as far as it needs
     /// nobody else, and the store is closed.
-    pub(super) fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let first = std::mem::take(&mut self.first);
-        self.release(first);
+        first.into_iter().for_each(|effect| self.release(effect));
+        let mut alarm = pin!(time::sleep(Duration::ZERO));
+        let mut turn = Turn::default();
         while !self.stopping {
-            let turn = self.take_inputs();
-            self.commit_and_release(turn);
-            if !self.inspections.is_empty() {
-                let spaces = self.shown.read();
-                for inspection in std::mem::take(&mut self.inspections) {
-                    inspection(&spaces);
-                }
-            }
+            let first = self.first_input(alarm.as_mut()).await;
+            self.take_inputs(first, &mut turn);
+            self.commit_and_release(&mut turn);
+            turn.clear();
+            self.inspect();
             self.shown.publish();
         }
         let node = self.node;
-        if let Err(error) = self.disk.close() {
+        let disk = self.disk;
+        if let Err(error) = aside(|| disk.close()) {
             tracing::error!(%node, %error, "the store was not closed properly");
         }
     }
 
-    /// Waits for an input or the next deadline, then takes all that has arrived.
-    fn take_inputs(&mut self) -> Turn<S> {
-        let mut next = match self.inbox.recv_timeout(self.patience()) {
-            Ok(first) => Some(first),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => {
-                self.stopping = true;
-                None
+    /// Waits for an input, until the next deadline.
+    async fn first_input(&mut self, mut alarm: Pin<&mut Sleep>) -> Option<Input<S>> {
+        let due = time::Instant::now() + self.patience();
+        // An alarm that goes off too early does no harm, and setting it costs something.
+        if alarm.is_elapsed() || due < alarm.deadline() {
+            alarm.as_mut().reset(due);
+        }
+        let first = tokio::select! {
+            biased;
+            first = self.inbox.recv() => {
+                self.stopping |= first.is_none();
+                first
             }
+            () = alarm => None,
         };
+        // What is ready beside this task, connections above all, comes first, and into the same turn.
+        tokio::task::yield_now().await;
+        first
+    }
+
+    /// Takes all that has arrived.
+    fn take_inputs(&mut self, first: Option<Input<S>>, turn: &mut Turn<S>) {
         self.look_for_room();
-        let (mut inputs, mut bytes) = (0, 0);
+        let mut next = first.or_else(|| self.inbox.try_recv().ok());
+        let (began, mut inputs, mut bytes) = (Instant::now(), 0, 0);
         let shown = Arc::clone(&self.shown);
-        let mut turn: Option<Turn<S>> = None;
         loop {
             let now = now(self.started);
             let mut spaces = shown.write();
@@ -152,7 +175,8 @@ impl<S: StringPolicy> Actor<S> {
                 inputs += 1;
                 bytes += size(&input);
                 self.handle(&mut spaces, input, now);
-                if inputs < BATCH && bytes < BATCH_BYTES && !self.stopping {
+                let goes_on = inputs < BATCH && bytes < BATCH_BYTES && !self.stopping;
+                if goes_on && began.elapsed() < TURN {
                     next = self.inbox.try_recv().ok();
                 }
                 if inputs >= chunk_end {
@@ -163,19 +187,28 @@ impl<S: StringPolicy> Actor<S> {
                 spaces.handle_timeout(now);
             }
             // Before the lock is given back: readers must not take what they find there for durable.
-            let part = spaces.take_turn();
-            if !part.batches.is_empty() {
+            spaces.add_to(turn);
+            if !turn.batches.is_empty() {
                 shown.set_settled(false);
             }
-            let all = match turn.take() {
-                Some(earlier) => earlier.and(part),
-                None => part,
-            };
             if next.is_none() {
-                return all;
+                return;
             }
-            turn = Some(all);
         }
+    }
+
+    /// Answers those who look at the node. That may take a while.
+    fn inspect(&mut self) {
+        if self.inspections.is_empty() {
+            return;
+        }
+        let inspections = std::mem::take(&mut self.inspections);
+        aside(|| {
+            let spaces = self.shown.read();
+            for inspection in inspections {
+                inspection(&spaces);
+            }
+        });
     }
 
     /// How long there is nothing to do unless something comes.
@@ -236,7 +269,7 @@ impl<S: StringPolicy> Actor<S> {
     fn handle_request(
         &mut self,
         spaces: &mut Spaces<S>,
-        request: StoreRequest,
+        mut request: StoreRequest,
         reply: Reply,
         now: Now,
     ) {
@@ -290,31 +323,40 @@ impl<S: StringPolicy> Actor<S> {
     }
 
     /// Commits once for everything that was taken, then releases what follows from it.
-    fn commit_and_release(&mut self, turn: Turn<S>) {
-        match self.commit(&turn) {
+    fn commit_and_release(&mut self, turn: &mut Turn<S>) {
+        match self.commit(&turn.batches) {
             Ok(()) => {
                 self.shown.set_settled(true);
-                let effects = self.shown.write().effectuate(turn);
-                self.release(effects);
+                for effect in turn.strings() {
+                    self.release(effect);
+                }
+                if turn.has_types() {
+                    let effects = self.shown.write().effectuate_types(turn);
+                    effects.into_iter().for_each(|effect| self.release(effect));
+                }
             }
             Err(error) => {
                 let node = self.node;
                 self.failed = true;
                 tracing::error!(%node, %error, "storage failed; the node stops serving");
+                let turn = std::mem::take(turn);
                 let refusals = self.shown.write().handle_storage_failure(&error, turn);
-                self.release(refusals);
+                refusals.into_iter().for_each(|effect| self.release(effect));
             }
         }
     }
 
-    fn commit(&mut self, turn: &Turn<S>) -> Result<(), StorageError> {
+    fn commit(&mut self, batches: &Batches) -> Result<(), StorageError> {
         let is_due = self.disk.sync_due_in().is_some_and(|due| due.is_zero());
         if is_due && !self.failed {
             self.disk.sync_soon()?;
         }
-        match turn.batches.is_empty() {
-            true => Ok(()),
-            false => self.disk.commit(&turn.batches),
+        if batches.is_empty() {
+            return Ok(());
+        }
+        match self.disk.waits() {
+            true => aside(|| self.disk.commit(batches)),
+            false => self.disk.commit(batches),
         }
     }
 
@@ -332,6 +374,26 @@ impl<S: StringPolicy> Actor<S> {
                 }
             }
         }
+    }
+}
+
+/// Runs an actor on this thread, which it has for itself, until it is told to stop.
+pub(super) fn run_alone<S: StringPolicy>(actor: Actor<S>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(actor.run()),
+        Err(error) => tracing::error!(%error, "the system refuses what a node needs"),
+    }
+}
+
+/// Does what may take long, off the threads that others wait for where there are such.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        // The thread is the actor's own.
+        RuntimeFlavor::CurrentThread => work(),
+        _ => tokio::task::block_in_place(work),
     }
 }
 

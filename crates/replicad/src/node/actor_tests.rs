@@ -40,6 +40,10 @@ impl Disk for Slow {
         }
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn room(&self) -> Room {
         *self.room.lock().expect("not poisoned")
     }
@@ -99,7 +103,7 @@ fn start(refuses: bool) -> Running {
     Running {
         disk,
         mailbox,
-        thread: std::thread::spawn(move || actor.run()),
+        thread: std::thread::spawn(move || run_alone(actor)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
-use super::actor::{Actor, Router};
+use super::actor::{Actor, Router, run_alone};
 use super::data_dir::{DataDir, DataDirError};
 use super::local_node::LocalNode;
 use super::mailbox::{Input, Mailbox};
@@ -271,7 +271,7 @@ impl Shared {
     ) -> Result<(), StartError> {
         self.inboxes.set(node, Some(mailbox));
         let builder = thread::Builder::new().name(format!("node-{}", node.0));
-        let thread = builder.spawn(move || actor.run());
+        let thread = builder.spawn(move || run_alone(actor));
         threads.insert(
             node,
             thread.map_err(|error| StartError::Thread { node, error })?,

@@ -14,6 +14,9 @@ pub(super) trait Disk: Send {
     /// Makes changes in one transaction, as durable as the policy of the store says.
     fn commit(&mut self, batches: &Batches) -> Result<(), StorageError>;
 
+    /// Whether the next commit waits for the disk, or may.
+    fn waits(&self) -> bool;
+
     /// Whether writes may be taken.
     fn room(&self) -> Room;
 
@@ -30,6 +33,10 @@ pub(super) trait Disk: Send {
 impl Disk for Store {
     fn commit(&mut self, batches: &Batches) -> Result<(), StorageError> {
         Self::commit(self, batches)
+    }
+
+    fn waits(&self) -> bool {
+        Self::waits(self)
     }
 
     fn room(&self) -> Room {

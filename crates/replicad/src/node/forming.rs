@@ -30,9 +30,6 @@ pub enum BeginError {
     /// The store holds what no node with this configuration can have stored, or cannot be written.
     #[error("the node cannot start from its store: {0}")]
     Store(#[from] StorageError),
-    /// The system refused a thread.
-    #[error("the system refuses a thread: {0}")]
-    Thread(#[from] std::io::Error),
     /// Starting ended unexpectedly.
     #[error("the start was interrupted: {0}")]
     Interrupted(String),
@@ -129,7 +126,7 @@ async fn begin<S: StringPolicy>(
     let start = move || {
         let prepared = prepare_from(&network, &dir)?;
         dir.note_started()?;
-        network.begin(cluster, prepared, dir)?;
+        network.begin(cluster, prepared, dir);
         Ok::<(), BeginError>(())
     };
     let begun = tokio::task::spawn_blocking(start).await;

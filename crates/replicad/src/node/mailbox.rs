@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use replica::{NodeId, RequestError, State};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::spaces::Spaces;
@@ -46,7 +47,7 @@ pub(super) enum Input<S: StringPolicy> {
 /// The outside of an actor.
 pub(super) struct Mailbox<S: StringPolicy> {
     node: NodeId,
-    inbox: SyncSender<Input<S>>,
+    inbox: Sender<Input<S>>,
     shown: Arc<Shown<S>>,
 }
 
@@ -111,11 +112,7 @@ impl<S: StringPolicy> Clone for Mailbox<S> {
 }
 
 impl<S: StringPolicy> Mailbox<S> {
-    pub(super) const fn new(
-        node: NodeId,
-        inbox: SyncSender<Input<S>>,
-        shown: Arc<Shown<S>>,
-    ) -> Self {
+    pub(super) const fn new(node: NodeId, inbox: Sender<Input<S>>, shown: Arc<Shown<S>>) -> Self {
         Self { node, inbox, shown }
     }
 
@@ -129,7 +126,7 @@ impl<S: StringPolicy> Mailbox<S> {
                 // A client that is gone needs no answer.
                 let _gone = reply.send(Err(overloaded));
             }
-            Err(TrySendError::Disconnected(Input::Request { reply, .. })) => {
+            Err(TrySendError::Closed(Input::Request { reply, .. })) => {
                 let _gone = reply.send(Err(RequestError::NodeFailed(self.node)));
             }
             Err(_) => {}
@@ -144,10 +141,15 @@ impl<S: StringPolicy> Mailbox<S> {
         }
     }
 
-    /// Hands over an input that must not be lost; waits while the inbox is full.
+    /// Hands over an input that must not be lost; waits while the inbox is full. Not for threads that run tasks.
     pub(super) fn insist(&self, input: Input<S>) {
         // An actor that has stopped needs no input.
-        let _stopped = self.inbox.send(input);
+        let _stopped = self.inbox.blocking_send(input);
+    }
+
+    /// The same for tasks.
+    pub(super) async fn insist_here(&self, input: Input<S>) {
+        let _stopped = self.inbox.send(input).await;
     }
 
     /// The answer of the node to a question, asked once all before it is durable; an error if the node

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::actor::{Actor, Router};
 use super::formation::ClusterStanding;
@@ -92,8 +92,8 @@ pub(super) struct Network<S: StringPolicy> {
     transport: OnceLock<Transport>,
     /// The actor, once the node has begun.
     running: OnceLock<Mailbox<S>>,
-    /// The actor's thread, and the directory that it works in.
-    thread: Mutex<Option<(JoinHandle<()>, NodeDir)>>,
+    /// The actor's task, and the directory that it works in.
+    task: Mutex<Option<(JoinHandle<()>, NodeDir)>>,
     /// The cluster, once the node has begun.
     cluster: watch::Sender<Option<ClusterId>>,
     forming: mpsc::Sender<Forming>,
@@ -124,7 +124,7 @@ impl<S: StringPolicy> Network<S> {
             started: Instant::now(),
             transport: OnceLock::new(),
             running: OnceLock::new(),
-            thread: Mutex::new(None),
+            task: Mutex::new(None),
             cluster: watch::Sender::new(None),
             forming,
             reachable: Mutex::default(),
@@ -219,24 +219,20 @@ impl<S: StringPolicy> Network<S> {
         self.forming.try_send(Forming::Bootstrap(done)).is_ok()
     }
 
-    /// Begins: starts the actor's thread, and tells it who cannot be reached.
-    ///
-    /// # Errors
-    /// If the system refuses the thread.
+    /// Begins: starts the actor on the runtime of the caller, and tells it who cannot be reached.
     pub(super) fn begin(
         &self,
         cluster: ClusterId,
         (actor, mailbox): (Actor<S>, Mailbox<S>),
         dir: NodeDir,
-    ) -> std::io::Result<()> {
-        let builder = std::thread::Builder::new().name(format!("node-{}", self.node.0));
-        let thread = builder.spawn(move || actor.run())?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some((thread, dir));
+    ) {
+        let task = tokio::spawn(actor.run());
+        *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some((task, dir));
         // Whoever comes or goes from here on is told to the actor by `reachable`.
         let reachable = self.reachable_nodes();
         for node in self.peers().filter(|node| !reachable.contains(node)) {
             let reachable = false;
-            mailbox.insist(Input::Reachable { node, reachable });
+            mailbox.offer(Input::Reachable { node, reachable });
         }
         let _again = self.running.set(mailbox);
         drop(reachable);
@@ -244,7 +240,6 @@ impl<S: StringPolicy> Network<S> {
         if let Some(transport) = self.transport() {
             transport.set_cluster(cluster);
         }
-        Ok(())
     }
 
     /// Tells the actor again who can be reached: a hint that its inbox had no room for would otherwise be
@@ -260,24 +255,25 @@ impl<S: StringPolicy> Network<S> {
         !self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Stops the actor and waits for its end; its store is closed then. Blocks.
-    pub(super) fn end(&self) {
+    /// Stops the actor and waits for its end; its store is closed then.
+    pub(super) async fn end(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.set_store(None);
         if let Some(mailbox) = self.mailbox() {
-            mailbox.insist(Input::Stop);
+            mailbox.insist_here(Input::Stop).await;
         }
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if thread.is_some_and(|(thread, _dir)| thread.join().is_err()) {
-            tracing::error!(
-                node = self.node.0,
-                "the node's thread had ended with a panic"
-            );
+        let task = self.take_task();
+        if let Some((task, _dir)) = task
+            && task.await.is_err()
+        {
+            let node = self.node.0;
+            tracing::error!(node, "the node had ended with a panic");
         }
+    }
+
+    fn take_task(&self) -> Option<(JoinHandle<()>, NodeDir)> {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        task.take()
     }
 
     /// Sends a message, or loses it.

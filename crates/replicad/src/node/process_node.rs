@@ -96,10 +96,7 @@ impl<S: StringPolicy> ProcessNode<S> {
     /// Stops the node: what it has taken is made durable, the store is closed, and what is to be sent is
     /// sent as far as the others take it.
     pub async fn stop(&self) {
-        let network = Arc::clone(&self.network);
-        if let Err(error) = tokio::task::spawn_blocking(move || network.end()).await {
-            tracing::error!(%error, "the node was not stopped properly");
-        }
+        self.network.end().await;
         if let Some(transport) = self.network.transport() {
             transport.stop().await;
         }

@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use crdt::{Cut, Interval, MapReplica};
 use replica::{
-    Level, Node, NodeId, NodeOutput, NodeReady, Now, Partition, PartitionId, Policy, RequestError,
-    RequestId, State, StorageError, Table, WriteBatch,
+    Level, Node, NodeId, NodeOutput, Now, Partition, PartitionId, Policy, RequestError, RequestId,
+    State, StorageError, Table, WriteBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -42,13 +42,37 @@ pub(super) struct Turn<S: StringPolicy> {
     types: Vec<NodeOutput<Types>>,
 }
 
+/// Room for what follows from a turn that is kept for the next.
+const KEPT_OUTPUTS: usize = 1 << 12;
+
+impl<S: StringPolicy> Default for Turn<S> {
+    fn default() -> Self {
+        Self {
+            batches: Vec::new(),
+            strings: Vec::new(),
+            types: Vec::new(),
+        }
+    }
+}
+
 impl<S: StringPolicy> Turn<S> {
-    /// The same, with what comes after it.
-    pub(super) fn and(mut self, later: Self) -> Self {
-        self.batches.extend(later.batches);
-        self.strings.extend(later.strings);
-        self.types.extend(later.types);
-        self
+    /// Takes what follows from it for the strings.
+    pub(super) fn strings(&mut self) -> impl Iterator<Item = Effectuated<S>> + '_ {
+        self.strings.drain(..).map(of_strings)
+    }
+
+    /// Whether anything follows from it for the types.
+    pub(super) const fn has_types(&self) -> bool {
+        !self.types.is_empty()
+    }
+
+    /// Empties it for the next turn.
+    pub(super) fn clear(&mut self) {
+        self.batches.clear();
+        self.strings.clear();
+        self.types.clear();
+        self.strings.shrink_to(KEPT_OUTPUTS);
+        self.types.shrink_to(KEPT_OUTPUTS);
     }
 }
 
@@ -175,8 +199,21 @@ impl<S: StringPolicy> Spaces<S> {
 
     /// Takes what has to be made durable, and what may be released after it.
     pub(super) fn take_turn(&mut self) -> Turn<S> {
-        let (strings, types) = (self.strings.take_ready(), self.types.take_ready());
-        for (partition, batch) in &types.persist {
+        let mut turn = Turn::default();
+        self.add_to(&mut turn);
+        turn
+    }
+
+    /// The same, behind what is in a turn already.
+    pub(super) fn add_to(&mut self, turn: &mut Turn<S>) {
+        let mut persist = Vec::new();
+        self.strings
+            .take_ready_into(&mut persist, &mut turn.strings);
+        let of = |space| move |(partition, batch)| (space, partition, batch);
+        turn.batches
+            .extend(persist.drain(..).map(of(Space::Strings)));
+        self.types.take_ready_into(&mut persist, &mut turn.types);
+        for (partition, batch) in &persist {
             let keys = batch
                 .changes
                 .iter()
@@ -185,45 +222,32 @@ impl<S: StringPolicy> Spaces<S> {
                 note_removed(&mut self.removed, self.types.partition(*partition), key);
             }
         }
-        let NodeReady { persist, outputs } = strings;
-        let of = |space| move |(partition, batch)| (space, partition, batch);
-        let persist = persist.into_iter().map(of(Space::Strings));
-        Turn {
-            batches: persist
-                .chain(types.persist.into_iter().map(of(Space::Types)))
-                .collect(),
-            strings: outputs,
-            types: types.outputs,
-        }
+        turn.batches
+            .extend(persist.into_iter().map(of(Space::Types)));
     }
 
     /// What follows from a turn that is durable.
-    pub(super) fn effectuate(&mut self, turn: Turn<S>) -> Vec<Effectuated<S>> {
-        let strings = turn.strings.into_iter().map(|output| match output {
+    pub(super) fn effectuate(&mut self, mut turn: Turn<S>) -> Vec<Effectuated<S>> {
+        let mut effectuated: Vec<Effectuated<S>> = turn.strings().collect();
+        effectuated.extend(self.effectuate_types(&mut turn));
+        effectuated
+    }
+
+    /// What follows for the types from a turn that is durable.
+    pub(super) fn effectuate_types(&mut self, turn: &mut Turn<S>) -> Vec<Effectuated<S>> {
+        let outputs = turn.types.drain(..);
+        let effects = outputs.map(|output| match output {
             NodeOutput::Send { to, message } => {
-                let message = SpaceMessage::Strings(message);
+                let message = SpaceMessage::Types(message);
                 Effectuated::Send { to, message }
             }
             NodeOutput::Reply { request, result } => {
-                let result = result.map(S::answer);
+                let result = result.map(Types::answer);
+                let result = self.complete(request, result);
                 Effectuated::Reply { request, result }
             }
         });
-        let mut effectuated: Vec<Effectuated<S>> = strings.collect();
-        for output in turn.types {
-            effectuated.push(match output {
-                NodeOutput::Send { to, message } => {
-                    let message = SpaceMessage::Types(message);
-                    Effectuated::Send { to, message }
-                }
-                NodeOutput::Reply { request, result } => {
-                    let result = result.map(Types::answer);
-                    let result = self.complete(request, result);
-                    Effectuated::Reply { request, result }
-                }
-            });
-        }
-        effectuated
+        effects.collect()
     }
 
     /// Adds to the answer of a write of types what it did.
@@ -356,6 +380,19 @@ impl<S: StringPolicy> Spaces<S> {
             }
         }
         of(&self.strings, key) + &of(&self.types, key)
+    }
+}
+
+fn of_strings<S: StringPolicy>(output: NodeOutput<S>) -> Effectuated<S> {
+    match output {
+        NodeOutput::Send { to, message } => {
+            let message = SpaceMessage::Strings(message);
+            Effectuated::Send { to, message }
+        }
+        NodeOutput::Reply { request, result } => {
+            let result = result.map(S::answer);
+            Effectuated::Reply { request, result }
+        }
     }
 }
 

@@ -163,6 +163,18 @@ impl Engine {
         }
     }
 
+    /// Whether the next commit waits for the disk, or may.
+    pub(super) fn waits(&self) -> bool {
+        let SyncPolicy::Interval(interval) = self.options.policy else {
+            return true;
+        };
+        let progress = self.progress();
+        let is_late = |since: Instant| since.elapsed() >= interval;
+        let is_due = progress.unsynced_since.is_some_and(is_late) && progress.writing.is_none();
+        // A turn is far smaller than what may wait.
+        is_due || progress.waiting.bytes() > self.options.waiting_bytes / 2
+    }
+
     pub(super) fn sync_due_in(&self) -> Option<Duration> {
         let progress = self.progress();
         let since = progress.unsynced_since?;

@@ -128,6 +128,12 @@ impl Store {
         self.engine.commit(batches)
     }
 
+    /// Whether the next [`commit`](Self::commit) waits for the disk, or may: not where it is kept in memory, as far as
+    /// there is room for it.
+    pub fn waits(&self) -> bool {
+        self.engine.waits()
+    }
+
     /// How long until [`sync`](Self::sync) is due; `None` while nothing waits for it. A commit that comes
     /// later than that does the same.
     pub fn sync_due_in(&self) -> Option<Duration> {
