@@ -1,6 +1,7 @@
 //! What nodes say to each other.
 
 mod runs;
+mod views;
 
 use bytes::Bytes;
 use crdt::{
@@ -30,6 +31,7 @@ pub struct Envelope<C = StoredCell> {
     pub from: Option<ReplicaId>,
     /// The sender's owner view, merged before the message is used: an acknowledgement given before a
     /// node lost its data must not be counted beside one given after.
+    #[serde(deserialize_with = "views::deserialize")]
     pub view: Arc<OwnerView>,
     /// The sender's clock.
     pub clock: Timestamp,

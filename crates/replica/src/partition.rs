@@ -87,6 +87,8 @@ pub struct Partition<P: Policy = Lww> {
     /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
     asked_chunk: Option<(u64, Cut<Bytes>)>,
     now: Now,
+    /// A view that came with a message and holds nothing that `view` does not: it need not be compared again.
+    included: Arc<OwnerView>,
     counters: Counters,
 }
 
@@ -220,6 +222,7 @@ impl<P: Policy> Partition<P> {
             clock: Clock::new(&config),
             replica: MapReplica::new(ReplicaId(0)),
             view: Arc::default(),
+            included: Arc::default(),
             promises: Promises::default(),
             retired: BTreeMap::new(),
             phase: Phase::Recovering(Recovery::nameless()),
@@ -561,14 +564,19 @@ impl<P: Policy> Partition<P> {
     /// Whether a view names no incarnation that is not known of here. Of two equal views the nodes of one
     /// process keep one, the same for all: then the next comparison sees that without looking inside.
     fn includes_view(&mut self, view: &Arc<OwnerView>) -> bool {
-        if Arc::ptr_eq(&self.view, view) {
+        if Arc::ptr_eq(&self.view, view) || Arc::ptr_eq(&self.included, view) {
             return true;
         }
         let order = self.view.partial_cmp(view);
         if order == Some(Ordering::Equal) && Arc::as_ptr(view) < Arc::as_ptr(&self.view) {
             self.view = Arc::clone(view);
         }
-        order.is_some_and(Ordering::is_ge)
+        let includes = order.is_some_and(Ordering::is_ge);
+        if includes {
+            // Views only grow: it will stay so.
+            self.included = Arc::clone(view);
+        }
+        includes
     }
 
     /// The view has learnt of an incarnation: what the dead one said no longer counts.
