@@ -18,6 +18,9 @@ const STATE: &[u8] = b"state";
 /// The names in [`Table::Meta`] of remembered operations start so; the id follows.
 const OPERATION: &[u8] = b"operation ";
 
+/// What the stored form of most cells takes beside their values.
+const CELL_BYTES: usize = 32;
+
 /// Version of the stored form; another one is refused.
 const FORMAT: u32 = 5;
 
@@ -116,7 +119,8 @@ impl<P: Policy> Partition<P> {
         }
         let mut batch = WriteBatch::default();
         for key in std::mem::take(&mut self.journal.keys) {
-            let cell = self.replica.map().get(&key).map(encode);
+            let cell = self.replica.map().get(&key);
+            let cell = cell.map(|cell| encode_into(cell, CELL_BYTES + P::weight(cell)));
             batch.changes.push((Table::Cells, key.to_vec(), cell));
         }
         for (dot, key) in std::mem::take(&mut self.journal.events) {
@@ -248,7 +252,13 @@ impl<P: Policy> Partition<P> {
 }
 
 fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("these types serialise into memory without fail")
+    encode_into(value, 0)
+}
+
+/// The same with room for so many bytes, which saves moving them where that is enough.
+fn encode_into<T: Serialize>(value: &T, bytes: usize) -> Vec<u8> {
+    postcard::to_extend(value, Vec::with_capacity(bytes))
+        .expect("these types serialise into memory without fail")
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(

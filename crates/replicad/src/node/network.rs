@@ -99,6 +99,8 @@ pub(super) struct Network<S: StringPolicy> {
     forming: mpsc::Sender<Forming>,
     reachable: Mutex<BTreeSet<NodeId>>,
     pub(super) questions: Mutex<Questions>,
+    /// What was sent last: most is sent to several nodes, one after the other, and encoded once.
+    last: Mutex<Option<(SpaceMessage<S>, Bytes)>>,
     /// The store beside the actor that writes it, once the node has begun.
     store: Mutex<Option<StoreReader>>,
     /// What the front end counts.
@@ -129,6 +131,7 @@ impl<S: StringPolicy> Network<S> {
             forming,
             reachable: Mutex::default(),
             questions: Mutex::new(Questions::new(random())),
+            last: Mutex::new(None),
             store: Mutex::default(),
             metrics: Arc::default(),
             verifying: Arc::new(Semaphore::new(1)),
@@ -364,6 +367,22 @@ impl<S: StringPolicy> Handler for Arrivals<S> {
 
 impl<S: StringPolicy> Router<S> for Network<S> {
     fn deliver(&self, _: NodeId, to: NodeId, message: SpaceMessage<S>) {
-        self.send(to, &WireMessage::Space(message));
+        let Some(transport) = self.transport() else {
+            return;
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match &*last {
+            Some((sent, bytes)) if sent.is_same(&message) => bytes.clone(),
+            _ => {
+                let message = WireMessage::Space(message);
+                let bytes = message.encode();
+                if let WireMessage::Space(message) = message {
+                    *last = Some((message, bytes.clone()));
+                }
+                bytes
+            }
+        };
+        drop(last);
+        transport.send(to, bytes);
     }
 }

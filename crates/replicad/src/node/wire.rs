@@ -18,6 +18,9 @@ pub const OLDEST_VERSION: u16 = 1;
 /// The version of the messages that this program speaks best.
 pub const VERSION: u16 = 1;
 
+/// What most messages take beside the entries in them.
+const SMALL_BYTES: usize = 128;
+
 /// A message between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
@@ -62,7 +65,11 @@ impl<S: StringPolicy> WireMessage<S> {
     /// # Panics
     /// Never: these types serialise into memory without fail.
     pub fn encode(&self) -> Bytes {
-        let bytes = postcard::to_stdvec(self);
+        let bytes = match self {
+            Self::Space(message) => SMALL_BYTES + message.weight(),
+            _ => SMALL_BYTES,
+        };
+        let bytes = postcard::to_extend(self, Vec::with_capacity(bytes));
         Bytes::from(bytes.expect("messages serialise into memory"))
     }
 
@@ -89,12 +96,37 @@ impl<S: StringPolicy> SpaceMessage<S> {
         }
     }
 
+    /// Whether both are the same message between partitions. Others count as different.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Strings(a), Self::Strings(b)) => is_same(a, b),
+            (Self::Types(a), Self::Types(b)) => is_same(a, b),
+            _ => false,
+        }
+    }
+
     /// Bytes of entries in it, about.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Strings(message) => weight::<S>(message),
             Self::Types(message) => weight::<Types>(message),
         }
+    }
+}
+
+fn is_same<C: crdt::Cell, W>(a: &NodeMessage<C, W>, b: &NodeMessage<C, W>) -> bool {
+    match (a, b) {
+        (
+            NodeMessage::Partition {
+                partition: of_a,
+                envelope: a,
+            },
+            NodeMessage::Partition {
+                partition: of_b,
+                envelope: b,
+            },
+        ) => of_a == of_b && a == b,
+        _ => false,
     }
 }
 
