@@ -12,6 +12,7 @@ mod glob;
 mod keys;
 mod keyspace;
 mod options;
+mod order;
 mod refused;
 mod server;
 mod sets;
@@ -32,6 +33,7 @@ use crate::store::{Bound, Share};
 
 use ask::{Asker, Guarantees};
 use cursors::Cursors;
+use order::UnderWay;
 use table::Spec;
 pub(crate) use table::{name_of, number_of, numbers};
 
@@ -156,13 +158,6 @@ impl Session {
             share: self.share.weak(),
         }
     }
-
-    /// Whether a command has to wait for the answers of those before it. A node that owns every key starts
-    /// them in order, so that what is sent behind a write sees it; another forwards them, and they could
-    /// overtake each other.
-    fn goes_step_by_step(&self) -> bool {
-        !self.backend().owns_everything()
-    }
 }
 
 /// A command that has been started.
@@ -232,11 +227,9 @@ pub(crate) fn start(session: &mut Session, words: &[Bytes]) -> Started {
     if let Some(refused) = over_limit(session.backend(), spec, words) {
         return refused.into();
     }
-    let started = (spec.start)(session, arguments);
-    if session.goes_step_by_step() {
-        started.awaited()
-    } else {
-        started
+    match session.backend().owns_everything() {
+        true => (spec.start)(session, arguments),
+        false => order::start(session, spec, words),
     }
 }
 

@@ -195,9 +195,39 @@ fn a_node_that_forwards_asks_again_for_the_sum() {
 }
 
 #[test]
-fn a_node_that_forwards_does_one_command_at_a_time() {
+fn a_node_that_forwards_lets_no_command_overtake_another_of_the_same_key() {
     let mut c = Connection::new();
     c.fake.state().forwards = true;
+    c.fake.state().holding = true;
+    let Started::Waiting(mut first) = c.start("SET k v") else {
+        panic!("there is nothing to wait for")
+    };
+    let Started::Waiting(mut other) = c.start("SET other v") else {
+        panic!("it may overtake the first")
+    };
+    let Started::Resumed(mut behind) = c.start("GET k") else {
+        panic!("it may not overtake the first")
+    };
+    assert!(poll(&mut behind).is_none());
+    assert_eq!(c.fake.state().submitted.len(), 2);
+    for reply in [&mut first, &mut other] {
+        assert!(poll(reply).is_none());
+        assert!(c.fake.release());
+        assert_eq!(poll(reply), Some(Reply::OK));
+    }
+    let resume = poll(&mut behind).expect("nothing is under way");
+    let Started::Waiting(mut read) = resume(&mut c.session) else {
+        panic!("it asks now")
+    };
+    assert!(c.fake.release());
+    assert_eq!(poll(&mut read), Some(Reply::Bulk("v".into())));
+}
+
+#[test]
+fn within_a_session_a_node_that_forwards_does_one_command_at_a_time() {
+    let mut c = Connection::new();
+    c.fake.state().forwards = true;
+    c.expect("R.SESSION ON", &Reply::OK);
     c.fake.state().holding = true;
     let Started::Held(mut held) = c.start("SET k v") else {
         panic!("the next command may overtake it")
@@ -226,7 +256,7 @@ fn a_string_that_another_node_deleted_does_not_hide_a_counter() {
         };
         state.records.insert("k".into(), record);
         // The answer of a quorum that has the deletion.
-        let (_, answer) = &mut state.held[0];
+        let (_, answer, _) = &mut state.held[0];
         let Ok(crate::store::StoreAnswer::Values { values, .. }) = answer else {
             panic!("a read of strings")
         };
