@@ -29,6 +29,8 @@ use crate::store::Share;
 
 /// Bytes read at a time when nothing is known about what comes.
 const READ_BYTES: usize = 16 * 1024;
+/// Room below which more is made then.
+const LEAST_READ_BYTES: usize = 2 * 1024;
 /// What a command costs in memory beside the bytes of its words, per word.
 const WORD_OVERHEAD_BYTES: usize = 64;
 
@@ -355,12 +357,11 @@ impl<R: AsyncRead + Unpin> Reading<R> {
 /// nothing, but never more than has arrived before, as the announced length may be a lie.
 fn reserve(buffer: &mut BytesMut, missing: usize) {
     let trusted = buffer.len().max(READ_BYTES);
-    let room = if missing == 0 {
-        READ_BYTES
-    } else {
-        missing.min(trusted)
+    let (room, least) = match missing {
+        0 => (READ_BYTES, LEAST_READ_BYTES),
+        _ => (missing.min(trusted), missing.min(READ_BYTES)),
     };
-    if buffer.capacity() - buffer.len() < room.min(READ_BYTES) {
+    if buffer.capacity() - buffer.len() < least {
         buffer.reserve(room);
     }
 }
