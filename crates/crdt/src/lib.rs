@@ -65,8 +65,8 @@
 //!
 //! None is on by default: `serde` (serialisation of every type), `postcard` (the versioned binary envelope),
 //! `proptest`, `quickcheck` and `arbitrary` (generators of scripts for the law kit). The crate needs `std`: the
-//! persistent map behind [`CausalMap`] (`imbl`) does, and so does the lock-free cell that makes the look-up
-//! of [`AddWinsSet`] when it is first needed; every other dependency is `no_std`.
+//! lock-free cell that makes the look-up of [`AddWinsSet`] when it is first needed does; the dependencies are
+//! `no_std`.
 
 mod causal;
 mod causal_context;

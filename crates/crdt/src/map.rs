@@ -6,6 +6,7 @@ mod change;
 mod closed;
 mod cut;
 mod display;
+mod entries;
 mod event_log;
 mod exceptions;
 mod extend;

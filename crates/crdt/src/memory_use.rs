@@ -1,6 +1,7 @@
 //! What a state takes in memory.
 
 use std::fmt::Debug;
+use std::hash::Hash;
 
 use crate::{
     Causal, CausalContext, Cell, Dot, DotRange, DotStore, MapReplica, ReplicaId, Timestamp,
@@ -55,7 +56,7 @@ impl<S: DotStore> Causal<S> {
     }
 }
 
-impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
+impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     /// What this replica holds. `heap` gives the bytes that a key and its cell hold on the heap
     /// themselves; the log and the index of tombstones hold copies of keys, which count without
     /// those. Linear in the keys and the exceptions.

@@ -220,7 +220,7 @@ impl<P: Policy> Partition<P> {
         }
         Ok(Self {
             clock: Clock::new(&config),
-            replica: MapReplica::new(ReplicaId(0)),
+            replica: prepared(MapReplica::new(ReplicaId(0)), random),
             view: Arc::default(),
             included: Arc::default(),
             promises: Promises::default(),
@@ -610,21 +610,22 @@ impl<P: Policy> Partition<P> {
             self.start_over();
         }
         let exceptions = self.replica.knowledge().exception_count();
-        let (clock, now) = (&mut self.clock, self.now);
-        let joined = self.replica.join_and_see(listing, |cell| {
+        let (clock, journal, changes) = (&mut self.clock, &mut self.journal, &mut self.changes);
+        let now = self.now;
+        let joined = self.replica.join_and_see(listing, |key, change, cell| {
             if let Some(timestamp) = P::time_of(cell) {
                 let _ahead = clock.observe(timestamp, now);
+            }
+            if let Some(change) = change {
+                journal.note_key(key);
+                if change != Change::Hidden {
+                    changes.note(key);
+                }
             }
             see(cell);
         });
         if self.replica.knowledge().exception_count() > exceptions {
             self.counters.exceptions_left += 1;
-        }
-        for (key, change) in &joined.changed {
-            self.journal.note_key(key);
-            if *change != Change::Hidden {
-                self.changes.note(key);
-            }
         }
         for (dot, key) in joined.based {
             self.journal.note_event(dot, key);
@@ -772,6 +773,13 @@ impl<P: Policy> Partition<P> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// A replica whose look-ups know that keys are bytes, which strangers choose.
+fn prepared<C: crdt::Cell>(mut replica: MapReplica<Bytes, C>, random: u64) -> MapReplica<Bytes, C> {
+    replica.set_hash_seed(random);
+    replica.order_by_bytes(|key| key);
+    replica
 }
 
 /// The weight of a key with its cell in a message, in bytes.

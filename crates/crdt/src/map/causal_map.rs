@@ -1,6 +1,6 @@
 //! The causal map itself: entries and knowledge, and how listings are joined into them.
 
-use im::OrdMap;
+use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -10,6 +10,7 @@ use std::ops::{Bound, RangeBounds};
 
 use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
+use crate::map::entries::Entries;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
 use crate::{CausalContext, Cell, Difference, Dot, Knows, Lattice, ReplicaId, Timestamp};
@@ -34,10 +35,12 @@ use crate::{CausalContext, Cell, Difference, Dot, Knows, Lattice, ReplicaId, Tim
 /// - I3 Equal bases and no exceptions imply equal visible entries.
 /// - I5 The visible cell of a key is what its known events resolve to.
 ///
-/// **Cost.** A look-up or update is logarithmic. Joining a listing costs what it lists. A snapshot
-/// (`clone`) is constant time and shares structure. Memory for each live key is the key, the cell
-/// and its dot; deleted keys cost nothing once their tombstones are purged, and in multi-value maps
-/// at once.
+/// **Cost.** A look-up or update is constant time; a new key is logarithmic, or constant where keys come in
+/// ascending order. Joining a listing costs what it lists. A snapshot (`clone`) is constant time and shares
+/// structure: while it is kept, the first change copies a pointer for each 32 keys, and every change the block
+/// that it touches. A snapshot has no index of hashes, so its own look-ups are logarithmic. Memory for
+/// each live key is the key, the cell and its dot, and about 30 bytes; deleted keys cost nothing once their
+/// tombstones are purged, and in multi-value maps at once.
 ///
 /// **Not for** sequences or text: use a library made for them.
 ///
@@ -62,16 +65,34 @@ use crate::{CausalContext, Cell, Difference, Dot, Knows, Lattice, ReplicaId, Tim
 /// ```
 #[derive(Clone)]
 pub struct CausalMap<K, C> {
-    entries: OrdMap<K, C>,
+    entries: Entries<K, C>,
     knowledge: Knowledge<K>,
 }
 
-impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
+/// A key that was joined.
+pub(crate) struct Seen<'a, K, C> {
+    pub(crate) key: &'a K,
+    /// What became of it, if anything did.
+    pub(crate) change: Option<Change>,
+    /// The time of the tombstone that was there.
+    pub(crate) tombstone: Option<Timestamp>,
+    /// The cell that is there now, bottom if there is none.
+    pub(crate) cell: &'a C,
+}
+
+impl<K: Clone, C> Seen<'_, K, C> {
+    /// The key, if it has changed.
+    pub(crate) fn changed(&self) -> Option<(K, Change)> {
+        Some((self.key.clone(), self.change?))
+    }
+}
+
+impl<K: Ord + Clone + Debug + Hash, C: Cell> CausalMap<K, C> {
     /// The cell of `key`; `None` if nothing is live there, not even a tombstone.
     pub fn get<Q>(&self, key: &Q) -> Option<&C>
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Ord + Hash + ?Sized,
     {
         self.entries.get(key)
     }
@@ -109,7 +130,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         Q: Ord + ?Sized,
         R: RangeBounds<Q>,
     {
-        let cells = self.entries.range::<R, Q>(range);
+        let cells = self.entries.between(self.entries.bounds(&range));
         cells.filter(|(_, cell)| cell.is_visible())
     }
 
@@ -117,7 +138,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
-        Q: Ord + ?Sized,
+        Q: Ord + Hash + ?Sized,
     {
         self.get(key).is_some_and(Cell::is_visible)
     }
@@ -131,20 +152,18 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
 
     /// The cells of an interval, in key order.
     pub fn within<'a>(&'a self, interval: &'a Interval<K>) -> impl Iterator<Item = (&'a K, &'a C)> {
-        let start = interval
-            .start()
-            .as_lower_bound()
-            .map(|b| (b, Bound::Unbounded));
-        let from = start.map(|range| self.entries.range::<_, K>(range));
-        from.into_iter()
-            .flatten()
-            .take_while(|(key, _)| !interval.end().is_before(key))
+        let (start, end) = (interval.start(), interval.end());
+        let bounds = start.as_lower_bound().zip(end.as_upper_bound());
+        let bounds = bounds.map(|bounds| self.entries.bounds::<K, _>(&bounds));
+        let within = bounds.map(|bounds| self.entries.between(bounds));
+        within.into_iter().flatten()
     }
 
     /// The cells behind `key`, in key order.
     pub fn after(&self, key: &K) -> impl Iterator<Item = (&K, &C)> + '_ {
-        self.entries
-            .range::<_, K>((Bound::Excluded(key), Bound::Unbounded))
+        let behind = (Bound::Excluded(key), Bound::Unbounded);
+        let bounds = self.entries.bounds::<K, _>(&behind);
+        self.entries.between(bounds)
     }
 
     /// Number of keys with something live, tombstones included.
@@ -164,15 +183,17 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
 
     /// Joins a listing.
     pub fn join_listing(&mut self, listing: &Listing<K, C>) -> Joined<K> {
-        self.join_and_see(listing, |_, _, _| ())
+        let mut changed = SmallVec::new();
+        let joined = self.join_and_see(listing, |seen| changed.extend(seen.changed()));
+        Joined { changed, ..joined }
     }
 
-    /// Joins a listing, and shows `see` what became of each key that it lists or makes absent: the time
-    /// of the tombstone that was there, and the cell that is there now, bottom if there is none.
+    /// Joins a listing, and shows `see` each key that it lists or makes absent. What has changed is told to
+    /// `see` only.
     pub(crate) fn join_and_see(
         &mut self,
         listing: &Listing<K, C>,
-        see: impl FnMut(&K, Option<Timestamp>, &C),
+        see: impl FnMut(Seen<'_, K, C>),
     ) -> Joined<K> {
         match listing {
             Listing::Key(listing) => self.join_key(listing, see),
@@ -183,13 +204,11 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     fn join_key(
         &mut self,
         listing: &KeyListing<K, C>,
-        see: impl FnMut(&K, Option<Timestamp>, &C),
+        see: impl FnMut(Seen<'_, K, C>),
     ) -> Joined<K> {
         let key = listing.key();
         let mut joined = Joined::default();
-        if let Some(change) = self.join_cell(key, listing.cell(), listing, true, see) {
-            joined.changed.push((key.clone(), change));
-        }
+        self.join_cell(key, listing.cell(), listing, true, see);
         let own_dots = match listing.claim() {
             Claim::Itself => Some(listing.cell().dots()),
             Claim::Context(_) => None,
@@ -214,7 +233,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     fn join_interval(
         &mut self,
         listing: &IntervalListing<K, C>,
-        mut see: impl FnMut(&K, Option<Timestamp>, &C),
+        mut see: impl FnMut(Seen<'_, K, C>),
     ) -> Joined<K> {
         let mut joined = Joined::default();
         let (is_held, held_only) = self.compare_keys(listing);
@@ -224,9 +243,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         let is_held = is_held.into_iter().chain(held_only.iter().map(|_| true));
         for ((key, cell), is_held) in listed.chain(unlisted).zip(is_held) {
             let known = &**listing.known();
-            if let Some(change) = self.join_cell(key, cell, known, is_held, &mut see) {
-                joined.changed.push((key.clone(), change));
-            }
+            self.join_cell(key, cell, known, is_held, &mut see);
         }
         joined.knowledge_grew = self
             .knowledge
@@ -261,46 +278,39 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
         theirs: &C,
         known: &impl Knows,
         may_be_held: bool,
-        mut see: impl FnMut(&K, Option<Timestamp>, &C),
-    ) -> Option<Change> {
+        mut see: impl FnMut(Seen<'_, K, C>),
+    ) {
         let mine = self.knowledge.of_key(key);
         let join = |cell: &mut C| {
             let (before, tombstone) = (cell.sibling_count(), cell.tombstone());
             let changed = cell.join(&mine, theirs, known);
-            see(key, tombstone, cell);
-            changed.then(|| Change::between(before, cell.sibling_count()))
+            let change = changed.then(|| Change::between(before, cell.sibling_count()));
+            see(Seen {
+                key,
+                change,
+                tombstone,
+                cell,
+            });
         };
         match may_be_held {
-            true => Self::alter(&mut self.entries, key, join),
-            false => Self::fill(&mut self.entries, key, join),
+            true => self.entries.alter(key, join, is_kept),
+            false => self.entries.fill(key, join, is_kept),
         }
-    }
-
-    /// Changes the cell of `key` in place; an absent key starts at bottom, and bottom is not kept.
-    fn alter<T>(entries: &mut OrdMap<K, C>, key: &K, change: impl FnOnce(&mut C) -> T) -> T {
-        if let Some(cell) = entries.get_mut(key) {
-            let result = change(cell);
-            if cell.is_bottom() {
-                entries.remove(key);
-            }
-            return result;
-        }
-        Self::fill(entries, key, change)
-    }
-
-    /// The same for a key that is absent.
-    fn fill<T>(entries: &mut OrdMap<K, C>, key: &K, change: impl FnOnce(&mut C) -> T) -> T {
-        let mut cell = C::default();
-        let result = change(&mut cell);
-        if !cell.is_bottom() {
-            entries.insert(key.clone(), cell);
-        }
-        result
     }
 
     /// Changes the cell of `key`; the events that did it are made [known](Self::know) afterwards.
     pub(crate) fn change<T>(&mut self, key: &K, change: impl FnOnce(&mut C) -> T) -> T {
-        Self::alter(&mut self.entries, key, change)
+        self.entries.alter(key, change, is_kept)
+    }
+
+    /// Hashes keys with this seed from now on.
+    pub(crate) fn set_hash_seed(&mut self, seed: u64) {
+        self.entries.set_seed(seed);
+    }
+
+    /// Says how keys are ordered as bytes.
+    pub(crate) fn order_by_bytes(&mut self, bytes: fn(&K) -> &[u8]) {
+        self.entries.set_bytes(bytes);
     }
 
     /// Adds an event of this replica to what is known of all keys.
@@ -342,7 +352,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
 
     /// Whether I1 holds and no dot is live under two keys.
     pub(crate) fn validate(&self) -> Result<(), crate::InvalidBytes> {
-        for (key, cell) in &self.entries {
+        for (key, cell) in self.entries.iter() {
             cell.validate()?;
             if cell.is_bottom() {
                 return Err(crate::InvalidBytes::Empty("a cell"));
@@ -352,7 +362,7 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
                 return Err(crate::InvalidBytes::LiveDotUnknown);
             }
         }
-        let live = self.entries.values().flat_map(|cell| cell.dot_ranges());
+        let live = self.entries().flat_map(|(_, cell)| cell.dot_ranges());
         match CausalContext::of_disjoint(live) {
             Some(_) => Ok(()),
             None => Err(crate::InvalidBytes::DotTwice),
@@ -360,27 +370,24 @@ impl<K: Ord + Clone + Debug, C: Cell> CausalMap<K, C> {
     }
 }
 
-impl<K: Ord + Clone + Debug, C: Cell> Lattice for CausalMap<K, C> {
+impl<K: Ord + Clone + Debug + Hash, C: Cell> Lattice for CausalMap<K, C> {
     fn join(&mut self, other: &Self) -> bool {
-        let keys: BTreeSet<&K> = self.entries.keys().chain(other.entries.keys()).collect();
+        let held = self.entries().chain(other.entries());
+        let keys: BTreeSet<&K> = held.map(|(key, _)| key).collect();
         let keys: Vec<K> = keys.into_iter().cloned().collect();
         let (mut grew, absent) = (false, C::default());
         for key in &keys {
             let theirs = other.entries.get(key).unwrap_or(&absent);
-            let change = self.join_cell(
-                key,
-                theirs,
-                &other.knowledge.of_key(key),
-                true,
-                |_, _, _| (),
-            );
-            grew |= change.is_some();
+            let known = other.knowledge.of_key(key);
+            self.join_cell(key, theirs, &known, true, |seen| {
+                grew |= seen.change.is_some();
+            });
         }
         self.knowledge.join(&other.knowledge) | grew
     }
 }
 
-impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
+impl<K: Ord + Clone + Debug + Hash, C: Cell> Difference for CausalMap<K, C> {
     /// For each key the live events that are not known there, what is known here alone, and the
     /// events that are obsolete here and live there. Linear in both maps;
     /// [`MapReplica::delta_since`] costs what is missing, and needs no map of the peer.
@@ -392,8 +399,8 @@ impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
             let news = cell.unknown_to(&other.knowledge.of_key(key));
             (!news.is_bottom()).then(|| (key.clone(), news))
         });
-        let entries: OrdMap<K, C> = news.collect();
-        for (key, cell) in &other.entries {
+        let entries: Entries<K, C> = news.collect();
+        for (key, cell) in other.entries.iter() {
             let mut obsolete = self.obsolete_of(key, cell);
             if obsolete.is_empty() {
                 continue;
@@ -408,7 +415,7 @@ impl<K: Ord + Clone + Debug, C: Cell> Difference for CausalMap<K, C> {
     }
 }
 
-impl<K: Ord + Clone + Debug, C: Cell> PartialOrd for CausalMap<K, C> {
+impl<K: Ord + Clone + Debug + Hash, C: Cell> PartialOrd for CausalMap<K, C> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let below = |a: &Self, b: &Self| {
             let mut held = b.entries.iter();
@@ -419,10 +426,15 @@ impl<K: Ord + Clone + Debug, C: Cell> PartialOrd for CausalMap<K, C> {
     }
 }
 
+/// Bottom is not kept.
+fn is_kept<C: Cell>(cell: &C) -> bool {
+    !cell.is_bottom()
+}
+
 impl<K, C> Default for CausalMap<K, C> {
     fn default() -> Self {
         Self {
-            entries: OrdMap::new(),
+            entries: Entries::default(),
             knowledge: Knowledge::default(),
         }
     }
@@ -539,6 +551,7 @@ mod wire {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::fmt::Debug;
+    use std::hash::Hash;
 
     #[derive(Deserialize)]
     #[serde(bound(deserialize = "K: Ord + Clone + Deserialize<'de>, C: Deserialize<'de>"))]
@@ -560,7 +573,7 @@ mod wire {
 
     impl<'de, K, C> Deserialize<'de> for CausalMap<K, C>
     where
-        K: Ord + Clone + Debug + Deserialize<'de>,
+        K: Ord + Clone + Debug + Hash + Deserialize<'de>,
         C: Cell + Deserialize<'de>,
     {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -38,6 +38,16 @@ impl<K: Ord> Cut<K> {
         }
     }
 
+    /// The bound for a search that ends at this cut.
+    pub(crate) fn as_upper_bound(&self) -> Option<Bound<&K>> {
+        match self {
+            Self::BelowAll => None,
+            Self::Before(k) => Some(Bound::Excluded(k)),
+            Self::After(k) => Some(Bound::Included(k)),
+            Self::AboveAll => Some(Bound::Unbounded),
+        }
+    }
+
     fn rank(&self) -> (u8, Option<&K>, u8) {
         match self {
             Self::BelowAll => (0, None, 0),

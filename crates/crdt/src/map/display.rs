@@ -1,6 +1,7 @@
 //! How maps and what belongs to them read in logs.
 
 use std::fmt::{self, Debug, Display};
+use std::hash::Hash;
 
 use crate::map::causal_map::CausalMap;
 use crate::map::closed::Closed;
@@ -34,7 +35,7 @@ impl<V: Display> Display for LwwCell<V> {
     }
 }
 
-impl<K: Ord + Clone + Debug + Display, C: Cell + Display> Display for CausalMap<K, C> {
+impl<K: Ord + Clone + Debug + Display + Hash, C: Cell + Display> Display for CausalMap<K, C> {
     /// `{drink: {1.1: tea, 2.1: coffee}} <1:1, 2:1>`: the cells, tombstones included, and what is
     /// known.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,7 +44,7 @@ impl<K: Ord + Clone + Debug + Display, C: Cell + Display> Display for CausalMap<
     }
 }
 
-impl<K: Ord + Clone + Debug + Display, C: Cell + Display> Display for MapReplica<K, C> {
+impl<K: Ord + Hash + Clone + Debug + Display, C: Cell + Display> Display for MapReplica<K, C> {
     /// `2: {drink: {1.1: tea}} <1:1>`: who writes, and the map.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.id(), self.map())

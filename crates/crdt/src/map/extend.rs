@@ -1,11 +1,12 @@
 //! Many writes to a map in one go.
 
 use std::fmt::Debug;
+use std::hash::Hash;
 
 use crate::map::map_replica::{MapReplica, Written};
 use crate::{Cell, Dot};
 
-impl<K: Ord + Clone + Debug, C: Cell> MapReplica<K, C> {
+impl<K: Ord + Hash + Clone + Debug, C: Cell> MapReplica<K, C> {
     /// Writes many keys, each with an item of its own, and returns the listings that tell others: one for
     /// each item, in their order.
     ///

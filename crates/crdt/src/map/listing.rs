@@ -168,6 +168,21 @@ impl<K: Ord, C: Cell> IntervalListing<K, C> {
         Ok(listing)
     }
 
+    /// The same of a map that is valid: nothing has to be checked.
+    pub(crate) fn of_valid_map(
+        interval: Interval<K>,
+        cells: Vec<(K, C)>,
+        known: Arc<CausalContext>,
+    ) -> Self {
+        let listing = Self {
+            interval,
+            cells,
+            known,
+        };
+        debug_assert_eq!(listing.validate(), Ok(()));
+        listing
+    }
+
     /// The keys that are listed.
     pub const fn interval(&self) -> &Interval<K> {
         &self.interval

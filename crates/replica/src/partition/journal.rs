@@ -191,8 +191,9 @@ impl<P: Policy> Partition<P> {
             log.push((dot_from_bytes(dot)?, Bytes::copy_from_slice(key)));
             Ok(())
         })?;
-        self.replica = MapReplica::restore(stored.id, entries, stored.knowledge, log)
+        let restored = MapReplica::restore(stored.id, entries, stored.knowledge, log)
             .map_err(|e| StorageError::new("reading the stored map", e))?;
+        self.replica = super::prepared(restored, self.random);
         self.clock.resume(stored.clock.last());
         self.view = Arc::new(stored.view);
         self.promises = stored.promises;
