@@ -6,6 +6,16 @@
 //! slow node does not hold up what has its majority without it. One thread in the background drives
 //! timeouts and moves bulk: synchronisation and the transfer to a node that comes back.
 //!
+//! Each partition of a node has a lock of its own, and there is one partition unless the configuration says
+//! otherwise. Where several threads write take some ten times as many partitions as threads:
+//!
+//! ```
+//! use replica::Cluster;
+//!
+//! let cluster = Cluster::builder(3).configure(|config| config.partitions = 32).build()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! | fault | what the nodes are told |
 //! |---|---|
 //! | [`fail`](Cluster::fail), [`partition`](Cluster::partition) | that they cannot reach the others: what has no majority left fails at once |
@@ -324,13 +334,22 @@ impl<P: Policy> NodeHandle<P> {
     /// # Errors
     /// If the node does not serve.
     pub fn cell_local(&self, key: &[u8]) -> Result<Option<P::Cell>, RequestError> {
+        self.see_local(key, |p| Ok(p.cell_local(key)?.cloned()))
+    }
+
+    /// Looks at the partition of a key at this node; nothing is there if the node does not own it.
+    fn see_local<T>(
+        &self,
+        key: &[u8],
+        see: impl FnOnce(&Partition<P>) -> Result<Option<T>, RequestError>,
+    ) -> Result<Option<T>, RequestError> {
         let engine = &self.inner.engine;
         let partition = engine.placement().partition_of(key);
         let Some(cell) = engine.cell(self.node, partition) else {
             return Ok(None);
         };
-        let read = engine.look(cell, |p| Ok(p.cell_local(key)?.cloned()));
-        read.unwrap_or(Err(RequestError::NodeFailed(self.node)))
+        let seen = engine.look(cell, see);
+        seen.unwrap_or(Err(RequestError::NodeFailed(self.node)))
     }
 
     /// Says from now on which keys with this prefix change at this node; with the empty prefix all of them.
@@ -377,8 +396,7 @@ impl NodeHandle {
     /// # Errors
     /// If the node does not serve.
     pub fn read_local(&self, key: &[u8]) -> Result<Option<Bytes>, RequestError> {
-        let cell = self.cell_local(key)?;
-        Ok(cell.and_then(|cell| cell.value().cloned()))
+        self.see_local(key, |p| p.read_local(key))
     }
 }
 
