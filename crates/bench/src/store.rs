@@ -12,6 +12,7 @@ mod simulator;
 mod sync;
 
 use bytes::Bytes;
+use replica::Cluster;
 
 use crate::data::element;
 use crate::report::Report;
@@ -35,6 +36,18 @@ const OURS: Side = Side::Ours;
 
 /// Keys of the rows whose number of keys is not in their name.
 const KEYS: usize = 100_000;
+
+/// Partitions of a cluster that several threads use: each has locks of its own.
+const PARTITIONS: u32 = 64;
+
+/// A cluster of three nodes with so many owners of each key.
+fn cluster(owners: u32) -> Cluster {
+    let configured = Cluster::builder(3).configure(|config| {
+        *config = config.clone().with_owners(owners);
+        config.partitions = PARTITIONS;
+    });
+    configured.build().expect("a valid configuration")
+}
 
 /// A key of 16 bytes, without order.
 fn key(number: usize) -> Bytes {

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use cpu_time::ThreadTime;
-use replica::{Cluster, Command, Level, NodeHandle, PartitionId, Request};
-use std::collections::HashMap;
+use replica::{Command, Level, NodeHandle, PartitionId, Request};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Barrier, RwLock};
 use std::time::{Duration, Instant};
 
-use super::{KEYS, OURS, keys, value};
+use super::{KEYS, OURS, cluster, key, value};
 use crate::data::mix;
 use crate::measure::Sample;
 use crate::report::Report;
@@ -108,12 +108,12 @@ pub fn rows(report: &mut Report) {
     if wanted.is_empty() {
         return;
     }
-    let (keys, value) = (keys(0..KEYS), value(VALUE_BYTES));
-    let peers = Peers::new(&keys, &value);
+    let value = value(VALUE_BYTES);
     for (owners, reads, time) in wanted {
+        let (ours, keys) = node(owners);
+        let peers = Peers::new(&keys, &value);
         let row = Row::new(name(owners, reads, time), Unit::Nanoseconds)
             .target(Target::AtMostTimes(2.0, "scc"));
-        let ours = node(owners);
         let load = Load {
             keys: &keys,
             value: &value,
@@ -156,14 +156,21 @@ impl Peers {
     }
 }
 
-/// A node that holds every key, in a cluster of three with so many owners of each key.
-fn node(owners: u32) -> NodeHandle {
-    let cluster = Cluster::builder(3)
-        .configure(|config| *config = config.clone().with_owners(owners))
-        .build()
-        .expect("a valid configuration");
-    let owners = cluster.placement().owners(PartitionId(0));
-    cluster.node(owners[0])
+/// A node in a cluster of three with so many owners of each key, and keys that it owns.
+fn node(owners: u32) -> (NodeHandle, Vec<Bytes>) {
+    let cluster = cluster(owners);
+    let placement = cluster.placement();
+    let node = placement.owners(PartitionId(0))[0];
+    let owned: BTreeSet<PartitionId> = placement
+        .partitions()
+        .filter(|partition| placement.owners(*partition).contains(&node))
+        .collect();
+    let owned = (0..)
+        .map(key)
+        .filter(|key| owned.contains(&placement.partition_of(key)));
+    let keys: Vec<Bytes> = owned.take(KEYS).collect();
+    drop(keys.clone());
+    (cluster.node(node), keys)
 }
 
 fn fill(map: &impl Shared, keys: &[Bytes], value: &Bytes) {

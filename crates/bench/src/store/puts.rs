@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use cpu_time::ProcessTime;
 use hashbrown::HashMap;
-use replica::{Cluster, Command, Level, NodeHandle, NodeId, Request};
+use replica::{Command, Level, NodeHandle, NodeId, Request};
 use std::time::Instant;
 
-use super::{KEYS, OURS, keys, value};
+use super::{KEYS, OURS, cluster, keys, value};
 use crate::measure::Sample;
 use crate::report::Report;
 use crate::row::{Row, Side, Target, Unit};
@@ -27,7 +27,7 @@ pub fn rows(report: &mut Report) {
         return;
     }
     let (keys, value) = (keys(0..KEYS), value(VALUE_BYTES));
-    let cluster = Cluster::new(3).expect("a valid configuration");
+    let cluster = cluster(3);
     let nodes = [1, 2].map(|node| cluster.node(NodeId(node)));
     put_all(&nodes[0], &keys, &value);
     if report.wants(names[0]) {
