@@ -219,6 +219,12 @@ impl<P: Policy, C: Codec<MessageOf<P>>> Coded<P, C> {
         reply.expect("all nodes are there")
     }
 
+    /// An owner of the key.
+    fn owner(&self, key: &Bytes) -> u32 {
+        let placement = self.nodes[&NodeId(1)].node().placement();
+        placement.owners(placement.partition_of(key))[0].0
+    }
+
     /// A node loses its data and comes back.
     fn lose_data(&mut self, node: u32) {
         let (node, now) = (NodeId(node), self.now);
@@ -262,9 +268,10 @@ fn people<C: Codec<MessageOf<Lww>> + Codec<Person>>() {
         store.ask(1 + i % 4, Command::put(key(i), value.into()), Level::Quorum);
     }
     store.ask(2, Command::delete(key(3)), Level::Linearizable);
-    store.lose_data(2);
+    let owner = store.owner(&key(0));
+    store.lose_data(owner);
     for i in 0..12 {
-        let read = store.ask(2, Command::get(key(i)), Level::Linearizable);
+        let read = store.ask(owner, Command::get(key(i)), Level::Linearizable);
         let found = read
             .value()
             .map(|bytes| <C as Codec<Person>>::decode(bytes));
@@ -300,8 +307,9 @@ fn tags<C: Codec<MessageOf<CausalValue<Tag>>>>() {
     }
     let remove = Command::write(key(1), Tag::Remove("red".into()));
     store.ask(4, remove, Level::Quorum);
-    store.lose_data(3);
-    let Outcome::Read { cell, .. } = store.ask(3, Command::get(key(1)), Level::Quorum) else {
+    let owner = store.owner(&key(1));
+    store.lose_data(owner);
+    let Outcome::Read { cell, .. } = store.ask(owner, Command::get(key(1)), Level::Quorum) else {
         panic!("a read is answered by what it has read");
     };
     let tags: Vec<&str> = cell.iter().map(String::as_str).collect();

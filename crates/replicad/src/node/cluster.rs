@@ -213,6 +213,8 @@ impl Shared {
                 drift_bound_ms: DRIFT_BOUND_MS,
             },
             durable: true,
+            // All stores are in one directory, and their nodes start and stop together.
+            restart_patience_ms: 0,
             max_key_bytes: self.limits.max_key_bytes,
             max_value_bytes: self.limits.max_value_bytes,
             ..Config::new(node, self.nodes)
