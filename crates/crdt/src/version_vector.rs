@@ -11,6 +11,9 @@ const INLINE: usize = 4;
 
 type Entry = (ReplicaId, u64);
 
+/// Up to this number of replicas, comparing two lists of them in place is faster than a call.
+const SHORT: usize = 8;
+
 /// For each replica the number of its events that are in a causal history without gaps.
 ///
 /// **Order and join.** `a <= b` when `b` has at least as many events of every replica; two vectors
@@ -41,13 +44,15 @@ type Entry = (ReplicaId, u64);
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct VersionVector {
-    entries: SmallVec<[Entry; INLINE]>,
+    /// The replicas, ascending, and behind them their counters in the same order, so that either half
+    /// is gone over by itself.
+    numbers: SmallVec<[u64; 2 * INLINE]>,
 }
 
 impl VersionVector {
     /// Number of events of `replica`; 0 if none.
     pub fn counter(&self, replica: ReplicaId) -> u64 {
-        self.position(replica).map_or(0, |i| self.entries[i].1)
+        self.position(replica).map_or(0, |i| self.halves().1[i])
     }
 
     /// Whether the history holds `dot`.
@@ -57,17 +62,19 @@ impl VersionVector {
 
     /// Whether nothing has been seen.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.numbers.is_empty()
     }
 
     /// Number of replicas with at least one event.
     pub fn replica_count(&self) -> usize {
-        self.entries.len()
+        self.numbers.len() / 2
     }
 
     /// The replicas and their counters, sorted by replica.
     pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, u64)> + '_ {
-        self.entries.iter().copied()
+        let (replicas, counters) = self.halves();
+        let replicas = replicas.iter().map(|replica| ReplicaId(*replica));
+        replicas.zip(counters.iter().copied())
     }
 
     /// Whether neither vector holds all of the other.
@@ -78,16 +85,13 @@ impl VersionVector {
     /// Whether this history holds all of `other`: `self >= other`, and cheaper to ask.
     #[inline]
     pub fn dominates(&self, other: &Self) -> bool {
-        let (mut all, mut different) = (true, self.entries.len() != other.entries.len());
-        for (mine, theirs) in self.entries.iter().zip(other.entries.iter()) {
-            different |= mine.0 != theirs.0;
-            all &= mine.1 >= theirs.1;
+        let (mine, theirs) = (self.halves(), other.halves());
+        if same(mine.0, theirs.0) {
+            let counters = mine.1.iter().zip(theirs.1);
+            return counters.fold(true, |all, (mine, theirs)| all & (mine >= theirs));
         }
-        if !different {
-            return all;
-        }
-        let mut mine = self.entries.iter();
-        other.entries.iter().all(|&(replica, counter)| {
+        let mut mine = self.iter();
+        other.iter().all(|(replica, counter)| {
             let held = mine.find(|e| e.0 >= replica);
             held.is_some_and(|e| e.0 == replica && e.1 >= counter)
         })
@@ -110,34 +114,60 @@ impl VersionVector {
     /// Raises the counter of the dot's replica to at least the dot's counter.
     pub fn raise(&mut self, dot: Dot) {
         match self.position(dot.replica) {
-            Ok(i) => self.entries[i].1 = self.entries[i].1.max(dot.counter),
+            Ok(i) => {
+                let held = &mut self.halves_mut().1[i];
+                *held = dot.counter.max(*held);
+            }
             Err(_) if dot.counter == 0 => {}
-            Err(i) => self.entries.insert(i, (dot.replica, dot.counter)),
+            Err(i) => {
+                let counters = self.replica_count();
+                self.numbers.insert(counters + i, dot.counter);
+                self.numbers.insert(i, dot.replica.0);
+            }
         }
     }
 
+    fn of_ascending(entries: &[Entry]) -> Self {
+        let replicas = entries.iter().map(|entry| entry.0.0);
+        Self {
+            numbers: replicas
+                .chain(entries.iter().map(|entry| entry.1))
+                .collect(),
+        }
+    }
+
+    fn halves(&self) -> (&[u64], &[u64]) {
+        self.numbers.split_at(self.numbers.len() / 2)
+    }
+
+    fn halves_mut(&mut self) -> (&mut [u64], &mut [u64]) {
+        let half = self.numbers.len() / 2;
+        self.numbers.split_at_mut(half)
+    }
+
     fn lacks_replica_of(&self, other: &Self) -> bool {
-        let mut mine = self.entries.iter().map(|e| e.0);
-        let mut theirs = other.entries.iter().map(|e| e.0);
+        let mut mine = self.halves().0.iter();
+        let mut theirs = other.halves().0.iter();
         !theirs.all(|replica| mine.find(|r| *r >= replica) == Some(replica))
     }
 
     fn join_known_replicas(&mut self, other: &Self) -> bool {
         let mut grew = false;
-        let mut mine = self.entries.iter_mut();
-        for &(replica, counter) in &other.entries {
-            let held = mine.find(|e| e.0 == replica).expect("a known replica");
-            grew |= held.1 < counter;
-            held.1 = held.1.max(counter);
+        let (replicas, counters) = self.halves_mut();
+        let mut mine = replicas.iter().zip(counters);
+        for (ReplicaId(replica), counter) in other.iter() {
+            let (_, held) = mine.find(|e| *e.0 == replica).expect("a known replica");
+            grew |= *held < counter;
+            *held = counter.max(*held);
         }
         grew
     }
 
     /// Always grows.
     fn join_new_replicas(&mut self, other: &Self) -> bool {
-        let mut mine = self.entries.drain(..).peekable();
-        let mut joined = SmallVec::with_capacity(other.entries.len());
-        for &(replica, counter) in &other.entries {
+        let mut mine = self.iter().peekable();
+        let mut joined: SmallVec<[Entry; INLINE]> = SmallVec::with_capacity(other.replica_count());
+        for (replica, counter) in other.iter() {
             while let Some(before) = mine.next_if(|e| e.0 < replica) {
                 joined.push(before);
             }
@@ -145,71 +175,74 @@ impl VersionVector {
             joined.push((replica, counter.max(held)));
         }
         joined.extend(mine);
-        self.entries = joined;
+        *self = Self::of_ascending(&joined);
         true
     }
 
     /// An arbitrary total order, for sorted containers. It says nothing about causality.
     pub(crate) fn canonical_order(&self, other: &Self) -> Ordering {
-        self.entries.cmp(&other.entries)
+        self.iter().cmp(other.iter())
     }
 
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.entries.binary_search_by_key(&replica, |e| e.0)
+        self.halves().0.binary_search(&replica.0)
     }
+}
+
+/// Whether two lists are equal.
+#[inline]
+fn same(a: &[u64], b: &[u64]) -> bool {
+    if a.len() != b.len() || a.len() > SHORT {
+        return a == b;
+    }
+    a.iter().zip(b).fold(0, |bits, (a, b)| bits | (a ^ b)) == 0
 }
 
 impl Lattice for VersionVector {
     #[inline]
     fn join(&mut self, other: &Self) -> bool {
-        // The common case is that both count the same replicas. No step depends on what the steps before
-        // have found, so that none waits for another; joining the counters of equal replicas is right
-        // whatever the others turn out to be.
-        let (mut grows, mut different) = (false, self.entries.len() != other.entries.len());
-        for (mine, theirs) in self.entries.iter_mut().zip(other.entries.iter()) {
-            let same = mine.0 == theirs.0;
-            different |= !same;
-            let higher = same & (mine.1 < theirs.1);
-            grows |= higher;
-            mine.1 = if higher { theirs.1 } else { mine.1 };
-        }
-        if !different {
+        // The common case is that both count the same replicas. Then no step depends on what the steps
+        // before have found, so that none waits for another.
+        let (mine, theirs) = (self.halves_mut(), other.halves());
+        if same(mine.0, theirs.0) {
+            let mut grows = false;
+            for (mine, theirs) in mine.1.iter_mut().zip(theirs.1) {
+                grows |= *mine < *theirs;
+                *mine = (*mine).max(*theirs);
+            }
             return grows;
         }
         match self.lacks_replica_of(other) {
             true => self.join_new_replicas(other),
-            false => self.join_known_replicas(other) | grows,
+            false => self.join_known_replicas(other),
         }
     }
 }
 
 impl Difference for VersionVector {
     fn difference(&self, other: &Self) -> Self {
-        let mut theirs = other.entries.iter().peekable();
-        let lacks = |&(replica, counter): &(ReplicaId, u64)| {
+        let mut theirs = other.iter().peekable();
+        let lacks = |&(replica, counter): &Entry| {
             while theirs.next_if(|t| t.0 < replica).is_some() {}
             theirs
                 .peek()
                 .is_none_or(|t| t.0 != replica || t.1 < counter)
         };
-        Self {
-            entries: self.entries.iter().copied().filter(lacks).collect(),
-        }
+        let lacked: SmallVec<[Entry; INLINE]> = self.iter().filter(lacks).collect();
+        Self::of_ascending(&lacked)
     }
 }
 
 impl PartialOrd for VersionVector {
     #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        // As in `join`: one pass for the common case, in which no step waits for another.
-        let (mut below, mut above) = (true, true);
-        let mut different = self.entries.len() != other.entries.len();
-        for (mine, theirs) in self.entries.iter().zip(other.entries.iter()) {
-            different |= mine.0 != theirs.0;
-            below &= mine.1 <= theirs.1;
-            above &= mine.1 >= theirs.1;
-        }
-        if !different {
+        let (mine, theirs) = (self.halves(), other.halves());
+        if same(mine.0, theirs.0) {
+            let (mut below, mut above) = (true, true);
+            for (mine, theirs) in mine.1.iter().zip(theirs.1) {
+                below &= mine <= theirs;
+                above &= mine >= theirs;
+            }
             return crate::laws::order_of_inclusion(below, above);
         }
         crate::laws::order_of_inclusion(other.dominates(self), self.dominates(other))
@@ -218,18 +251,21 @@ impl PartialOrd for VersionVector {
 
 impl FromIterator<(ReplicaId, u64)> for VersionVector {
     fn from_iter<I: IntoIterator<Item = (ReplicaId, u64)>>(iter: I) -> Self {
-        let mut vector = Self::default();
-        for (replica, counter) in iter {
-            vector.raise(Dot::new(replica, counter));
+        let mut entries: SmallVec<[Entry; INLINE]> = iter.into_iter().collect();
+        entries.retain(|entry| entry.1 > 0);
+        if !entries.is_sorted_by(|a, b| a.0 < b.0) {
+            // The highest counter of a replica comes first and is kept.
+            entries.sort_unstable_by_key(|entry| (entry.0, std::cmp::Reverse(entry.1)));
+            entries.dedup_by_key(|entry| entry.0);
         }
-        vector
+        Self::of_ascending(&entries)
     }
 }
 
 impl fmt::Display for VersionVector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("<")?;
-        for (i, (replica, counter)) in self.entries.iter().enumerate() {
+        for (i, (replica, counter)) in self.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };
             write!(f, "{comma}{replica}:{counter}")?;
         }
@@ -254,7 +290,7 @@ mod wire {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let plain = serializer.is_human_readable();
             let mut previous = 0;
-            serializer.collect_seq(self.entries.iter().map(|&(ReplicaId(replica), counter)| {
+            serializer.collect_seq(self.iter().map(|(ReplicaId(replica), counter)| {
                 let gap = replica - previous;
                 previous = replica;
                 (if plain { replica } else { gap }, counter)
@@ -267,9 +303,9 @@ mod wire {
             let plain = deserializer.is_human_readable();
             // Not into a `SmallVec`, which reserves whatever length the input announces.
             let list: Vec<(u64, u64)> = Deserialize::deserialize(deserializer)?;
-            let mut vector = Self::default();
+            let mut entries: Vec<(ReplicaId, u64)> = Vec::with_capacity(list.len());
             for (replica, counter) in list {
-                let previous = vector.entries.last().map(|e| e.0.0);
+                let previous = entries.last().map(|e| e.0.0);
                 let replica = match previous {
                     Some(previous) if !plain => previous.checked_add(replica),
                     _ => Some(replica),
@@ -280,9 +316,9 @@ mod wire {
                 if counter == 0 {
                     return Err(D::Error::custom(InvalidBytes::ZeroCounter));
                 }
-                vector.entries.push((ReplicaId(replica), counter));
+                entries.push((ReplicaId(replica), counter));
             }
-            Ok(vector)
+            Ok(Self::of_ascending(&entries))
         }
     }
 }
