@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::RangeBounds;
 
 use crate::lww_order::LwwWrite;
-use crate::sorted_map::{Policy, SortedMap};
+use crate::sorted_map::SortedMap;
 use crate::{Difference, Horizon, Lattice, Timestamp};
 
 /// A map in which the last write to each key wins; a removal is a write of a tombstone.

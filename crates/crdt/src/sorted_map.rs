@@ -1,11 +1,13 @@
 //! An ordered map made for joins: one pass over two maps, in place, sharing what is the same.
 
 mod merge;
+mod pass;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use merge::Policy;
+pub(crate) use merge::{Fresh, Met, Policy};
 
+use smallvec::SmallVec;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -27,9 +29,12 @@ const CHUNK_BYTES: usize = 6144;
 /// entries what many entries do.
 #[derive(Clone)]
 pub(crate) struct SortedMap<K, V, const MAX: usize = CHUNK> {
-    chunks: Vec<Chunk<K, V>>,
+    chunks: Chunks<K, V>,
     len: usize,
 }
+
+/// A map of one chunk, as most deltas are, needs no list of chunks on the heap.
+type Chunks<K, V> = SmallVec<[Chunk<K, V>; 1]>;
 
 struct Chunk<K, V> {
     first: K,
@@ -55,7 +60,7 @@ impl<K: Clone, V> Clone for Chunk<K, V> {
 }
 
 /// Where an entry stands: its chunk, and its place in it.
-type Place = (usize, usize);
+pub(crate) type Place = (usize, usize);
 
 impl<K, V, const MAX: usize> SortedMap<K, V, MAX> {
     /// Entries in a chunk, at most: `MAX`, or fewer where entries are large.
@@ -135,7 +140,7 @@ impl<K: Ord, V, const MAX: usize> SortedMap<K, V, MAX> {
     }
 
     /// The place of `key`, or the place where it belongs.
-    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Place, Place>
+    pub(crate) fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Place, Place>
     where
         K: Borrow<Q>,
     {
@@ -172,8 +177,8 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
     where
         K: Borrow<Q>,
     {
-        let (chunk, at) = self.find(key).ok()?;
-        Some(&mut Arc::make_mut(&mut self.chunks[chunk].entries)[at].1)
+        let place = self.find(key).ok()?;
+        Some(self.value_mut(place))
     }
 
     /// Puts an entry, and returns the value that it replaces; O(log n).
@@ -190,8 +195,24 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
         }
     }
 
+    /// As [`find`](Self::find), and faster for keys that come in ascending order.
+    pub(crate) fn find_from_end(&self, key: &K) -> Result<Place, Place> {
+        if let Some(last) = self.chunks.last()
+            && let Some((highest, _)) = last.entries.last()
+            && highest < key
+        {
+            return Err((self.chunks.len() - 1, last.entries.len()));
+        }
+        self.find(key)
+    }
+
+    /// The value at a place where a key was found. Copies its chunk if a clone shares it.
+    pub(crate) fn value_mut(&mut self, (chunk, at): Place) -> &mut V {
+        &mut Arc::make_mut(&mut self.chunks[chunk].entries)[at].1
+    }
+
     /// Inserts where [`find`](Self::find) did not find `key`.
-    fn insert_at(&mut self, (chunk, at): Place, key: K, value: V) {
+    pub(crate) fn insert_at(&mut self, (chunk, at): Place, key: K, value: V) {
         self.len += 1;
         let is_last = chunk + 1 >= self.chunks.len();
         let Some(held) = self.chunks.get_mut(chunk) else {
@@ -224,7 +245,12 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
     where
         K: Borrow<Q>,
     {
-        let (chunk, at) = self.find(key).ok()?;
+        let place = self.find(key).ok()?;
+        Some(self.remove_at(place))
+    }
+
+    /// Removes the entry at a place where a key was found, and returns its value.
+    pub(crate) fn remove_at(&mut self, (chunk, at): Place) -> V {
         let held = &mut self.chunks[chunk];
         let (_, value) = Arc::make_mut(&mut held.entries).remove(at);
         self.len -= 1;
@@ -239,7 +265,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
                 self.unite(chunk);
             }
         }
-        Some(value)
+        value
     }
 
     /// Unites a chunk with the next one if both together are small.
@@ -275,7 +301,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
 impl<K, V, const MAX: usize> Default for SortedMap<K, V, MAX> {
     fn default() -> Self {
         Self {
-            chunks: Vec::new(),
+            chunks: Chunks::new(),
             len: 0,
         }
     }

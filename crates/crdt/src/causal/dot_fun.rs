@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 use std::fmt::{self, Debug};
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 
 use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
@@ -28,7 +28,7 @@ use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 /// assert_eq!(a.values().collect::<Vec<_>>(), [&"tea", &"coffee"]);
 /// # Ok::<(), crdt::IdentityReused>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Eq)]
 pub struct DotFun<V> {
     events: SmallVec<[(Dot, V); 1]>,
 }
@@ -122,6 +122,34 @@ impl<V: Clone + Ord + Debug + Hash> Edit<'_, DotFun<V>> {
     }
 }
 
+/// Nearly always one event is live, so that cloning and comparing it by itself is worth a case.
+impl<V: Clone> Clone for DotFun<V> {
+    #[inline]
+    fn clone(&self) -> Self {
+        let events = match self.events.as_slice() {
+            [one] => SmallVec::from_buf([one.clone()]),
+            events => events.iter().cloned().collect(),
+        };
+        Self { events }
+    }
+}
+
+impl<V: PartialEq> PartialEq for DotFun<V> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        match (self.events.as_slice(), other.events.as_slice()) {
+            ([mine], [theirs]) => mine == theirs,
+            (mine, theirs) => mine == theirs,
+        }
+    }
+}
+
+impl<V: Hash> Hash for DotFun<V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.events.hash(state);
+    }
+}
+
 impl<V> Default for DotFun<V> {
     fn default() -> Self {
         Self {
@@ -154,6 +182,14 @@ impl<V: Clone + Ord + Debug + Hash> DotStore for DotFun<V> {
     }
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
+        if let ([(dot, _)], []) = (self.events.as_slice(), other.events.as_slice()) {
+            // Most of what goes is the only event.
+            let goes = theirs.knows(*dot);
+            if goes {
+                self.events.clear();
+            }
+            return goes;
+        }
         let held = self.events.len();
         let mut changed = false;
         self.events.retain(|(dot, value)| match other.value(*dot) {

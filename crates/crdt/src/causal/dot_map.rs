@@ -1,5 +1,6 @@
 //! Live events under keys: the kernel of maps, and of everything nested.
 
+mod joining;
 #[cfg(feature = "serde")]
 mod wire;
 
@@ -12,7 +13,7 @@ use std::ops::{Bound, RangeBounds};
 use crate::causal::dot_store::live_digest;
 use crate::causal::edit::Touched;
 use crate::causal::key_index::KeyIndex;
-use crate::sorted_map::{Policy, SortedMap};
+use crate::sorted_map::SortedMap;
 use crate::{
     CausalContext, Cell, Change, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice,
     Stable, Timestamp,
@@ -139,34 +140,50 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
     pub fn update<R>(&mut self, key: K, change: impl FnOnce(&mut Edit<'_, S>) -> R) -> R {
         let (map, delta, events) = self.parts();
         let mark = events.mark();
+        let (at, news_at) = (
+            map.entries.find_from_end(&key),
+            delta.entries.find_from_end(&key),
+        );
         let mut absent = S::default();
-        let held = map.entries.get_mut(&key);
-        let is_held = held.is_some();
-        let value = held.unwrap_or(&mut absent);
-        let mut news = delta.entries.remove(&key).unwrap_or_default();
+        let value = match at {
+            Ok(place) => map.entries.value_mut(place),
+            Err(_) => &mut absent,
+        };
+        let mut news = match news_at {
+            Ok(place) => std::mem::take(delta.entries.value_mut(place)),
+            Err(_) => S::default(),
+        };
         let before = (live_digest(value), live_digest(&news));
         let result = change(&mut Edit::new(value, &mut news, events));
-        let after = (live_digest(value), live_digest(&news));
-        match (is_held, value.is_bottom()) {
-            (true, true) => drop(map.entries.remove(&key)),
-            (false, false) => drop(map.entries.insert(key.clone(), absent)),
-            (true, false) | (false, true) => {}
-        }
+        let (after, is_bottom) = ((live_digest(value), live_digest(&news)), value.is_bottom());
         map.note_digest(before.0, after.0);
         delta.note_digest(before.1, after.1);
         map.note_keys(&key, events.touched_since(mark));
-        if !news.is_bottom() {
-            delta.entries.insert(key, news);
+        match (at, is_bottom) {
+            (Ok(place), true) => drop(map.entries.remove_at(place)),
+            (Err(place), false) => map.entries.insert_at(place, key.clone(), absent),
+            (Ok(_), false) | (Err(_), true) => {}
+        }
+        match (news_at, news.is_bottom()) {
+            (Ok(place), true) => drop(delta.entries.remove_at(place)),
+            (Ok(place), false) => *delta.entries.value_mut(place) = news,
+            (Err(place), false) => delta.entries.insert_at(place, key, news),
+            (Err(_), true) => {}
         }
         result
     }
 
-    /// Changes the values of many keys, each with an item of its own.
+    /// Changes the values of many keys, each with an item of its own, in the order of the keys; the items
+    /// of one key in the order in which they come. Faster than an [`update`](Self::update) for each.
     pub fn extend<T>(
         &mut self,
         items: impl IntoIterator<Item = (K, T)>,
         mut change: impl FnMut(&mut Edit<'_, S>, T),
     ) {
+        // In order, each key is mostly behind all that the delta has, which needs no search and moves
+        // nothing.
+        let mut items: Vec<(K, T)> = items.into_iter().collect();
+        items.sort_by(|a, b| a.0.cmp(&b.0));
         for (key, item) in items {
             self.update(key, |value| change(value, item));
         }
@@ -256,8 +273,8 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         self.keys_by_dot.take_if(|index| index.is_worn());
     }
 
-    /// Joins `other` as [`DotStore::join`] does, and tells of each key that changes whether it was and
-    /// is present. Keys of one kind of change are told in order.
+    /// Joins `other` as [`DotStore::join`] does, and tells of each key that changes, in order, whether it
+    /// was and is present.
     pub(super) fn join_telling(
         &mut self,
         mine: &impl Knows,
@@ -328,66 +345,6 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         }
         Some(keys)
     }
-
-    /// Joins in one pass over both sides: first what is here, then what is only there.
-    fn join_all(
-        &mut self,
-        mine: &impl Knows,
-        other: &Self,
-        theirs: &impl Knows,
-        mut tell: impl FnMut(&K, Change),
-    ) {
-        let (mut differing, mut fresh) = (Vec::new(), Vec::new());
-        let mut held = self.entries.iter().peekable();
-        let is_known = |value: &S| value.dot_ranges().any(|live| theirs.knows_any(live));
-        for (key, value) in other.entries.iter() {
-            while let Some((before, held)) = held.next_if(|(held, _)| *held < key) {
-                differing.extend(is_known(held).then(|| before.clone()));
-            }
-            match held.next_if(|(held, _)| *held == key) {
-                Some((_, held)) if held == value => {}
-                Some(_) => differing.push(key.clone()),
-                None => {
-                    let news = value.unknown_to(mine);
-                    fresh.extend((!news.is_bottom()).then(|| (key.clone(), news)));
-                }
-            }
-        }
-        for (key, held) in held {
-            differing.extend(is_known(held).then(|| key.clone()));
-        }
-        let absent = S::default();
-        for key in &differing {
-            let other = other.entries.get(key).unwrap_or(&absent);
-            if let Some(change) = self.join_key(key, mine, other, theirs) {
-                tell(key, change);
-            }
-        }
-        fresh.iter().for_each(|(key, _)| tell(key, Change::Added));
-        self.add_fresh(fresh);
-    }
-
-    /// Adds entries under keys that are absent, ascending.
-    fn add_fresh(&mut self, fresh: Vec<(K, S)>) {
-        if self.entries.len() == 0 {
-            *self = Self::from_ascending(fresh);
-            return;
-        }
-        let digests = fresh.iter().map(|(_, value)| live_digest(value));
-        self.live_digest = digests.fold(self.live_digest, u128::wrapping_add);
-        let fresh = SortedMap::from_ascending(fresh);
-        self.entries.merge_owned(fresh, &mut AddAbsent);
-    }
-}
-
-struct AddAbsent;
-
-impl<S> Policy<S> for AddAbsent {
-    fn takes(&self, mine: Option<&S>, _: &S) -> bool {
-        mine.is_none()
-    }
-
-    fn took(&mut self, _: Option<&S>, _: &S) {}
 }
 
 fn index<K: Ord + Clone, S: DotStore>(entries: &SortedMap<K, S>) -> KeyIndex<K> {

@@ -1,7 +1,8 @@
 //! What changes a last-writer-wins map.
 
-use super::{Behind, Horizon, LwwMap, LwwWrite, Policy, SortedMap, Timestamp};
+use super::{Behind, Horizon, LwwMap, LwwWrite, SortedMap, Timestamp};
 use crate::Lattice;
+use crate::sorted_map::{Fresh, Met, Policy};
 use std::fmt::Debug;
 
 impl<K, V> LwwMap<K, V>
@@ -134,14 +135,37 @@ pub(super) struct Winners {
     visible: usize,
 }
 
-impl<V: Ord> Policy<LwwWrite<V>> for Winners {
-    fn takes(&self, mine: Option<&LwwWrite<V>>, theirs: &LwwWrite<V>) -> bool {
-        mine.is_none_or(|mine| theirs > mine) && Some(theirs.timestamp) > self.above
+impl Winners {
+    fn is_above<V>(&self, write: &LwwWrite<V>) -> bool {
+        Some(write.timestamp) > self.above
+    }
+}
+
+impl<K, V: Ord> Policy<K, LwwWrite<V>> for Winners {
+    #[inline]
+    fn differs(&self, mine: &LwwWrite<V>, theirs: Option<&LwwWrite<V>>) -> bool {
+        theirs.is_some_and(|theirs| theirs > mine && self.is_above(theirs))
     }
 
-    fn took(&mut self, mine: Option<&LwwWrite<V>>, theirs: &LwwWrite<V>) {
-        self.visible -= usize::from(mine.is_some_and(|mine| mine.value.is_some()));
+    fn meet(&mut self, _: &K, mine: &mut LwwWrite<V>, theirs: Option<&LwwWrite<V>>) -> Met {
+        let is_visible = |write: &LwwWrite<V>| usize::from(write.value.is_some());
+        self.visible -= is_visible(mine);
+        self.visible += theirs.map_or(0, is_visible);
+        Met::Replaced
+    }
+
+    #[inline]
+    fn takes_whole(&self, theirs: &LwwWrite<V>) -> bool {
+        self.is_above(theirs)
+    }
+
+    #[inline]
+    fn fresh(&mut self, _: &K, theirs: &LwwWrite<V>) -> Fresh<LwwWrite<V>> {
+        if !self.is_above(theirs) {
+            return Fresh::Nothing;
+        }
         self.visible += usize::from(theirs.value.is_some());
+        Fresh::Whole
     }
 }
 

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use super::SortedMap;
-use super::merge::Policy;
+use super::merge::{Fresh, Met, Policy};
 
 const TINY: usize = 4;
 
@@ -20,16 +20,124 @@ struct Larger {
     replaced: usize,
 }
 
-impl Policy<u8> for Larger {
-    fn takes(&self, mine: Option<&u8>, theirs: &u8) -> bool {
-        *theirs != REFUSED && mine.is_none_or(|mine| mine < theirs)
+impl Policy<u8, u8> for Larger {
+    fn differs(&self, mine: &u8, theirs: Option<&u8>) -> bool {
+        theirs.is_some_and(|theirs| *theirs != REFUSED && mine < theirs)
     }
 
-    fn took(&mut self, mine: Option<&u8>, _: &u8) {
-        match mine {
-            Some(_) => self.replaced += 1,
-            None => self.added += 1,
+    fn meet(&mut self, _: &u8, _: &mut u8, _: Option<&u8>) -> Met {
+        self.replaced += 1;
+        Met::Replaced
+    }
+
+    fn takes_whole(&self, theirs: &u8) -> bool {
+        *theirs != REFUSED
+    }
+
+    fn fresh(&mut self, _: &u8, theirs: &u8) -> Fresh<u8> {
+        if !self.takes_whole(theirs) {
+            return Fresh::Nothing;
         }
+        self.added += 1;
+        Fresh::Whole
+    }
+}
+
+/// Looks at own entries as well: odd values that only one side has go, multiples of 8 are halved there;
+/// where both have one, they go if their sum is a multiple of 5, and else the smaller stays.
+#[derive(Default)]
+struct Mixed {
+    /// Number of entries by what became of them: inserted, changed, gone.
+    counts: [usize; 3],
+}
+
+impl Mixed {
+    /// What becomes of a key.
+    fn outcome(mine: Option<u8>, theirs: Option<u8>) -> Option<u8> {
+        match (mine, theirs) {
+            (Some(a), Some(b)) if a == b => Some(a),
+            (Some(a), Some(b)) => {
+                (!(u32::from(a) + u32::from(b)).is_multiple_of(5)).then_some(a.min(b))
+            }
+            (one, other) => one
+                .or(other)
+                .filter(|v| v.is_multiple_of(2))
+                .map(|v| if v.is_multiple_of(8) { v / 2 } else { v }),
+        }
+    }
+}
+
+impl Policy<u8, u8> for Mixed {
+    fn looks_at_own(&self) -> bool {
+        true
+    }
+
+    fn differs(&self, mine: &u8, theirs: Option<&u8>) -> bool {
+        theirs.map_or(mine % 2 == 1 || mine.is_multiple_of(8), |theirs| {
+            theirs != mine
+        })
+    }
+
+    fn meet(&mut self, _: &u8, mine: &mut u8, theirs: Option<&u8>) -> Met {
+        let outcome = Self::outcome(Some(*mine), theirs.copied());
+        let met = match outcome {
+            None => Met::Gone,
+            Some(value) if value == *mine => Met::Stays,
+            Some(value) if Some(&value) == theirs => Met::Replaced,
+            Some(value) => {
+                *mine = value;
+                Met::Changed
+            }
+        };
+        self.counts[1] += usize::from(matches!(met, Met::Replaced | Met::Changed));
+        self.counts[2] += usize::from(matches!(met, Met::Gone));
+        met
+    }
+
+    fn takes_whole(&self, theirs: &u8) -> bool {
+        Self::outcome(None, Some(*theirs)) == Some(*theirs)
+    }
+
+    fn fresh(&mut self, _: &u8, theirs: &u8) -> Fresh<u8> {
+        let outcome = Self::outcome(None, Some(*theirs));
+        self.counts[0] += usize::from(outcome.is_some());
+        match outcome {
+            None => Fresh::Nothing,
+            Some(value) if value == *theirs => Fresh::Whole,
+            Some(value) => Fresh::Part(value),
+        }
+    }
+}
+
+fn mixed(map: &Tiny, twin: &Twin, other: &Tiny, other_twin: &Twin) {
+    let keys = twin.keys().chain(other_twin.keys()).copied();
+    let keys: std::collections::BTreeSet<u8> = keys.collect();
+    let outcome = |key: u8| {
+        let (mine, theirs) = (twin.get(&key), other_twin.get(&key));
+        Mixed::outcome(mine.copied(), theirs.copied()).map(|value| (key, value))
+    };
+    let expected: Twin = keys.into_iter().filter_map(outcome).collect();
+    let held = |twin: &Twin, key: &u8| twin.contains_key(key);
+    let inserted = expected.keys().filter(|key| !held(twin, key)).count();
+    let changed = twin
+        .iter()
+        .filter(|(k, v)| expected.get(k).is_some_and(|now| now != *v));
+    let gone = twin.keys().filter(|key| !held(&expected, key)).count();
+    for moves in [false, true] {
+        let mut notes = Mixed::default();
+        // A map of its own changes in place, one that shares chunks does not.
+        let mut into = match moves {
+            true => Tiny::from_ascending(twin.clone()),
+            false => map.clone(),
+        };
+        let has_changed = match moves {
+            true => into.merge_owned(Tiny::from_ascending(other_twin.clone()), &mut notes),
+            false => into.merge_with(other, &mut notes),
+        };
+        assert_sound(&into, &expected);
+        assert_eq!(has_changed, expected != *twin);
+        assert_eq!(notes.counts, [inserted, changed.clone().count(), gone]);
+        assert_sound(map, twin);
     }
 }
 
@@ -163,6 +271,7 @@ proptest! {
         for (map, twin) in &all {
             for (other, other_twin) in &all {
                 merges(map, twin, other, other_twin);
+                mixed(map, twin, other, other_twin);
             }
         }
     }
@@ -231,13 +340,27 @@ fn few_entries_are_searched_for_one_by_one() {
 #[derive(Default)]
 struct Asked(std::cell::Cell<usize>);
 
-impl Policy<u8> for Asked {
-    fn takes(&self, mine: Option<&u8>, _: &u8) -> bool {
+impl Policy<u8, u8> for Asked {
+    fn differs(&self, _: &u8, _: Option<&u8>) -> bool {
         self.0.set(self.0.get() + 1);
-        mine.is_none()
+        false
     }
 
-    fn took(&mut self, _: Option<&u8>, _: &u8) {}
+    fn meet(&mut self, _: &u8, _: &mut u8, _: Option<&u8>) -> Met {
+        unreachable!("nothing differs")
+    }
+
+    fn takes_whole(&self, _: &u8) -> bool {
+        self.0.set(self.0.get() + 1);
+        true
+    }
+
+    fn fresh(&mut self, _: &u8, theirs: &u8) -> Fresh<u8> {
+        match self.takes_whole(theirs) {
+            true => Fresh::Whole,
+            false => Fresh::Nothing,
+        }
+    }
 }
 
 #[test]
