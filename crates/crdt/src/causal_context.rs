@@ -10,6 +10,9 @@ use crate::{Difference, Dot, Lattice, ReplicaId, VersionVector};
 /// Replicas kept inline, without a heap allocation.
 const INLINE: usize = 3;
 
+/// Up to this number of replicas, looking at each is faster than a binary search.
+const FEW: usize = 8;
+
 /// Whether an event is known: asked of a [`CausalContext`] and of a base with something beyond it.
 pub trait Knows {
     /// Whether the event named by `dot` has been seen.
@@ -212,8 +215,9 @@ impl CausalContext {
         let i = match self.position(range.replica) {
             Ok(i) => i,
             Err(i) => {
-                self.replicas.insert(i, (range.replica, Ranges::default()));
-                i
+                let ranges = Ranges::of(Range::new(first, range.last));
+                self.replicas.insert(i, (range.replica, ranges));
+                return true;
             }
         };
         self.replicas[i].1.insert(Range::new(first, range.last))
@@ -268,8 +272,18 @@ impl CausalContext {
         self.position(replica).ok().map(|i| &self.replicas[i].1)
     }
 
+    #[inline]
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.replicas.binary_search_by_key(&replica, |e| e.0)
+        let replicas = self.replicas.as_slice();
+        if replicas.len() > FEW {
+            return replicas.binary_search_by_key(&replica, |e| e.0);
+        }
+        let behind = replicas.iter().position(|e| e.0 >= replica);
+        let i = behind.unwrap_or(replicas.len());
+        match replicas.get(i) {
+            Some(found) if found.0 == replica => Ok(i),
+            _ => Err(i),
+        }
     }
 }
 
@@ -280,6 +294,13 @@ impl Knows for CausalContext {
 
     fn as_context(&self) -> Option<&CausalContext> {
         Some(self)
+    }
+
+    #[inline]
+    fn knows_any(&self, range: DotRange) -> bool {
+        let (first, last) = (range.first.max(1), range.last);
+        first <= last
+            && (self.of(range.replica)).is_some_and(|r| r.holds_any(Range { first, last }))
     }
 
     fn mask(&self, replica: ReplicaId, first: u64) -> u64 {

@@ -24,6 +24,10 @@ impl Range {
 }
 
 impl Ranges {
+    pub(crate) fn of(range: Range) -> Self {
+        Self(SmallVec::from_buf([range]))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -57,11 +61,25 @@ impl Ranges {
         })
     }
 
+    #[inline]
     pub(crate) fn contains_range(&self, range: Range) -> bool {
+        let holds = |r: &Range| r.first <= range.first && range.last <= r.last;
+        // Mostly nothing is missing.
+        if let [all] = self.0.as_slice() {
+            return holds(all);
+        }
         let i = self.0.partition_point(|r| r.last < range.first);
-        self.0
-            .get(i)
-            .is_some_and(|r| r.first <= range.first && range.last <= r.last)
+        self.0.get(i).is_some_and(holds)
+    }
+
+    #[inline]
+    pub(crate) fn holds_any(&self, range: Range) -> bool {
+        let overlaps = |r: &Range| r.first <= range.last && range.first <= r.last;
+        if let [all] = self.0.as_slice() {
+            return overlaps(all);
+        }
+        let i = self.0.partition_point(|r| r.last < range.first);
+        self.0.get(i).is_some_and(overlaps)
     }
 
     pub(crate) fn includes(&self, other: &Self) -> bool {
@@ -285,6 +303,9 @@ mod tests {
             prop_assert_eq!(ra.count(), a.len() as u64);
             prop_assert_eq!(ra.contains(n), a.contains(&n));
             prop_assert_eq!(ra.includes(&rb), a.is_superset(&b));
+            let run = Range::new(n, n + m);
+            prop_assert_eq!(ra.holds_any(run), (n..=n + m).any(|n| a.contains(&n)));
+            prop_assert_eq!(ra.contains_range(run), (n..=n + m).all(|n| a.contains(&n)));
             prop_assert_eq!(&ra.difference(&rb), &of(&(&a - &b)));
             prop_assert_eq!(&ra.intersection(&rb), &of(&(&a & &b)));
             prop_assert_eq!(ra.intersects(&rb), !a.is_disjoint(&b));

@@ -1,5 +1,9 @@
 //! A map from live dots to values, in blocks of 64 consecutive counters.
 
+mod joining;
+#[cfg(feature = "serde")]
+mod wire;
+
 use smallvec::SmallVec;
 use std::hash::{Hash, Hasher};
 
@@ -7,6 +11,9 @@ use crate::{Dot, Knows, ReplicaId};
 
 /// Counters in a block: one bit of a mask for each.
 const BLOCK: u64 = 64;
+
+/// Up to this number of writers, looking at each is faster than a binary search.
+const FEW: usize = 8;
 
 /// The values of live dots.
 ///
@@ -71,8 +78,14 @@ fn bits(mut mask: u64) -> impl Iterator<Item = u64> {
 
 impl<V> Block<V> {
     /// Where the value of a bit is, or would be.
+    #[inline]
     fn rank(&self, bit: u64) -> usize {
-        (self.live & (bit - 1)).count_ones() as usize
+        let all = bit - 1;
+        match self.live & all {
+            // Mostly nothing is missing, and counting bits takes longer than seeing that.
+            below if below == all => bit.trailing_zeros() as usize,
+            below => below.count_ones() as usize,
+        }
     }
 
     fn remove(&mut self, bit: u64) -> V {
@@ -82,9 +95,68 @@ impl<V> Block<V> {
     }
 
     fn insert(&mut self, bit: u64, value: V) {
-        let rank = self.rank(bit);
+        let is_last = self.live < bit;
+        match is_last {
+            true => self.values.push(value),
+            false => self.values.insert(self.rank(bit), value),
+        }
         self.live |= bit;
-        self.values.insert(rank, value);
+    }
+
+    /// Takes out the values of several bits, ascending.
+    fn remove_all(&mut self, gone: u64) -> SmallVec<[V; 1]> {
+        let (mut kept, mut taken) = (SmallVec::new(), SmallVec::new());
+        kept.reserve_exact((self.live & !gone).count_ones() as usize);
+        taken.reserve_exact(gone.count_ones() as usize);
+        for (bit, value) in bits(self.live).zip(std::mem::take(&mut self.values)) {
+            match gone >> bit & 1 {
+                0 => kept.push(value),
+                _ => taken.push(value),
+            }
+        }
+        (self.live, self.values) = (self.live & !gone, kept);
+        taken
+    }
+
+    /// Copies of the values of some bits that are live.
+    fn copies(&self, wanted: u64) -> SmallVec<[V; 1]>
+    where
+        V: Clone,
+    {
+        match self.values.as_slice() {
+            [one] => SmallVec::from_buf([one.clone()]),
+            all if wanted == self.live => SmallVec::from_vec(all.to_vec()),
+            all => {
+                let mut copies = SmallVec::new();
+                copies.reserve_exact(wanted.count_ones() as usize);
+                let live = bits(self.live).zip(all);
+                let wanted = live.filter(|(bit, _)| wanted >> bit & 1 == 1);
+                copies.extend(wanted.map(|(_, value)| value.clone()));
+                copies
+            }
+        }
+    }
+
+    /// Adds copies of the values of bits that are live in `other` and not here.
+    fn insert_copies(&mut self, other: &Self, new: u64)
+    where
+        V: Clone,
+    {
+        let mut copies = other.copies(new).into_iter();
+        let lowest = new & new.wrapping_neg();
+        if self.live < lowest {
+            self.values.extend(copies);
+            self.live |= new;
+            return;
+        }
+        let mut held = std::mem::take(&mut self.values).into_iter();
+        self.live |= new;
+        self.values.reserve_exact(self.live.count_ones() as usize);
+        self.values
+            .extend(bits(self.live).filter_map(|bit| match new >> bit & 1 {
+                0 => held.next(),
+                _ => copies.next(),
+            }));
     }
 }
 
@@ -94,11 +166,16 @@ impl<V> Writer<V> {
         let (Some(first), Some(last)) = (self.blocks.first(), self.blocks.last()) else {
             return Err(0);
         };
+        if number >= last.number {
+            let behind = self.blocks.len();
+            return if number == last.number {
+                Ok(behind - 1)
+            } else {
+                Err(behind)
+            };
+        }
         if number < first.number {
             return Err(0);
-        }
-        if number > last.number {
-            return Err(self.blocks.len());
         }
         let guess = usize::try_from(number - first.number).unwrap_or(usize::MAX);
         match self.blocks.get(guess) {
@@ -138,7 +215,11 @@ impl<V> DotBlocks<V> {
         self.len
     }
 
+    #[inline]
     fn position(&self, replica: ReplicaId) -> Option<usize> {
+        if self.writers.len() <= FEW {
+            return self.writers.iter().position(|w| w.replica == replica);
+        }
         let found = self.search(replica).ok()?;
         Some(self.sorted[found] as usize)
     }
@@ -160,6 +241,25 @@ impl<V> DotBlocks<V> {
         (block.live & bit != 0).then(|| &block.values[block.rank(bit)])
     }
 
+    /// A table of one live dot.
+    pub(crate) fn of_one(dot: Dot, value: V) -> Self {
+        let (number, live) = split(dot.counter);
+        let block = Block {
+            number,
+            live,
+            values: SmallVec::from_buf([value]),
+        };
+        let writer = Writer {
+            replica: dot.replica,
+            blocks: SmallVec::from_buf([block]),
+        };
+        Self {
+            writers: SmallVec::from_buf([writer]),
+            sorted: std::iter::once(0).collect(),
+            len: 1,
+        }
+    }
+
     /// Makes a dot live, and tells where it is. A dot that is live keeps its value.
     pub(crate) fn insert(&mut self, dot: Dot, value: V) -> Place {
         let position = self.position_or_insert(dot.replica);
@@ -179,7 +279,7 @@ impl<V> DotBlocks<V> {
     }
 
     /// Makes the dot at a place obsolete; its value, if it was live.
-    fn remove_at(&mut self, (position, counter): Place) -> Option<V> {
+    pub(crate) fn remove_at(&mut self, (position, counter): Place) -> Option<V> {
         let writer = &mut self.writers[position];
         let (number, bit) = split(counter);
         let i = writer.find(number).ok()?;
@@ -207,6 +307,12 @@ impl<V> DotBlocks<V> {
         })
     }
 
+    /// The values of the live dots, ascending by dot within each writer.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        let blocks = self.writers.iter().flat_map(|writer| &writer.blocks);
+        blocks.flat_map(|block| &block.values)
+    }
+
     /// The live dots as places with their values.
     pub(crate) fn places(&self) -> impl Iterator<Item = (Place, &V)> + '_ {
         self.writers
@@ -219,54 +325,6 @@ impl<V> DotBlocks<V> {
                     places.zip(&block.values)
                 })
             })
-    }
-
-    /// The values here of the dots that a join would remove. Looks only at what `theirs` names.
-    pub(crate) fn obsolete_in<'a>(
-        &'a self,
-        other: &'a Self,
-        theirs: &'a impl Knows,
-    ) -> impl Iterator<Item = &'a V> {
-        self.writers.iter().flat_map(move |writer| {
-            let held = other.position(writer.replica).map(|p| &other.writers[p]);
-            let spans = theirs.spans(writer.replica);
-            let blocks = spans.flat_map(|(first, last)| writer.blocks_within(first, last));
-            // A block is there again for each span that reaches into it.
-            let mut before = None;
-            let blocks = blocks.filter(move |b| before.replace(b.number) != Some(b.number));
-            blocks.flat_map(move |block| {
-                let kept = held
-                    .and_then(|w| w.block(block.number))
-                    .map_or(0, |b| b.live);
-                let gone = match block.live & !kept {
-                    0 => 0,
-                    only_here => only_here & theirs.mask(writer.replica, block.number * BLOCK),
-                };
-                bits(gone).map(|bit| &block.values[block.rank(1 << bit)])
-            })
-        })
-    }
-
-    /// The values of the dots that are live here and that `other` neither holds nor, by `known`, has
-    /// seen: what a join would add there.
-    pub(crate) fn news_for<'a>(
-        &'a self,
-        other: &'a Self,
-        known: &'a impl Knows,
-    ) -> impl Iterator<Item = &'a V> {
-        self.writers.iter().flat_map(move |writer| {
-            let held = other.position(writer.replica).map(|p| &other.writers[p]);
-            writer.blocks.iter().flat_map(move |block| {
-                let live = held
-                    .and_then(|w| w.block(block.number))
-                    .map_or(0, |b| b.live);
-                let new = match block.live & !live {
-                    0 => 0,
-                    only_here => only_here & !known.mask(writer.replica, block.number * BLOCK),
-                };
-                bits(new).map(|bit| &block.values[block.rank(1 << bit)])
-            })
-        })
     }
 
     /// The part whose dots `known` lacks.
@@ -287,102 +345,29 @@ impl<V> DotBlocks<V> {
         unknown
     }
 
-    /// Joins `other`, held while knowing `theirs`, into this table, held while knowing `mine`, and
-    /// reports each dot that came, went or changed its value, at once, with the table as it then is.
-    /// Removals come first. A dot that is live on both sides keeps its value.
-    pub(crate) fn join(
-        &mut self,
-        mine: &impl Knows,
-        other: &Self,
-        theirs: &impl Knows,
-        mut changed: impl FnMut(&Self, DotChange<V>),
-    ) where
-        V: Clone,
-    {
-        self.drop_obsolete(other, theirs, &mut changed);
-        for writer in &other.writers {
-            let position = self.position_or_insert(writer.replica);
-            for block in &writer.blocks {
-                self.take_block(position, mine, block, &mut changed);
-            }
-        }
-    }
-
-    /// Drops the dots that `theirs` knows and `other` does not hold.
-    fn drop_obsolete(
-        &mut self,
-        other: &Self,
-        theirs: &impl Knows,
-        changed: &mut impl FnMut(&Self, DotChange<V>),
-    ) {
-        for position in 0..self.writers.len() {
-            let replica = self.writers[position].replica;
-            let held = other.position(replica).map(|p| &other.writers[p]);
-            for (first, last) in theirs.spans(replica) {
-                let start = self.writers[position].find(first / BLOCK);
-                let mut i = start.unwrap_or_else(|i| i);
-                while let Some(block) = self.writers[position].blocks.get(i) {
-                    let number = block.number;
-                    if number > last / BLOCK {
-                        break;
-                    }
-                    let kept = held.and_then(|w| w.block(number)).map_or(0, |b| b.live);
-                    let gone = block.live & !kept & theirs.mask(replica, number * BLOCK);
-                    for bit in bits(gone) {
-                        let counter = number * BLOCK + bit;
-                        let at = (position, counter);
-                        if let Some(value) = self.remove_at(at) {
-                            changed(self, DotChange::Removed { at, value });
-                        }
-                    }
-                    let stays = self.writers[position].blocks.get(i);
-                    i += usize::from(stays.is_some_and(|b| b.number == number));
-                }
-            }
-        }
-    }
-
-    /// Takes from a block of the other side what is not known here.
-    fn take_block(
-        &mut self,
-        position: usize,
-        mine: &impl Knows,
-        theirs: &Block<V>,
-        changed: &mut impl FnMut(&Self, DotChange<V>),
-    ) where
-        V: Clone,
-    {
-        let (replica, first) = (self.writers[position].replica, theirs.number * BLOCK);
-        let held = self.writers[position].block(theirs.number);
-        let live = held.map_or(0, |b| b.live);
-        for bit in bits(theirs.live & !live & !mine.mask(replica, first)) {
-            let block = self.writers[position].block_or_insert(theirs.number);
-            block.insert(1 << bit, theirs.values[theirs.rank(1 << bit)].clone());
-            self.len += 1;
-            let at = (position, first + bit);
-            changed(self, DotChange::Added { at });
-        }
-    }
-
     fn search(&self, replica: ReplicaId) -> Result<usize, usize> {
         let replica_at = |p: &u32| self.writers[*p as usize].replica;
         self.sorted.binary_search_by_key(&replica, replica_at)
     }
 
+    #[inline]
     fn position_or_insert(&mut self, replica: ReplicaId) -> usize {
-        match self.search(replica) {
-            Ok(found) => self.sorted[found] as usize,
-            Err(place) => {
-                let position = self.writers.len();
-                self.writers.push(Writer {
-                    replica,
-                    blocks: SmallVec::new(),
-                });
-                let narrow = u32::try_from(position).expect("a table has 2^32 writers");
-                self.sorted.insert(place, narrow);
-                position
-            }
+        match self.position(replica) {
+            Some(position) => position,
+            None => self.push_writer(replica),
         }
+    }
+
+    fn push_writer(&mut self, replica: ReplicaId) -> usize {
+        let place = self.search(replica).unwrap_or_else(|place| place);
+        let position = self.writers.len();
+        self.writers.push(Writer {
+            replica,
+            blocks: SmallVec::new(),
+        });
+        let narrow = u32::try_from(position).expect("a table has 2^32 writers");
+        self.sorted.insert(place, narrow);
+        position
     }
 }
 
@@ -410,79 +395,6 @@ impl<V: Hash> Hash for DotBlocks<V> {
         for entry in self.iter() {
             entry.hash(state);
         }
-    }
-}
-
-#[cfg(feature = "serde")]
-mod wire {
-    //! A list of writers, each with its list of (counter, value). In binary formats replicas and counters are
-    //! gaps to the ones before.
-
-    use super::DotBlocks;
-    use crate::{Dot, InvalidBytes, ReplicaId};
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    impl<V: Serialize> Serialize for DotBlocks<V> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let readable = serializer.is_human_readable();
-            let mut writers: Vec<(u64, Vec<(u64, &V)>)> = Vec::new();
-            let (mut replica, mut counter) = (0, 0);
-            for (dot, value) in self.iter() {
-                if writers.is_empty() || dot.replica.0 != replica {
-                    let gap = dot.replica.0 - if readable { 0 } else { replica };
-                    writers.push((gap, Vec::new()));
-                    (replica, counter) = (dot.replica.0, 0);
-                }
-                let gap = dot.counter - if readable { 0 } else { counter };
-                counter = dot.counter;
-                if let Some((_, adds)) = writers.last_mut() {
-                    adds.push((gap, value));
-                }
-            }
-            writers.serialize(serializer)
-        }
-    }
-
-    impl<'de, V: Deserialize<'de>> Deserialize<'de> for DotBlocks<V> {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let readable = deserializer.is_human_readable();
-            let writers: Vec<(u64, Vec<(u64, V)>)> = Deserialize::deserialize(deserializer)?;
-            decode(readable, writers).map_err(D::Error::custom)
-        }
-    }
-
-    fn decode<V>(
-        readable: bool,
-        writers: Vec<(u64, Vec<(u64, V)>)>,
-    ) -> Result<DotBlocks<V>, InvalidBytes> {
-        let unsorted = InvalidBytes::Unsorted("dots of a store");
-        let mut blocks = DotBlocks::default();
-        let mut last_replica = None;
-        for (replica, entries) in writers {
-            let base = last_replica.filter(|_| !readable).unwrap_or(0_u64);
-            let replica = base.checked_add(replica).ok_or(unsorted.clone())?;
-            if last_replica.is_some_and(|last| last >= replica) {
-                return Err(unsorted);
-            }
-            if entries.is_empty() {
-                return Err(InvalidBytes::Empty("a writer's events"));
-            }
-            last_replica = Some(replica);
-            let mut last = 0_u64;
-            for (counter, value) in entries {
-                let base = if readable { 0 } else { last };
-                let counter = base.checked_add(counter);
-                let counter = counter.ok_or(InvalidBytes::CounterOverflow)?;
-                match counter {
-                    0 => return Err(InvalidBytes::ZeroCounter),
-                    _ if counter <= last => return Err(unsorted),
-                    _ => blocks.insert(Dot::new(ReplicaId(replica), counter), value),
-                };
-                last = counter;
-            }
-        }
-        Ok(blocks)
     }
 }
 

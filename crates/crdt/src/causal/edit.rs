@@ -120,16 +120,14 @@ impl Events {
         self.last
     }
 
-    /// The context of the delta; what was minted is added to the context of the whole as well.
-    pub(crate) fn into_context(self, whole: &mut CausalContext) -> CausalContext {
-        let mut context = CausalContext::default();
-        for touched in self.touched {
-            context.insert_range(touched.range);
+    /// Adds what was touched to the context of the delta, and what was minted to that of the whole.
+    pub(crate) fn note_in(&self, delta: &mut CausalContext, whole: &mut CausalContext) {
+        for touched in &self.touched {
+            delta.insert_range(touched.range);
             if touched.is_live {
                 whole.insert_range(touched.range);
             }
         }
-        context
     }
 }
 

@@ -204,18 +204,15 @@ impl<S: DotStore> CausalReplica<S> {
         change: impl FnOnce(&mut Edit<'_, S>) -> R,
     ) -> Causal<S> {
         let mut events = Events::new(self.id, self.minted, seen);
-        let mut delta = S::default();
+        let mut delta = Causal::<S>::default();
         change(&mut Edit::new(
             &mut self.state.store,
-            &mut delta,
+            &mut delta.store,
             &mut events,
         ));
         self.minted = events.last();
-        let context = events.into_context(&mut self.state.context);
-        Causal {
-            store: delta,
-            context,
-        }
+        events.note_in(&mut delta.context, &mut self.state.context);
+        delta
     }
 
     /// Joins a state or a delta; true if this replica grew.

@@ -42,7 +42,8 @@ const fn place_of_wide((position, counter): (u32, u64)) -> Place {
     (position as usize, counter)
 }
 
-fn hash<Q: Hash + ?Sized>(value: &Q) -> u64 {
+/// The hash that an index of values is asked with.
+pub(crate) fn hash<Q: Hash + ?Sized>(value: &Q) -> u64 {
     FixedState::with_seed(SEED).hash_one(value)
 }
 
@@ -57,26 +58,23 @@ impl ValueIndex {
         Self::Narrow(HashTable::with_capacity(capacity))
     }
 
-    /// Whether a value has a live dot.
-    pub(crate) fn contains<Q: Hash + ?Sized>(
-        &self,
-        value: &Q,
-        is_value: impl Fn(Place) -> bool,
-    ) -> bool {
-        let hash = hash(value);
+    /// The place of a dot of a value with that hash; of several, any.
+    pub(crate) fn place(&self, hash: u64, is_value: impl Fn(Place) -> bool) -> Option<Place> {
         match self {
-            Self::Narrow(table) => table.find(hash, |e| is_value(place(*e))).is_some(),
-            Self::Wide(table) => table.find(hash, |e| is_value(place_of_wide(*e))).is_some(),
+            Self::Narrow(table) => table.find(hash, |e| is_value(place(*e))).map(|e| place(*e)),
+            Self::Wide(table) => {
+                let found = table.find(hash, |e| is_value(place_of_wide(*e)));
+                found.map(|e| place_of_wide(*e))
+            }
         }
     }
 
-    /// The places of a value's dots, in no particular order.
-    pub(crate) fn places<Q: Hash + ?Sized>(
+    /// The places of the dots of a value with that hash, in no particular order.
+    pub(crate) fn places(
         &self,
-        value: &Q,
+        hash: u64,
         is_value: impl Fn(Place) -> bool,
     ) -> SmallVec<[Place; 2]> {
-        let hash = hash(value);
         match self {
             Self::Narrow(table) => {
                 let places = table.iter_hash(hash).map(|e| place(*e));
@@ -85,6 +83,22 @@ impl ValueIndex {
             Self::Wide(table) => {
                 let places = table.iter_hash(hash).map(|e| place_of_wide(*e));
                 places.filter(|p| is_value(*p)).collect()
+            }
+        }
+    }
+
+    /// Notes a dot that is live in `blocks` with a value of that hash that has no other.
+    pub(crate) fn insert_new<V: Hash>(&mut self, blocks: &DotBlocks<V>, at: Place, hash: u64) {
+        if let (Self::Narrow(_), None) = (&*self, narrow(at)) {
+            self.widen(blocks);
+        }
+        match self {
+            Self::Narrow(table) => {
+                let entry = narrow(at).expect("the index was widened");
+                table.insert_unique(hash, entry, |e| hash_at(blocks, place(*e)));
+            }
+            Self::Wide(table) => {
+                table.insert_unique(hash, wide(at), |e| hash_at(blocks, place_of_wide(*e)));
             }
         }
     }
@@ -127,9 +141,8 @@ impl ValueIndex {
         *self = Self::Wide(larger);
     }
 
-    /// Forgets a dot that had that value.
-    pub(crate) fn remove<Q: Hash + ?Sized>(&mut self, at: Place, value: &Q) {
-        let hash = hash(value);
+    /// Forgets a dot that had a value with that hash.
+    pub(crate) fn remove(&mut self, at: Place, hash: u64) {
         match self {
             Self::Narrow(table) => {
                 let found = table.find_entry(hash, |e| place(*e) == at);

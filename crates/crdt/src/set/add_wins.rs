@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::causal::dot_blocks::{DotBlocks, DotChange};
 use crate::causal::dot_store::digest_of_range;
@@ -22,7 +23,9 @@ use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Times
 ///
 /// **Invariants.** No dot is live twice.
 ///
-/// **Cost.** Look-up, add and remove take constant time, by a hash of the element. Joining takes a few
+/// **Cost.** Look-up, add and remove take constant time, by an index of hashes that is made when it is first
+/// needed: by an edit, or by the ninth look-up, while the first eight look at every add. A join that changes
+/// more than an eighth of the set drops the index. Joining takes a few
 /// operations for each 64 consecutive events of a writer and what differs; a delta what it touches.
 /// Each live add takes the element, a bit and 8 to 18 bytes of index; what was removed leaves nothing.
 ///
@@ -31,14 +34,18 @@ use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Times
 ///
 /// Source: Bieniusa et al., *An Optimized Conflict-free Replicated Set*, 2012. The example of
 /// [`Causal`](crate::Causal) shows a conflict.
-#[derive(Clone)]
 pub struct AddWinsSet<E> {
     /// The element of each live add.
     adds: DotBlocks<E>,
     live_digest: u128,
     /// Made when first needed, and again after a join that brought much.
-    lookup: OnceLock<Lookup>,
+    lookup: OnceLock<Box<Lookup>>,
+    /// How often all adds were looked at while there was no look-up.
+    scans: AtomicU32,
 }
+
+/// Making the look-up costs about as much as looking at all adds so often.
+const SCANS: u32 = 8;
 
 impl<E: Hash + Eq> AddWinsSet<E> {
     /// Whether `element` is present.
@@ -47,7 +54,11 @@ impl<E: Hash + Eq> AddWinsSet<E> {
         E: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.lookup().contains(&self.adds, element)
+        if self.scans_first() {
+            return self.adds.values().any(|held| held.borrow() == element);
+        }
+        let lookup = self.lookup();
+        lookup.contains(&self.adds, &lookup.wanted(element))
     }
 
     /// The elements, each once, in the order of their first live adds (by writer, then as added).
@@ -69,12 +80,22 @@ impl<E: Hash + Eq> AddWinsSet<E> {
     }
 
     fn first_add(&self, element: &E) -> Option<Dot> {
-        let places = self.lookup().places(&self.adds, element).into_iter();
-        places.map(|at| self.adds.dot(at)).min()
+        let lookup = self.lookup();
+        let places = lookup.places(&self.adds, &lookup.wanted(element));
+        places.into_iter().map(|at| self.adds.dot(at)).min()
     }
 
     fn lookup(&self) -> &Lookup {
-        self.lookup.get_or_init(|| Lookup::of(&self.adds))
+        self.lookup.get_or_init(|| Box::new(Lookup::of(&self.adds)))
+    }
+
+    /// Whether to look at all adds instead of making the look-up. The first few times, so that who asks
+    /// rarely never pays for it; who asks often pays at most twice.
+    fn scans_first(&self) -> bool {
+        self.lookup.get().is_none()
+            && !Lookup::is_small(self.adds.len())
+            && self.scans.load(Ordering::Relaxed) < SCANS
+            && self.scans.fetch_add(1, Ordering::Relaxed) < SCANS
     }
 }
 
@@ -82,11 +103,33 @@ impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
     /// Adds an element. An element that is present gets a new add, so that a concurrent remove does not
     /// take it away.
     pub fn add(&mut self, element: E) {
-        self.remove(&element);
         let (set, delta, events) = self.parts();
-        let dot = events.mint();
-        set.insert(dot, element.clone());
-        delta.insert(dot, element);
+        set.lookup();
+        let lookup = set.lookup.get_mut().expect("the look-up was made");
+        let wanted = lookup.wanted(&element);
+        let places = lookup.places(&set.adds, &wanted);
+        let mut is_new = true;
+        for at in places {
+            let dot = set.adds.dot(at);
+            if !events.make_obsolete(dot) {
+                is_new = false;
+                continue;
+            }
+            delta.drop_add(dot);
+            if set.adds.remove_at(at).is_some() {
+                set.live_digest = set.live_digest.wrapping_sub(digest_of_range(dot.into()));
+                lookup.note_removed(&set.adds, at, &wanted);
+            }
+        }
+        let (dot, hash) = (events.mint(), wanted.hash());
+        let digest = digest_of_range(dot.into());
+        let at = set.adds.insert(dot, element.clone());
+        set.live_digest = set.live_digest.wrapping_add(digest);
+        match is_new {
+            true => lookup.note_new(&set.adds, at, hash),
+            false => lookup.note_added(&set.adds, at),
+        }
+        delta.insert_with(dot, element, digest);
     }
 
     /// Adds elements.
@@ -103,10 +146,15 @@ impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
         Q: Hash + Eq + ?Sized,
     {
         let (set, delta, events) = self.parts();
-        for at in set.lookup().places(&set.adds, element) {
+        set.lookup();
+        let lookup = set.lookup.get_mut().expect("the look-up was made");
+        let wanted = lookup.wanted(element);
+        for at in lookup.places(&set.adds, &wanted) {
             let dot = set.adds.dot(at);
             if events.make_obsolete(dot) {
-                set.drop_add(dot);
+                set.adds.remove_at(at);
+                set.live_digest = set.live_digest.wrapping_sub(digest_of_range(dot.into()));
+                lookup.note_removed(&set.adds, at, &wanted);
                 delta.drop_add(dot);
             }
         }
@@ -131,6 +179,7 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
             live_digest: adds.iter().map(|(dot, _)| dot).fold(0, digest),
             adds,
             lookup: OnceLock::new(),
+            scans: AtomicU32::new(0),
         }
     }
 
@@ -145,21 +194,31 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
         }
     }
 
-    fn insert(&mut self, dot: Dot, element: E) {
+    /// Adds a live dot that is not there, with its digest.
+    fn insert_with(&mut self, dot: Dot, element: E, digest: u128) {
+        self.live_digest = self.live_digest.wrapping_add(digest);
+        if self.adds.len() == 0 {
+            self.adds = DotBlocks::of_one(dot, element);
+            self.lookup.take();
+            return;
+        }
         let at = self.adds.insert(dot, element);
-        self.live_digest = self.live_digest.wrapping_add(digest_of_range(dot.into()));
         if let Some(lookup) = self.lookup.get_mut() {
             lookup.note_added(&self.adds, at);
         }
     }
 
     fn drop_add(&mut self, dot: Dot) {
+        if self.adds.len() == 0 {
+            return;
+        }
         let Some((at, element)) = self.adds.remove(dot) else {
             return;
         };
         self.live_digest = self.live_digest.wrapping_sub(digest_of_range(dot.into()));
         if let Some(lookup) = self.lookup.get_mut() {
-            lookup.note_removed(&self.adds, at, &element);
+            let wanted = lookup.wanted(&element);
+            lookup.note_removed(&self.adds, at, &wanted);
         }
     }
 }
@@ -181,24 +240,35 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
         if self.lookup.get().is_some() && self.changes_much(mine, other, theirs) {
             self.lookup.take();
         }
-        let (lookup, digest, mut changed) = (&mut self.lookup, &mut self.live_digest, false);
-        self.adds.join(mine, &other.adds, theirs, |adds, change| {
+        let contexts = mine.as_context().zip(theirs.as_context());
+        // Neither side has seen any event of the other, so all live events of both stay.
+        let is_disjoint = contexts.is_some_and(|(mine, theirs)| !mine.intersects(theirs));
+        let counted = if is_disjoint { other.live_digest } else { 0 };
+        let mut digest = self.live_digest.wrapping_add(counted);
+        let (adds, lookup, mut changed) = (&mut self.adds, self.lookup.get_mut(), false);
+        let Some(lookup) = lookup else {
+            adds.join(mine, &other.adds, theirs, false, |adds, change| {
+                changed = true;
+                digest = digest_after(digest, adds, &change, is_disjoint);
+            });
+            self.live_digest = digest;
+            if changed {
+                *self.scans.get_mut() = 0;
+            }
+            return changed;
+        };
+        adds.join(mine, &other.adds, theirs, true, |adds, change| {
             changed = true;
+            digest = digest_after(digest, adds, &change, is_disjoint);
             match change {
-                DotChange::Added { at } => {
-                    *digest = digest.wrapping_add(digest_of_range(adds.dot(at).into()));
-                    if let Some(lookup) = lookup.get_mut() {
-                        lookup.note_added(adds, at);
-                    }
-                }
+                DotChange::Added { at } => lookup.note_added(adds, at),
                 DotChange::Removed { at, value } => {
-                    *digest = digest.wrapping_sub(digest_of_range(adds.dot(at).into()));
-                    if let Some(lookup) = lookup.get_mut() {
-                        lookup.note_removed(adds, at, &value);
-                    }
+                    let wanted = lookup.wanted(&value);
+                    lookup.note_removed(adds, at, &wanted);
                 }
             }
         });
+        self.live_digest = digest;
         changed
     }
 
@@ -216,12 +286,38 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
     }
 }
 
+/// The digest of live dots after a change; added ones may be counted already.
+fn digest_after<E>(
+    before: u128,
+    adds: &DotBlocks<E>,
+    change: &DotChange<E>,
+    added_counted: bool,
+) -> u128 {
+    match *change {
+        DotChange::Added { .. } if added_counted => before,
+        DotChange::Added { at } => before.wrapping_add(digest_of_range(adds.dot(at).into())),
+        DotChange::Removed { at, .. } => before.wrapping_sub(digest_of_range(adds.dot(at).into())),
+    }
+}
+
+impl<E: Clone> Clone for AddWinsSet<E> {
+    fn clone(&self) -> Self {
+        Self {
+            adds: self.adds.clone(),
+            live_digest: self.live_digest,
+            lookup: self.lookup.clone(),
+            scans: AtomicU32::new(self.scans.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 impl<E> Default for AddWinsSet<E> {
     fn default() -> Self {
         Self {
             adds: DotBlocks::default(),
             live_digest: 0,
             lookup: OnceLock::new(),
+            scans: AtomicU32::new(0),
         }
     }
 }
@@ -329,7 +425,7 @@ mod tests {
         let mut set = AddWinsSet::default();
         let mut plain: BTreeMap<u8, crate::DotSet> = BTreeMap::new();
         for dot in live.difference(dead) {
-            set.insert(*dot, element(*dot));
+            set.insert_with(*dot, element(*dot), digest_of_range((*dot).into()));
             plain.entry(element(*dot)).or_default().insert(*dot);
         }
         ((set, Plain::from_ascending(plain)), context)
@@ -410,7 +506,7 @@ mod tests {
     fn a_dot_with_two_elements_is_reported() {
         let of = |e| {
             let mut set = AddWinsSet::default();
-            set.insert(dot(1, 1), e);
+            set.insert_with(dot(1, 1), e, digest_of_range(dot(1, 1).into()));
             set
         };
         assert_eq!(of(1).conflict(&of(2)), Some(dot(1, 1)));

@@ -66,7 +66,7 @@ proptest! {
 
         let (mut added, mut removed) = (BTreeSet::new(), BTreeSet::new());
         let mut joined = here.clone();
-        joined.join(&i_saw, &there, &they_saw, |table, change| match change {
+        joined.join(&i_saw, &there, &they_saw, true, |table, change| match change {
             DotChange::Added { at } => assert!(added.insert(table.dot(at))),
             DotChange::Removed { at, value } => {
                 assert_eq!(table.dot(at), value, "a removal hands out the value that was there");
@@ -75,12 +75,26 @@ proptest! {
         });
         prop_assert_eq!((added, removed), (news.clone(), gone.clone()));
         let kept = mine.difference(&gone).copied();
-        let want = table(&kept.chain(news).collect());
+        let want = table(&kept.chain(news.iter().copied()).collect());
         prop_assert_eq!(joined.len(), want.len());
         prop_assert_eq!(&joined, &want);
-        let mut by_one = here;
-        by_one.join(&OneByOne(&i_saw), &there, &OneByOne(&they_saw), |_, _| {});
-        prop_assert_eq!(by_one, want);
+        let mut by_one = here.clone();
+        by_one.join(&OneByOne(&i_saw), &there, &OneByOne(&they_saw), true, |_, _| {});
+        prop_assert_eq!(&by_one, &want);
+        let (mut together, mut reported) = (here, 0);
+        together.join(&i_saw, &there, &they_saw, false, |table, change| {
+            let (at, is_live) = match change {
+                DotChange::Added { at } => (at, true),
+                DotChange::Removed { at, value } => {
+                    assert_eq!(table.dot(at), value);
+                    (at, false)
+                }
+            };
+            assert_eq!(table.get_at(at).is_some(), is_live);
+            reported += 1;
+        });
+        prop_assert_eq!(together, want);
+        prop_assert_eq!(reported, gone.len() + news.len());
     }
 }
 
