@@ -22,6 +22,7 @@ type Ours = OrMap<String, MvCell<i64>>;
 
 pub fn rows(report: &mut Report) {
     put(report);
+    put_one_by_one(report);
     put_lww(report);
     merge(report);
     merge_lww(report);
@@ -29,6 +30,13 @@ pub fn rows(report: &mut Report) {
 
 fn ours(writer: u64, keys: Vec<String>) -> (CausalReplica<Ours>, Causal<Ours>) {
     let mut map = CausalReplica::<Ours>::new(OBJECT, ReplicaId(writer));
+    let items = keys.into_iter().map(|key| (key, VALUE));
+    let delta = map.change(|map| map.extend(items, |cell, value| cell.set(value)));
+    (map, delta)
+}
+
+fn ours_one_by_one(keys: Vec<String>) -> (CausalReplica<Ours>, Causal<Ours>) {
+    let mut map = CausalReplica::<Ours>::new(OBJECT, ReplicaId(1));
     let delta = map.change(|map| {
         for key in keys {
             map.update(key, |cell| cell.set(VALUE));
@@ -108,6 +116,27 @@ fn put(report: &mut Report) {
     report.add(&row);
 }
 
+/// The same by an update of each key, in an order that is not theirs.
+fn put_one_by_one(report: &mut Report) {
+    let name = "map of documents: put 10,000 string keys one by one in one change, each";
+    if !report.wants(name) {
+        return;
+    }
+    let keys = document_keys(0, KEYS);
+    let row = report
+        .contest(Row::new(name, Unit::Nanoseconds))
+        .time(
+            OURS,
+            KEYS,
+            || keys.clone(),
+            ours_one_by_one,
+            |map| map.0.len() as u64,
+        )
+        .time(YRS, KEYS, || (), |()| yrs(1, &keys), yrs_len)
+        .finish();
+    report.add(&row);
+}
+
 /// `automerge` merges documents; `yrs` and `loro` read an update, made before, so its encoding is not timed.
 fn merge(report: &mut Report) {
     let name = "map of documents: merge disjoint, 10,000 string keys each";
@@ -115,7 +144,7 @@ fn merge(report: &mut Report) {
         return;
     }
     let (left, right) = (document_keys(0, KEYS), document_keys(KEYS, KEYS));
-    let (a, b) = (ours(1, left.clone()).0, ours(2, right.clone()).0);
+    let b = ours(2, right.clone()).0;
     let (c, d) = (automerge(&left), automerge(&right));
     let update_yrs = yrs(2, &right)
         .transact()
@@ -129,7 +158,8 @@ fn merge(report: &mut Report) {
         .time(
             OURS,
             1,
-            || a.state().clone(),
+            // Not a clone, which would share its entries with the original.
+            || ours(1, left.clone()).0.state().clone(),
             |mut a| {
                 a.join(b.state());
                 a

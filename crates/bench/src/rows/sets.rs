@@ -15,8 +15,11 @@ const OPERATIONS: usize = 1_000;
 
 pub fn rows(report: &mut Report) {
     for difference in Difference::ALL {
-        merge(report, difference, false);
-        merge(report, difference, true);
+        merge(report, difference, 0);
+        merge(report, difference, 1);
+        if !matches!(difference, Difference::Identical | Difference::OneNewer) {
+            merge(report, difference, OPERATIONS);
+        }
     }
     first_look_up(report);
     merge_clone(report);
@@ -30,9 +33,19 @@ pub fn rows(report: &mut Report) {
     wire(report);
 }
 
-/// `looked_up`: the left set has its index, and the time until a look-up in the merged set is answered counts.
-fn merge(report: &mut Report, difference: Difference, looked_up: bool) {
-    let suffix = if looked_up { ", then a look-up" } else { "" };
+/// The element that the `i`-th look-up after a merge asks for: absent, and present in every second one.
+const fn asked(i: usize) -> u64 {
+    element(if i % 2 == 0 { 3 * N + i } else { i })
+}
+
+/// `look_ups`: if there are any, the left set has its index, and the time until that many look-ups in the
+/// merged set are answered counts.
+fn merge(report: &mut Report, difference: Difference, look_ups: usize) {
+    let suffix = match look_ups {
+        0 => "",
+        1 => ", then a look-up",
+        _ => ", then 1,000 look-ups",
+    };
     let name = format!("add-wins set: merge, {}{suffix}", difference.name());
     if !report.wants(&name) {
         return;
@@ -47,7 +60,7 @@ fn merge(report: &mut Report, difference: Difference, looked_up: bool) {
         removed_right,
     } = set_pair(difference, N);
     let (a, b) = (ours::set(&left, &[]), ours::set(&right, &removed_right));
-    assert!(!looked_up || a.contains(&element(0)));
+    assert!(look_ups == 0 || a.len() == N);
     let (x, y) = (theirs::set(&left, &[]), theirs::set(&right, &removed_right));
     let (p, q) = (
         SortedSet::new(&left, &[]),
@@ -62,7 +75,8 @@ fn merge(report: &mut Report, difference: Difference, looked_up: bool) {
             || a.clone(),
             |mut a| {
                 a.join(&b);
-                assert!(!looked_up || a.contains(&element(1)));
+                let found = (0..look_ups).filter(|i| a.contains(&asked(*i))).count();
+                assert_eq!(found, look_ups / 2);
                 a
             },
             ours::set_fingerprint,
@@ -73,7 +87,8 @@ fn merge(report: &mut Report, difference: Difference, looked_up: bool) {
             || (x.clone(), y.clone()),
             |(mut x, y)| {
                 x.merge(y);
-                assert!(!looked_up || x.contains(&element(1)).val);
+                let found = (0..look_ups).filter(|i| x.contains(&asked(*i)).val).count();
+                assert_eq!(found, look_ups / 2);
                 x
             },
             theirs::set_fingerprint,
@@ -92,24 +107,30 @@ fn merge(report: &mut Report, difference: Difference, looked_up: bool) {
     report.add(&row);
 }
 
-/// What a set costs that has been decoded or merged with much, when it is asked for the first time.
+/// What a set costs that has been decoded or merged with much, when it is asked for the first time: for an
+/// element that it does not hold, and for what needs the index.
 fn first_look_up(report: &mut Report) {
-    let name = "add-wins set: the first look-up";
-    if !report.wants(name) {
-        return;
-    }
     let a = ours::set(&adds(0, N, 1), &[]);
-    let row = report
-        .contest(Row::new(name, Unit::Milliseconds))
-        .time(
-            OURS,
-            1,
-            || a.clone(),
-            |a| (a.contains(&element(0)), a),
-            |(found, _)| u64::from(*found),
-        )
-        .finish();
-    report.add(&row);
+    let mut row = |name: &str, ask: fn(&ours::Set) -> u64| {
+        if !report.wants(name) {
+            return;
+        }
+        let row = report
+            .contest(Row::new(name, Unit::Milliseconds))
+            .time(
+                OURS,
+                1,
+                || a.clone(),
+                |a| (ask(&a), a),
+                |(answer, _)| *answer,
+            )
+            .finish();
+        report.add(&row);
+    };
+    row("add-wins set: the first look-up", |set| {
+        u64::from(set.contains(&asked(0)))
+    });
+    row("add-wins set: its index is made", |set| set.len() as u64);
 }
 
 fn merge_clone(report: &mut Report) {
