@@ -6,7 +6,6 @@ use replica::codec::{Codec, CodecError, CodedNode, CodedOutput, Json, Postcard};
 use replica::{
     CausalValue, CausalWrite, Command, Config, Envelope, Level, Lww, Message, MessageOf, Node,
     NodeId, NodeMessage, Now, Outcome, PartitionId, Policy, Request, RequestError, RequestId,
-    SyncAnswer,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -245,7 +244,7 @@ fn kind<C, W>(message: &NodeMessage<C, W>) -> &'static str {
         Message::Read { .. } | Message::ReadAnswer { .. } => "read",
         Message::WriteBack { .. } | Message::WrittenBack { .. } => "write back",
         Message::Hello | Message::HelloAnswer { .. } => "hello",
-        Message::SyncAnswer(SyncAnswer { listings, .. }) if !listings.is_empty() => "entries",
+        Message::SyncAnswer(answer) if !answer.listings.is_empty() => "entries",
         Message::SyncRequest { .. } | Message::SyncAnswer(_) => "sync",
         Message::TransferRequest { .. } | Message::TransferAnswer { .. } => "transfer",
         _ => "other",

@@ -9,20 +9,36 @@ use twox_hash::XxHash3_128;
 /// Names one write of one key, over all attempts to have it carried out. Whoever makes it must never use it
 /// for another write of that key: 16 random bytes, or a client's own name with a number that rises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct OperationId(pub u128);
+pub struct OperationId {
+    high: u64,
+    low: u64,
+}
 
 impl OperationId {
+    /// The name with these bits.
+    pub const fn new(id: u128) -> Self {
+        Self {
+            high: (id >> 64) as u64,
+            low: id as u64,
+        }
+    }
+
+    /// Its bits.
+    pub const fn as_u128(self) -> u128 {
+        (self.high as u128) << 64 | self.low as u128
+    }
+
     /// The name under which owners keep it: an id that was used for two keys by mistake names two writes.
     pub(crate) fn of_key(self, key: &Bytes) -> Self {
-        let low = XxHash3_128::oneshot_with_seed(self.0 as u64, key);
-        let high = XxHash3_128::oneshot_with_seed((self.0 >> 64) as u64, &low.to_be_bytes());
-        Self(high)
+        let low = XxHash3_128::oneshot_with_seed(self.low, key);
+        let both = XxHash3_128::oneshot_with_seed(self.high, &low.to_be_bytes());
+        Self::new(both)
     }
 }
 
 impl fmt::Display for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "operation {:032x}", self.0)
+        write!(f, "operation {:032x}", self.as_u128())
     }
 }
 
@@ -54,7 +70,7 @@ mod tests {
 
     #[test]
     fn an_id_names_another_operation_under_each_key() {
-        let of_key = |id, key| OperationId(id).of_key(&Bytes::from_static(key));
+        let of_key = |id, key| OperationId::new(id).of_key(&Bytes::from_static(key));
         let all = [
             of_key(1, b"a"),
             of_key(1, b"b"),

@@ -278,12 +278,12 @@ fn decode<T: for<'de> Deserialize<'de>>(
 }
 
 fn operation_name(id: OperationId) -> Vec<u8> {
-    [OPERATION, &id.0.to_be_bytes()].concat()
+    [OPERATION, &id.as_u128().to_be_bytes()].concat()
 }
 
 fn operation_of(name: &[u8]) -> Option<OperationId> {
     let id = name.strip_prefix(OPERATION)?.try_into().ok()?;
-    Some(OperationId(u128::from_be_bytes(id)))
+    Some(OperationId::new(u128::from_be_bytes(id)))
 }
 
 fn dot_to_bytes(dot: Dot) -> Vec<u8> {

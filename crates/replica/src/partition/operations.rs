@@ -300,6 +300,6 @@ impl<P: Policy> Partition<P> {
             is_placed: start.level == Level::Linearizable,
         };
         let listing = Arc::new(self.replica.list_known(start.key.clone()));
-        self.wait_for_event(start, waiting, listing);
+        self.wait_for_event(start, waiting, &listing);
     }
 }

@@ -83,7 +83,7 @@ struct Minted<P: Policy> {
 }
 
 /// An event that was minted before, as a request waits for it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub(super) dot: Dot,
     /// The latest time that the key holds here.
@@ -401,7 +401,7 @@ impl<P: Policy> Partition<P> {
             return self.send_write(dot, &listing);
         }
         match request.operation.filter(|_| minted.took_effect) {
-            Some(operation) => self.send_to_all(dot, &listing, vec![(operation, dot)]),
+            Some(operation) => self.send_to_all(dot, &listing, &[(operation, dot)]),
             None if minted.took_effect => self.spread(&listing),
             None => {}
         }
@@ -414,7 +414,7 @@ impl<P: Policy> Partition<P> {
         &mut self,
         start: &Start<P::Write>,
         waiting: Waiting,
-        listing: Arc<StoreListing<P::Cell>>,
+        listing: &Arc<StoreListing<P::Cell>>,
     ) {
         let (own, none) = (SmallVec::from_slice(&[self.replica.id()]), SmallVec::new());
         let lost = waiting.has_lost.then(|| self.replica.id());
@@ -442,7 +442,7 @@ impl<P: Policy> Partition<P> {
             lost: lost.into_iter().collect(),
         };
         self.writes.insert(&start.key, request, attempt);
-        self.send_write(dot, &listing);
+        self.send_write(dot, listing);
     }
 
     /// How many owners a level asks for, given the size of the quorum.
@@ -660,20 +660,20 @@ impl<P: Policy> Partition<P> {
 
     fn send_write(&mut self, dot: Dot, listing: &Arc<StoreListing<P::Cell>>) {
         let operations = self.writes.operations_answered_by(dot);
-        self.send_to_all(dot, listing, operations);
+        self.send_to_all(dot, listing, &operations);
     }
 
     fn send_to_all(
         &mut self,
         dot: Dot,
         listing: &Arc<StoreListing<P::Cell>>,
-        operations: Vec<(OperationId, Dot)>,
+        operations: &[(OperationId, Dot)],
     ) {
         for peer in self.peers.all() {
             let message = Message::Write {
                 dot,
                 listing: Arc::clone(listing),
-                operations: operations.clone(),
+                operations: operations.to_vec(),
             };
             self.send(peer, message);
         }

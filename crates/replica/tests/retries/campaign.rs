@@ -75,7 +75,7 @@ impl World {
         let at = |which: usize, count: usize| (count > 0).then(|| which % count);
         match step {
             Step::Ask { node, operation } => {
-                let (id, write) = (OperationId(*operation as u128), add(more(*operation)));
+                let (id, write) = (OperationId::new(*operation as u128), add(more(*operation)));
                 let is_tried = std::mem::replace(&mut self.is_tried[*operation], true);
                 let request = match is_tried {
                     true => write.retry_of(id),

@@ -15,7 +15,7 @@ use crate::support::{Bench, put};
 use crate::{A, B, C};
 
 const K: &str = "k";
-const ONE: OperationId = OperationId(1);
+const ONE: OperationId = OperationId::new(1);
 
 /// Adds to the counter of a key: what must not happen twice.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -239,7 +239,7 @@ fn a_retry_says_if_another_owner_holds_something_that_wins() {
 #[test]
 fn pipelined_writes_are_each_found_although_one_acknowledgement_has_answered_both() {
     let mut bench = counters(3, |_| ());
-    let (two, ids) = (OperationId(2), [ONE, OperationId(2)]);
+    let (two, ids) = (OperationId::new(2), [ONE, OperationId::new(2)]);
     let first = bench.ask(A, add(5).named(ONE));
     // What tells of the first event alone is lost.
     bench.lose_all();
@@ -264,7 +264,7 @@ fn what_an_owner_remembers_survives_a_restart() {
     bench.lose_all();
     assert!(bench.is_written(first));
     // That C does not know another is remembered as well.
-    let other = OperationId(2);
+    let other = OperationId::new(2);
     let unknown = bench.ask(B, add(70).retry_of(other));
     bench.run(|f| f.among(&[B, C]));
     for node in [A, B, C] {
@@ -308,10 +308,10 @@ fn who_has_lost_its_data_cannot_say_that_nothing_was_carried_out() {
     assert_eq!(count(&bench, B), 5);
     // Once more operations have come than are remembered, A can say so of new ones.
     for id in 10..13 {
-        bench.ask(A, add(10).named(OperationId(id)));
+        bench.ask(A, add(10).named(OperationId::new(id)));
         bench.run(|_| true);
     }
-    let new = bench.ask(B, add(100).retry_of(OperationId(20)));
+    let new = bench.ask(B, add(100).retry_of(OperationId::new(20)));
     bench.run(|_| true);
     assert!(bench.is_written(new));
     bench.settle();
@@ -418,14 +418,14 @@ fn the_oldest_operation_is_forgotten_when_there_are_more_than_are_remembered() {
         (config.durable, config.operation_memory) = (true, 2);
     });
     for id in 1..=3 {
-        let written = bench.ask(A, add(1).named(OperationId(id)));
+        let written = bench.ask(A, add(1).named(OperationId::new(id)));
         bench.run(|_| true);
         assert!(bench.is_written(written));
     }
     let disk = bench.disk(B);
     bench.restart_with(B, disk);
     bench.settle();
-    let found = bench.ask(B, add(1).retry_of(OperationId(2)));
+    let found = bench.ask(B, add(1).retry_of(OperationId::new(2)));
     bench.run(|_| true);
     assert!(bench.is_written(found));
     assert_eq!(count(&bench, B), 3);
