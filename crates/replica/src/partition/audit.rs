@@ -113,10 +113,7 @@ impl<P: Policy> Partition<P> {
         self.replica = super::prepared(MapReplica::new(ReplicaId(0)), self.random);
         self.replica.note_closed(&closed);
         self.digest = None;
-        self.audits = Audits {
-            next_ms: self.audits.next_ms,
-            ..Audits::default()
-        };
+        self.audits = Audits::default();
         self.counters.damages_given_up += 1;
         self.start_over();
     }
