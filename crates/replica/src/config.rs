@@ -429,4 +429,96 @@ mod tests {
             Err(ConfigError::ReplicationFactor { owners, nodes })
         );
     }
+
+    /// A valid configuration of five nodes with one part changed.
+    fn changed(change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
+        let mut config = Config::new(NodeId(1), 5);
+        change(&mut config);
+        config.validate()
+    }
+
+    #[test]
+    fn every_part_has_its_bounds() {
+        let partitions = |count, own| {
+            changed(|config| (config.partitions, config.partition) = (count, PartitionId(own)))
+        };
+        assert_eq!(partitions(1, 0), Ok(()));
+        assert_eq!(partitions(MAX_PARTITIONS, MAX_PARTITIONS - 1), Ok(()));
+        for (count, own) in [(0, 0), (4, 4), (MAX_PARTITIONS + 1, 0)] {
+            let refused = ConfigError::Partitions { partitions: count };
+            assert_eq!(partitions(count, own), Err(refused));
+        }
+        for node in [0, 6].map(NodeId) {
+            let unknown = ConfigError::UnknownNode { node, nodes: 5 };
+            assert_eq!(changed(|config| config.node = node), Err(unknown));
+        }
+        let zeros: [(_, fn(&mut Config)); 7] = [
+            ("max_key_bytes", |config| config.max_key_bytes = 0),
+            ("max_pending", |config| config.max_pending = 0),
+            ("chunk_keys", |config| config.chunk_keys = 0),
+            ("chunk_bytes", |config| config.chunk_bytes = 0),
+            ("request_timeout_ms", |config| config.request_timeout_ms = 0),
+            ("resend_ms", |config| config.resend_ms = 0),
+            ("sync_interval_ms", |config| config.sync_interval_ms = 0),
+        ];
+        for (name, change) in zeros {
+            assert_eq!(changed(change), Err(ConfigError::Zero(name)));
+        }
+    }
+
+    #[test]
+    fn a_store_that_gossips_has_all_keys_everywhere_and_knows_whom_it_may_ask() {
+        let gossip = |fanout, peers: &[u32]| {
+            let peers = peers.iter().copied().map(NodeId).collect();
+            Some(Gossip { fanout, peers })
+        };
+        assert_eq!(changed(|config| config.gossip = gossip(1, &[5])), Ok(()));
+        let no_fanout = changed(|config| config.gossip = gossip(0, &[]));
+        assert_eq!(no_fanout, Err(ConfigError::Zero("fanout")));
+        let (node, nodes) = (NodeId(6), 5);
+        let unknown = changed(|config| config.gossip = gossip(1, &[5, 6]));
+        assert_eq!(unknown, Err(ConfigError::UnknownNode { node, nodes }));
+        let partial = Err(ConfigError::GossipIsPartial);
+        let two_partitions = |config: &mut Config| {
+            config.partitions = 2;
+            config.gossip = gossip(1, &[]);
+        };
+        assert_eq!(changed(two_partitions), partial);
+        let three_owners = |config: &mut Config| {
+            *config = config.clone().with_owners(3);
+            config.gossip = gossip(1, &[]);
+        };
+        assert_eq!(changed(three_owners), partial);
+        let mut config = Config::new(NodeId(1), 5);
+        let peers = |config: &Config| config.peers().map(|NodeId(n)| n).collect::<Vec<_>>();
+        config.gossip = gossip(1, &[]);
+        assert_eq!(peers(&config), [2, 3, 4, 5]);
+        config.gossip = gossip(1, &[4, 2, 1, 4]);
+        assert_eq!(peers(&config), [2, 4], "each once, and not itself");
+    }
+
+    #[test]
+    fn sources_and_promises_follow_from_the_quorums() {
+        use GivenUp::{LaterWritesWin, ReadsSeeWrites, SurvivesLossOfANode};
+        let expected: [(u32, u32, u32, usize, &[GivenUp]); 10] = [
+            (1, 1, 1, 0, &[SurvivesLossOfANode]),
+            (2, 2, 1, 1, &[]),
+            (3, 1, 3, 2, &[LaterWritesWin, SurvivesLossOfANode]),
+            (3, 2, 1, 2, &[ReadsSeeWrites]),
+            (4, 2, 3, 3, &[LaterWritesWin]),
+            (4, 3, 1, 2, &[ReadsSeeWrites]),
+            (5, 3, 3, 3, &[]),
+            (5, 4, 2, 3, &[]),
+            (6, 3, 3, 4, &[ReadsSeeWrites, LaterWritesWin]),
+            (7, 4, 4, 4, &[]),
+        ];
+        for (k, w, r, sources, given_up) in expected {
+            let mut config = Config::new(NodeId(1), 9).with_owners(k);
+            (config.write_quorum, config.read_quorum) = (w, r);
+            assert_eq!(config.gives_up(), given_up, "K = {k}, W = {w}, R = {r}");
+            assert_eq!(config.sources_needed(), sources, "K = {k}, W = {w}");
+        }
+        let owners = Config::new(NodeId(1), 9).with_owners(6);
+        assert_eq!((owners.write_quorum, owners.read_quorum), (4, 3));
+    }
 }

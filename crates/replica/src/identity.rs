@@ -37,6 +37,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_identity_gives_back_what_it_was_made_of() {
+        for (node, number) in [(1, 0), (7, 3), (1_023, 0xffff)] {
+            let id = incarnation(NodeId(node), number, 0xa5a5);
+            assert_eq!(
+                (node_of(id), incarnation_number(id)),
+                (NodeId(node), number)
+            );
+        }
+        assert_eq!(NodeId(7).to_string(), "node 7");
+    }
+
+    #[test]
     fn a_later_incarnation_is_larger_whatever_its_random_bits() {
         let (old, new) = (
             incarnation(NodeId(7), 3, 0xffff),

@@ -217,3 +217,67 @@ impl<C> Message<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt::MapReplica;
+
+    #[test]
+    fn each_message_shows_its_listings() {
+        let mut replica = MapReplica::<Bytes, StoredCell>::new(ReplicaId(1));
+        let written = replica.write(Bytes::from_static(b"k"), |cell, dot| {
+            *cell = StoredCell::entry(dot, Timestamp(1), None);
+        });
+        let one = Arc::new(written.listing);
+        let (dot, read) = (written.dot, 1);
+        let listing = || Arc::clone(&one);
+        let count = |message: Message| {
+            let listings = message.listings();
+            assert!(listings.iter().all(|l| *l == *one));
+            listings.len()
+        };
+        let answer = |listings| SyncAnswer {
+            to: ReplicaId(1),
+            reconciled: true,
+            returning: false,
+            knowledge: Arc::default(),
+            listings,
+            extent: Extent::Complete,
+            promises: None,
+            retired: BTreeMap::new(),
+            closed: Arc::default(),
+            operations: Vec::new(),
+        };
+        let pair = || vec![(*one).clone(), (*one).clone()];
+        let listing_write = Message::Write {
+            dot,
+            listing: listing(),
+            operations: Vec::new(),
+        };
+        assert_eq!(count(listing_write), 1);
+        assert_eq!(count(Message::Repair { listing: listing() }), 1);
+        let listing_back = Message::WriteBack {
+            read,
+            listing: listing(),
+        };
+        assert_eq!(count(listing_back), 1);
+        for (listing, expected) in [(Some(listing()), 1), (None, 0)] {
+            let answer = Message::ReadAnswer {
+                read,
+                listing,
+                operation: None,
+            };
+            assert_eq!(count(answer), expected);
+        }
+        assert_eq!(count(Message::SyncAnswer(answer(pair()))), 2);
+        let transfer = Message::TransferAnswer {
+            from: Cut::BelowAll,
+            listings: pair(),
+            next: None,
+            closed: Arc::default(),
+        };
+        assert_eq!(count(transfer), 2);
+        assert_eq!(count(Message::Hello), 0);
+    }
+}

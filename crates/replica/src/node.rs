@@ -496,3 +496,6 @@ impl<P: Policy> fmt::Debug for Node<P> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

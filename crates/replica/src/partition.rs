@@ -796,3 +796,6 @@ fn clock_error(error: crdt::ClockError) -> RequestError {
         _ => RequestError::ClockExhausted,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,8 @@ mod tests {
         let placement = Placement::new(5, 3, 16);
         assert_eq!(placement.partition_of(b""), PartitionId(2));
         assert_eq!(placement.partition_of(b"key"), PartitionId(11));
+        assert_eq!(Placement::new(5, 3, 1).partition_of(b"key"), PartitionId(0));
+        assert_eq!(PartitionId(7).to_string(), "partition 7");
         let owners = placement.owners(PartitionId(7));
         assert_eq!(owners, [4, 5, 3].map(NodeId));
     }

@@ -197,3 +197,95 @@ impl<W: CausalWrite> Policy for CausalValue<W> {
         write.size()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt::{AddWinsSet, MapReplica, ReplicaId};
+
+    fn bytes(text: &'static str) -> Bytes {
+        Bytes::from_static(text.as_bytes())
+    }
+
+    /// The cell of a key after these writes by one replica, and what each said of its effect.
+    fn written<P: Policy>(writes: &[P::Write]) -> (P::Cell, Vec<bool>) {
+        let mut replica = MapReplica::<Bytes, P::Cell>::new(ReplicaId(1));
+        let key = bytes("k");
+        let mut effects = Vec::new();
+        for (time, write) in (1..).zip(writes) {
+            let time = P::timestamp_of(write).unwrap_or(Timestamp(time));
+            let _written = replica.edit(key.clone(), None, |edit: &mut Edit<'_, P::Cell>| {
+                effects.push(P::apply(edit, write, time));
+                effects.last() == Some(&true)
+            });
+        }
+        let cell = replica.map().get(&key).cloned();
+        (cell.unwrap_or_default(), effects)
+    }
+
+    fn put(value: &'static str, timestamp: Option<u64>) -> LwwWrite {
+        LwwWrite {
+            value: Some(bytes(value)),
+            timestamp: timestamp.map(Timestamp),
+        }
+    }
+
+    #[test]
+    fn a_store_by_time_weighs_its_value_and_says_which_writes_did_nothing() {
+        let (cell, effects) = written::<Lww>(&[put("later", Some(9)), put("early", Some(4))]);
+        assert_eq!(effects, [true, false]);
+        assert_eq!(Lww::time_of(&cell), Some(Timestamp(9)));
+        assert_eq!(Lww::weight(&cell), "later".len() + 16);
+        let delete = LwwWrite {
+            value: None,
+            timestamp: None,
+        };
+        assert_eq!(Lww::size(&put("later", None)), "later".len());
+        assert_eq!(Lww::size(&delete), 0);
+        assert_eq!(Lww::weight(&written::<Lww>(&[delete]).0), 16);
+    }
+
+    #[test]
+    fn siblings_weigh_their_values_and_every_write_takes_effect() {
+        let writes = [SiblingWrite::Delete, SiblingWrite::Put(bytes("value"))];
+        let (cell, effects) = written::<MultiValue>(&writes);
+        assert_eq!(effects, [true, true]);
+        assert_eq!(MultiValue::weight(&cell), "value".len() + 16);
+        assert_eq!(MultiValue::time_of(&cell), None);
+        assert_eq!(MultiValue::timestamp_of(&writes[1]), None);
+        assert_eq!(writes.each_ref().map(MultiValue::size), [0, 5]);
+    }
+
+    /// Adds a word to a set, or does nothing.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+    struct Add(Option<Bytes>);
+
+    impl CausalWrite for Add {
+        type Store = AddWinsSet<Bytes>;
+
+        fn apply(&self, edit: &mut Edit<'_, Self::Store>) -> bool {
+            let word = self.0.clone();
+            word.is_some_and(|word| {
+                edit.add(word);
+                true
+            })
+        }
+
+        fn size(&self) -> usize {
+            self.0.as_ref().map_or(0, Bytes::len)
+        }
+    }
+
+    #[test]
+    fn causal_values_weigh_their_events_and_know_what_changes_nothing() {
+        let writes = ["one", "two"].map(|word| Add(Some(bytes(word))));
+        let writes = [writes[0].clone(), Add(None), writes[1].clone()];
+        let (cell, effects) = written::<CausalValue<Add>>(&writes);
+        assert_eq!(effects, [true, false, true]);
+        let ranges = cell.dot_ranges().count();
+        assert!(ranges > 0);
+        assert_eq!(CausalValue::<Add>::weight(&cell), 32 * ranges + 16);
+        assert_eq!(CausalValue::<Add>::time_of(&cell), None);
+        assert_eq!(writes.each_ref().map(CausalValue::<Add>::size), [3, 0, 3]);
+    }
+}

@@ -502,3 +502,96 @@ impl fmt::Display for RequestId {
 pub(crate) fn bytes_of(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crdt::ReplicaId;
+
+    fn floor(events: &[u64], time: u64) -> Floor {
+        let context = events.iter().map(|c| Dot::new(ReplicaId(1), *c)).collect();
+        let time = Timestamp(time);
+        Floor { context, time }
+    }
+
+    #[test]
+    fn a_floor_asks_for_events_or_for_a_time() {
+        assert!(floor(&[], 0).is_bottom());
+        assert!(!floor(&[1], 0).is_bottom());
+        assert!(!floor(&[], 1).is_bottom());
+    }
+
+    #[test]
+    fn a_join_of_floors_says_whether_it_asks_for_more() {
+        let held = floor(&[1], 5);
+        for (other, joined, is_news) in [
+            (floor(&[1], 5), floor(&[1], 5), false),
+            (floor(&[1], 4), floor(&[1], 5), false),
+            (floor(&[1], 6), floor(&[1], 6), true),
+            (floor(&[2], 4), floor(&[1, 2], 5), true),
+            (floor(&[2], 6), floor(&[1, 2], 6), true),
+        ] {
+            let mut floor = held.clone();
+            assert_eq!((floor.join(&other), &floor), (is_news, &joined));
+        }
+    }
+
+    #[test]
+    fn commands_say_what_they_touch_and_whether_they_change_it() {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::from_static(b"v"));
+        let put = Command::put(key.clone(), value);
+        let commands = [put, Command::delete(key.clone()), Command::get(key.clone())];
+        assert_eq!(
+            commands.each_ref().map(Command::is_write),
+            [true, true, false]
+        );
+        assert!(commands.iter().all(|command| *command.key() == key));
+        assert_eq!(RequestId(3).to_string(), "request 3");
+        assert_eq!(bytes_of("k"), key);
+    }
+
+    #[test]
+    fn outcomes_show_what_was_read_and_when_it_was_written() {
+        let dot = Dot::new(ReplicaId(1), 1);
+        let value = Bytes::from_static(b"v");
+        let read = Outcome::Read {
+            cell: StoredCell::entry(dot, Timestamp(7), Some(value.clone())),
+            seen: floor(&[1], 7),
+            owners: 2,
+        };
+        let written = Outcome::Written {
+            timestamp: Timestamp(8),
+            event: Some(dot),
+            seen: floor(&[1], 8),
+            took_effect: true,
+            acknowledged: 2,
+        };
+        assert_eq!((read.value(), written.value()), (Some(&value), None));
+        let times = [Some(Timestamp(7)), Some(Timestamp(8))];
+        assert_eq!([read.timestamp(), written.timestamp()], times);
+        assert_eq!(written.seen(), &floor(&[1], 8));
+    }
+
+    #[test]
+    fn failures_of_storage_and_clock_leave_the_outcome_open() {
+        let open = [
+            RequestError::StorageFailed {
+                node: NodeId(1),
+                cause: String::new(),
+            },
+            RequestError::TimestampAhead {
+                ahead_ms: 2,
+                bound_ms: 1,
+            },
+            RequestError::ClockExhausted,
+        ];
+        assert!(open.iter().all(RequestError::may_take_effect));
+        for may_take_effect in [true, false] {
+            let unreachable = RequestError::Unreachable {
+                partition: PartitionId(0),
+                may_take_effect,
+            };
+            assert_eq!(unreachable.may_take_effect(), may_take_effect);
+        }
+    }
+}

@@ -359,6 +359,32 @@ mod tests {
     }
 
     #[test]
+    fn a_token_takes_over_what_another_has_seen() {
+        let placement = Placement::new(3, 3, 1);
+        let mut mine = Session::new(placement, Guarantees::default());
+        let mut theirs = mine.clone();
+        mine.note(b"k", &read(1)).expect("small");
+        theirs.note(b"k", &written(4)).expect("small");
+        mine.token_mut().join(theirs.token());
+        let get = Command::<crate::LwwWrite>::get(Bytes::from_static(b"k"));
+        let mut both = seen(1);
+        both.join(&seen(4));
+        assert_eq!(mine.request(get, Level::One).floor, both);
+        assert_eq!(mine.token().range_count(), 2);
+        assert_eq!(Token::default().range_count(), 0);
+    }
+
+    #[test]
+    fn the_largest_token_is_looked_at_and_bytes_after_it_are_refused() {
+        let bytes = vec![0; Token::MAX_BYTES];
+        assert!(matches!(
+            Token::from_bytes(&bytes),
+            Err(InvalidToken::Malformed(_))
+        ));
+        assert_eq!(Token::from_bytes(&[0]), Ok(Token::default()));
+    }
+
+    #[test]
     fn times_carry_over_to_other_partitions_and_events_do_not() {
         let placement = Placement::new(3, 3, 64);
         let mut session = Session::new(placement, Guarantees::default());

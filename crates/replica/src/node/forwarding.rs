@@ -318,3 +318,6 @@ impl<P: Policy> Pending<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,7 @@ impl<P: Policy> Partition<P> {
         }
     }
 
-    fn explain_tombstone(&self, time: Timestamp) -> TombstoneReport {
+    pub(super) fn explain_tombstone(&self, time: Timestamp) -> TombstoneReport {
         let (own, base) = (self.replica.id(), self.replica.knowledge().base());
         let clock = self.clock.last();
         let owners = self.config.peers();

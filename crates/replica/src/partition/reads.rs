@@ -704,13 +704,23 @@ mod tests {
             nodes[0].handle_request(RequestId(number), get, Now::default());
             assert_eq!(exchange(nodes), 1);
         };
-        // Nobody knows that the third node is silent.
+        // Nobody knows that the third node is silent. Those that wait for it are beside those that are kept.
+        for number in 100..103 {
+            let get = Request::new(Command::get(Bytes::from_static(b"k")), Level::All);
+            nodes[0].handle_request(RequestId(number), get, Now::default());
+            assert_eq!(exchange(&mut nodes), 0);
+        }
         (0..50).for_each(|number| read(&mut nodes, number));
-        assert!(nodes[0].reads.reads.len() <= 11);
+        assert_eq!(nodes[0].reads.reads.len(), 3 + 10);
         // Once it is known, nothing is kept for it.
         nodes[0].handle_reachable(NodeId(3), false, Now::default());
+        assert_eq!(exchange(&mut nodes), 3, "and nothing waits for it");
         let kept = nodes[0].reads.reads.len();
         (50..99).for_each(|number| read(&mut nodes, number));
         assert_eq!(nodes[0].reads.reads.len(), kept);
+        let mut nodes = [start(1), start(2)];
+        nodes[0].handle_reachable(NodeId(3), false, Now::default());
+        read(&mut nodes, 0);
+        assert_eq!(nodes[0].reads.reads.len(), 0);
     }
 }

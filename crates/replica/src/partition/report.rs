@@ -208,3 +208,38 @@ impl<P: Policy> Partition<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_is_added_to_its_own_kind() {
+        let numbered = |by: u64| Counters {
+            writes_minted_again: by,
+            superseded_answers: 2 * by,
+            read_repairs: 3 * by,
+            fenced_messages: 4 * by,
+            truncated_answers: 5 * by,
+            cut_answers: 6 * by,
+            transfer_chunks: 7 * by,
+            tombstones_purged: 8 * by,
+            incarnations: 9 * by,
+            exceptions_left: 10 * by,
+            write_backs: 11 * by,
+            probes_differed: 12 * by,
+            incarnations_retired: 13 * by,
+            incarnations_closed: 14 * by,
+            audits_passed: 15 * by,
+            audits_failed: 16 * by,
+            damages_given_up: 17 * by,
+            acknowledgements_dropped: 18 * by,
+            operations_found: 19 * by,
+            operations_asked_about: 20 * by,
+            operations_begun: 21 * by,
+            returns_confirmed: 22 * by,
+            returns_unconfirmed: 23 * by,
+        };
+        assert_eq!(numbered(1).plus(numbered(100)), numbered(101));
+    }
+}
