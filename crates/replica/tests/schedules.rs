@@ -2,11 +2,18 @@
 //! weaker rule, kept by name.
 
 mod audits;
+mod catching_up;
 mod closing;
+mod counting;
+mod gossiping;
+mod identities;
 mod levels;
+mod limits;
 mod retries;
+mod returning;
 mod returns;
 mod support;
+mod timing;
 
 use support::{Bench, Flight};
 

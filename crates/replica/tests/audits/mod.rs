@@ -3,13 +3,18 @@
 use replica::{NodeId, PartitionId, State, Storage as _, Table, WriteBatch};
 
 use crate::support::Bench;
-use crate::{A, B, C, D};
+use crate::{A, B, C, D, E};
 
 fn bench(nodes: u32) -> Bench {
     let mut bench = Bench::new(nodes, |config| {
         config.durable = true;
         config.audit_interval_ms = 1;
     });
+    fill(&mut bench);
+    bench
+}
+
+fn fill(bench: &mut Bench) {
     for (key, value) in [("k", "right"), ("other", "thing")] {
         let write = bench.put(A, key, value);
         bench.run(|_| true);
@@ -18,7 +23,6 @@ fn bench(nodes: u32) -> Bench {
     bench.delete(B, "deleted");
     bench.run(|_| true);
     bench.settle();
-    bench
 }
 
 /// Starts a node again with `k` changed on its disk: to another value, or to nothing.
@@ -135,4 +139,91 @@ fn the_partitions_of_a_node_take_turns() {
         }
     });
     assert_eq!(first_audits, [1, 11, 31]);
+}
+
+/// Delivers the audit that a node shows at its next tick, to these nodes.
+fn show(bench: &mut Bench, node: u32, to: &[u32]) {
+    bench.tick(node);
+    bench.run(|f| f.from == node && to.contains(&f.to) && f.kind() == "audit");
+    bench.lose_all();
+}
+
+#[test]
+fn an_audit_compares_what_is_held_now() {
+    let mut bench = bench(3);
+    show(&mut bench, C, &[]);
+    let write = bench.put(A, "k", "newer");
+    bench.run(|_| true);
+    assert!(bench.is_written(write));
+    let before = bench.node(C).counters();
+    show(&mut bench, A, &[C]);
+    let after = bench.node(C).counters();
+    assert_eq!(after.audits_passed, before.audits_passed + 1);
+    assert_eq!(after.audits_failed, 0);
+    // What B showed before the write is of another time.
+    show(&mut bench, C, &[]);
+    assert_eq!(disagreeing(&bench, C), []);
+}
+
+#[test]
+fn what_an_owner_showed_before_it_lost_its_data_is_no_disagreement() {
+    let mut bench = bench(4);
+    damage(&mut bench, D, Some(b"wrong"));
+    show(&mut bench, D, &[A]);
+    show(&mut bench, A, &[]);
+    assert_eq!(disagreeing(&bench, A), [NodeId(D)]);
+    bench.lose_data(D);
+    bench.run(|f| f.kind().starts_with("hello"));
+    bench.tick(D);
+    bench.run(|f| f.among(&[A, D]) && f.kind() != "audit");
+    assert_eq!(disagreeing(&bench, A), []);
+}
+
+#[test]
+fn more_than_half_of_all_owners_decide() {
+    let mut bench = bench(5);
+    damage(&mut bench, E, Some(b"wrong"));
+    for (shown, node) in [A, B, C].into_iter().enumerate() {
+        assert_eq!(bench.node(E).counters().damages_given_up, 0, "{shown} of 5");
+        show(&mut bench, node, &[E]);
+    }
+    assert_eq!(bench.node(E).counters().damages_given_up, 1, "3 of 5");
+    bench.are_damaged = false;
+    assert_eq!(bench.settled("k"), Some("right"));
+}
+
+/// The two clusters take the same steps, so their nodes know the same under the same names.
+#[test]
+fn who_does_not_audit_looks_at_no_audit() {
+    let flight = {
+        let mut bench = bench(3);
+        bench.tick(A);
+        bench.take(|f| f.kind() == "audit" && f.to == C).remove(0)
+    };
+    for interval_ms in [0, 1 << 40] {
+        let mut bench = Bench::new(3, |config| {
+            config.durable = true;
+            config.audit_interval_ms = interval_ms;
+        });
+        fill(&mut bench);
+        let passed = bench.node(C).counters().audits_passed;
+        bench.arrive(flight.clone());
+        let passed = bench.node(C).counters().audits_passed - passed;
+        assert_eq!(passed, u64::from(interval_ms > 0));
+    }
+}
+
+#[test]
+fn the_next_audit_comes_an_interval_after_the_last() {
+    let mut bench = Bench::new(3, |config| {
+        config.audit_interval_ms = 40 * config.sync_interval_ms;
+    });
+    let mut at = Vec::new();
+    for tick in 0..100 {
+        bench.tick(A);
+        if !bench.take(|f| f.kind() == "audit").is_empty() {
+            at.push(tick);
+        }
+    }
+    assert_eq!(at, [0, 40, 80]);
 }

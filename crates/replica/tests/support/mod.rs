@@ -131,7 +131,7 @@ impl<P: Policy> Bench<P> {
     }
 
     /// Feeds an input, releases what it brings about, and checks.
-    fn feed(&mut self, node: u32, input: impl FnOnce(&mut Partition<P>, Now)) {
+    pub(crate) fn feed(&mut self, node: u32, input: impl FnOnce(&mut Partition<P>, Now)) {
         let now = self.now();
         input(self.nodes.get_mut(&node).expect("a node"), now);
         self.release(node);
@@ -365,6 +365,16 @@ impl<P: Policy> Bench<P> {
         self.disks.insert(node, disk);
         self.nodes
             .insert(node, restored.expect("a disk that is not empty"));
+        self.release(node);
+    }
+
+    /// A node starts under a new identity, with this disk as a head start.
+    pub(crate) fn come_back_with(&mut self, node: u32, disk: MemoryStorage) {
+        let (config, random, now) = self.start(node);
+        let recovered = Partition::recover_with(config, &disk, random, now).expect("a valid disk");
+        self.disks.insert(node, disk);
+        self.nodes
+            .insert(node, recovered.expect("a disk that is not empty"));
         self.release(node);
     }
 

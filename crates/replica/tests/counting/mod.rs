@@ -1,0 +1,113 @@
+//! What counts towards an answer, how often, and what the answer says of it.
+
+use bytes::Bytes;
+use crdt::{AddWinsSet, Edit};
+use replica::{CausalValue, CausalWrite, Command, Level, Outcome, Request, RequestError};
+use serde::{Deserialize, Serialize};
+
+use crate::support::{Bench, put};
+use crate::{A, B, C, D, E};
+
+const K: &str = "k";
+
+#[test]
+fn a_copy_of_an_acknowledgement_counts_once() {
+    for level in [Level::Quorum, Level::Linearizable] {
+        let mut bench = Bench::new(5, |config| config.read_quorum = 3);
+        let write = bench.put_at(A, K, "v", level);
+        bench.run(|f| f.among(&[A, D, E]) && f.kind().starts_with("read"));
+        bench.deliver(|f| f.goes(A, B));
+        let answers = bench.take(|f| f.goes(B, A) && f.kind() == "acknowledged");
+        assert_eq!(answers.len(), 1);
+        for copy in answers.iter().chain(&answers) {
+            bench.arrive(copy.clone());
+            assert_eq!(bench.reply(write), None, "A and B hold it");
+        }
+        bench.run(|f| f.among(&[A, C]));
+        assert!(bench.is_written(write));
+    }
+}
+
+#[test]
+fn a_copy_of_a_confirmation_counts_once() {
+    let mut bench = Bench::new(5, |_| ());
+    bench.write_one(A, K, Some("v"));
+    bench.lose_all();
+    let read = bench.get_at(A, K, Level::Linearizable);
+    bench.run(|f| f.among(&[A, D, E]) && f.kind().starts_with("read"));
+    bench.deliver(|f| f.goes(A, B));
+    let answers = bench.take(|f| f.goes(B, A) && f.kind() == "written back");
+    assert_eq!(answers.len(), 1);
+    for copy in answers.iter().chain(&answers) {
+        bench.arrive(copy.clone());
+        assert_eq!(bench.reply(read), None, "A and B hold it");
+    }
+}
+
+#[test]
+fn a_failed_write_says_who_holds_it_and_who_has_something_later() {
+    let mut bench = Bench::new(5, |config| {
+        (config.write_quorum, config.read_quorum) = (5, 1);
+    });
+    bench.nudge(E, 9);
+    bench.write_one(E, K, Some("newer"));
+    bench.lose_all();
+    let linearizable = Request::new(put(K, "v"), Level::Linearizable).within(100);
+    let linearizable = bench.ask(A, linearizable);
+    bench.run(|f| f.among(&[A, B]) || f.among(&[A, E]));
+    bench.lose_all();
+    assert_eq!(bench.node(E).counters().superseded_answers, 1);
+    assert_eq!(bench.node(B).counters().superseded_answers, 0);
+    bench.pass(A, 100);
+    let (acknowledged, needed, may_take_effect) = (3, 5, true);
+    let error = RequestError::NoMajority {
+        acknowledged,
+        needed,
+        may_take_effect,
+    };
+    assert_eq!(bench.failure(linearizable), &error, "A, B and E");
+    assert_eq!(bench.node(A).status().pending, 0);
+}
+
+/// Adds a word to a set, or does nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Add(Option<String>);
+
+impl CausalWrite for Add {
+    type Store = AddWinsSet<String>;
+
+    fn apply(&self, words: &mut Edit<'_, Self::Store>) -> bool {
+        if let Some(word) = &self.0 {
+            words.add(word.clone());
+        }
+        self.0.is_some()
+    }
+
+    fn size(&self) -> usize {
+        self.0.as_ref().map_or(0, String::len)
+    }
+}
+
+#[test]
+fn an_answer_names_its_event_if_there_is_one() {
+    let mut bench = Bench::<CausalValue<Add>>::with_policy(3, |_| ());
+    let add = |bench: &mut Bench<CausalValue<Add>>, word: Option<&str>| {
+        let command = Command::write(Bytes::from_static(b"k"), Add(word.map(str::to_owned)));
+        let write = bench.ask(A, Request::new(command, Level::Quorum));
+        bench.run(|_| true);
+        match bench.reply(write) {
+            Some(Ok(Outcome::Written {
+                event, took_effect, ..
+            })) => (event.map(|dot| dot.counter), *took_effect),
+            other => panic!("the write returned {other:?}"),
+        }
+    };
+    assert_eq!(add(&mut bench, None), (None, false), "nothing is there");
+    assert_eq!(add(&mut bench, Some("one")), (Some(1), true));
+    assert_eq!(
+        add(&mut bench, None),
+        (Some(1), false),
+        "it waits for what is there"
+    );
+    assert_eq!(add(&mut bench, Some("two")), (Some(2), true));
+}
