@@ -453,7 +453,7 @@ impl<P: Policy> Partition<P> {
         let is_silent = |peer| !pending.answers.contains_key(&peer);
         let waits = self.peers.reachable().any(is_silent);
         let kept = self.reads.reads.len() - self.reads.unanswered;
-        if pending.purpose.is_none() && (!waits || kept > self.config.max_pending) {
+        if pending.purpose.is_none() && (!waits || kept >= self.config.max_pending) {
             self.reads.reads.remove(&read);
         }
     }
