@@ -4,8 +4,9 @@
 //! that is the group commit. While it commits, its inbox fills for the next round.
 //!
 //! **Threads.** The actor runs beside the connections, on the threads that serve them: handing over costs no change
-//! of threads then, and a turn takes all that the connections have read in one round of the runtime. Where a commit
-//! has to wait for the disk, it waits off those threads.
+//! of threads then, and a turn takes all that the connections have read in one round of the runtime. Where each commit
+//! waits for the disk, the actor has a thread of its own: to leave those threads at every turn costs more than to hand
+//! over, and more arrives while it waits. A single commit that has to wait does so off those threads.
 //!
 //! **Little room on the disk.** Writes of clients are refused before they are made, forwarded ones too, and
 //! messages of peers that bring entries are dropped, as if they were lost. Reads go on. When there is room
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::task::JoinHandle;
 use tokio::time::{self, Sleep};
 
 use super::disk::{Batches, Disk};
@@ -117,6 +119,14 @@ impl<S: StringPolicy> Actor<S> {
             failed: false,
         };
         (actor, mailbox)
+    }
+
+    /// Runs from now on: on the threads of the caller's runtime, or on one of its own if its commits wait.
+    pub(super) fn start(self) -> JoinHandle<()> {
+        match self.disk.waits() {
+            true => tokio::task::spawn_blocking(move || run_alone(self)),
+            false => tokio::spawn(self.run()),
+        }
     }
 
     /// Runs until it is told to stop. What was taken from the inbox by then is finished, as far as it needs

@@ -222,14 +222,14 @@ impl<S: StringPolicy> Network<S> {
         self.forming.try_send(Forming::Bootstrap(done)).is_ok()
     }
 
-    /// Begins: starts the actor on the runtime of the caller, and tells it who cannot be reached.
+    /// Begins: starts the actor, and tells it who cannot be reached.
     pub(super) fn begin(
         &self,
         cluster: ClusterId,
         (actor, mailbox): (Actor<S>, Mailbox<S>),
         dir: NodeDir,
     ) {
-        let task = tokio::spawn(actor.run());
+        let task = actor.start();
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some((task, dir));
         // Whoever comes or goes from here on is told to the actor by `reachable`.
         let reachable = self.reachable_nodes();
