@@ -56,6 +56,7 @@ impl Settings {
             resend_ms: times.resend_ms,
             sync_interval_ms: times.sync_interval_ms,
             audit_interval_ms: times.audit_interval_ms,
+            restart_patience_ms: times.restart_patience_ms,
             chunk_keys: limits.chunk_keys,
             chunk_bytes: limits.chunk_bytes,
             max_log_events: limits.max_log_events,

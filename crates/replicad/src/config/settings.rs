@@ -247,6 +247,7 @@ pub struct Timeouts {
     pub resend_ms: u64,
     pub sync_interval_ms: u64,
     pub audit_interval_ms: u64,
+    pub restart_patience_ms: u64,
     pub connect_ms: u64,
     pub handshake_ms: u64,
     pub heartbeat_ms: u64,

@@ -163,6 +163,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("timeouts.resend_ms", Integer(1, HOUR_MS, "milliseconds"), "200", "Until a message that was not answered is sent again; doubled each time. Longer while answers take long."),
     setting("timeouts.sync_interval_ms", Integer(1, HOUR_MS, "milliseconds"), "500", "Between comparisons with a peer."),
     setting("timeouts.audit_interval_ms", Integer(0, 24 * HOUR_MS, "milliseconds"), "600000", "Between audits, in which nodes that know the same compare checksums of what they hold; 0 for none."),
+    setting("timeouts.restart_patience_ms", Integer(0, 24 * HOUR_MS, "milliseconds"), "5000", "How long a node that comes back with its store waits until enough others have confirmed that it is the latest;\nthen it serves with what it has. 0 for not waiting."),
     setting("timeouts.connect_ms", Integer(1, HOUR_MS, "milliseconds"), "2000", "To open a connection to a peer."),
     setting("timeouts.handshake_ms", Integer(1, HOUR_MS, "milliseconds"), "3000", "For the handshake that follows, TLS included."),
     setting("timeouts.heartbeat_ms", Integer(1, HOUR_MS, "milliseconds"), "250", "Between heartbeats."),
