@@ -27,5 +27,6 @@ pub mod server;
 pub mod start;
 pub mod storage;
 pub mod store;
+pub mod terms;
 pub mod transport;
 pub mod verification;

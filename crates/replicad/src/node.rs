@@ -27,6 +27,6 @@ pub use data_dir::DataDirError;
 pub use formation::{ClusterStanding, Offer};
 pub use forming::BeginError;
 pub use network::{NetworkOptions, StoreSettings};
-pub use process_node::ProcessNode;
+pub use process_node::{ProcessNode, ProcessStartError};
 pub use starting::SpaceConfigs;
 pub use status::StatusMessage;

@@ -10,13 +10,13 @@ use tokio::time;
 
 use crate::backend::{Backend, NodeState};
 use crate::metrics;
-use crate::node::{BeginError, NetworkOptions, ProcessNode};
+use crate::node::{BeginError, NetworkOptions, ProcessNode, ProcessStartError};
 use crate::policies::StringPolicy;
 use crate::run::wait_for_signal;
 use crate::server::{self, Access};
 use crate::storage::{NodeDir, NodeDirError};
 use crate::store::ConflictPolicy;
-use crate::transport::{TransportError, TransportOptions};
+use crate::transport::TransportOptions;
 
 /// How long a node that comes back waits for a quorum before it takes clients all the same: they would be
 /// refused what could be answered a moment later.
@@ -61,9 +61,9 @@ pub enum StartNodeError {
         /// What the system said.
         cause: std::io::Error,
     },
-    /// The connections to other nodes cannot be made.
+    /// The node cannot be started.
     #[error(transparent)]
-    Transport(#[from] TransportError),
+    Node(#[from] ProcessStartError),
     /// The data directory cannot be used.
     #[error(transparent)]
     NodeDir(#[from] NodeDirError),

@@ -97,8 +97,8 @@ impl Settings {
         }
     }
 
-    /// The options of the transport. Reads the certificates. The identity of the cluster is not a setting: whoever
-    /// knows it puts it in.
+    /// The options of the transport. Reads the certificates. The identity of the cluster is not a setting, and
+    /// the node itself says what its store is: whoever knows them puts them in.
     ///
     /// # Errors
     /// If a certificate cannot be used, or is not that of this node.
@@ -119,6 +119,7 @@ impl Settings {
             node,
             cluster_name: self.cluster.name.clone(),
             cluster: None,
+            terms: None,
             listen: self.listen.peers.clone(),
             peers: others
                 .map(|peer| (NodeId(peer.id), peer.address.clone()))

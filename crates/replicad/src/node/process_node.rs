@@ -13,11 +13,24 @@ use super::scrape::scrape;
 use crate::backend::{Backend, BoxFuture, NodeState};
 use crate::metrics::Watched;
 use crate::policies::StringPolicy;
-use crate::storage::NodeDir;
+use crate::storage::{NodeDir, NodeDirError};
+use crate::terms::StoreTerms;
 use crate::transport::{Transport, TransportError, TransportOptions};
 
 /// How often the actor is told again who can be reached.
 const HINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessStartError {
+    /// The connections to other nodes cannot be made.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    NodeDir(#[from] NodeDirError),
+}
 
 /// One node of a cluster whose nodes are processes.
 pub struct ProcessNode<S: StringPolicy> {
@@ -30,19 +43,23 @@ impl<S: StringPolicy> ProcessNode<S> {
     /// the cluster is new.
     ///
     /// # Errors
-    /// If the address for the other nodes cannot be listened on, or the options contradict themselves.
+    /// If the address for the other nodes cannot be listened on, the options contradict themselves, or the data was
+    /// written under others.
     pub async fn start(
         options: NetworkOptions,
-        transport: TransportOptions,
-        dir: NodeDir,
+        mut transport: TransportOptions,
+        mut dir: NodeDir,
         bootstrap: bool,
     ) -> Result<
         (
             Self,
             impl Future<Output = Result<(), BeginError>> + Send + use<S>,
         ),
-        TransportError,
+        ProcessStartError,
     > {
+        let terms = StoreTerms::new(options.conflict, &options.configs.strings);
+        dir.keep_terms(terms)?;
+        transport.terms = Some(terms);
         let (network, inbox) = Network::new(options);
         let handler = Arc::new(Arrivals(Arc::clone(&network)));
         network.connect(Transport::start(transport, handler).await?);

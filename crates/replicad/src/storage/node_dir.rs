@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use super::create::{rename, with_suffix};
 use super::{ClusterId, Store, StoreError, StoreOptions, StoreOwner};
 use crate::node::Offer;
+use crate::terms::{StoreTerms, TermsDifference};
 
 /// Version of the layout; another one is refused.
 const FORMAT: u32 = 1;
@@ -94,6 +95,17 @@ pub enum NodeDirError {
         /// Whose it was expected to be.
         expected: ClusterId,
     },
+    /// The data was written under other settings, and means something else under those of now.
+    #[error(
+        "{path} was written under other settings: {difference}; go back to the old setting, or start a new cluster \
+         and load the data into it"
+    )]
+    Terms {
+        /// The manifest.
+        path: PathBuf,
+        /// The first that differs. `theirs` is what the data was written under.
+        difference: TermsDifference,
+    },
     /// The directory holds something else, or a node whose manifest is gone.
     #[error(
         "{path} is not empty and holds no {name}: it is not a data directory, or its {name} is lost; \
@@ -132,6 +144,9 @@ struct Manifest {
     #[serde(flatten)]
     owner: StoreOwner,
     started: bool,
+    /// What the data was written under; a restored node has none before its first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    terms: Option<StoreTerms>,
 }
 
 /// The data directory of one node, locked for as long as this lives.
@@ -140,6 +155,8 @@ pub struct NodeDir {
     path: PathBuf,
     node: NodeId,
     manifest: Option<Manifest>,
+    /// What the node is told now.
+    terms: Option<StoreTerms>,
     offer: Option<Offer>,
     _lock: File,
 }
@@ -184,9 +201,33 @@ impl NodeDir {
             path: path.to_owned(),
             node,
             manifest,
+            terms: None,
             offer,
             _lock: lock,
         })
+    }
+
+    /// Checks that the data was written under these terms, as far as they give it its meaning, and notes them
+    /// durably.
+    ///
+    /// # Errors
+    /// If it was written under others, or they cannot be written.
+    pub fn keep_terms(&mut self, terms: StoreTerms) -> Result<(), NodeDirError> {
+        self.terms = Some(terms);
+        let Some(manifest) = &self.manifest else {
+            return Ok(());
+        };
+        if let Some(kept) = &manifest.terms {
+            let checked = terms.check_stored(kept);
+            checked.map_err(|difference| NodeDirError::Terms {
+                path: self.path.join(MANIFEST),
+                difference,
+            })?;
+        }
+        if manifest.terms == Some(terms) {
+            return Ok(());
+        }
+        self.write(manifest.clone())
     }
 
     /// The cluster that the node is part of; `None` in a new directory.
@@ -245,6 +286,7 @@ impl NodeDir {
                     node: self.node,
                 },
                 started: false,
+                terms: None,
             }),
         }
     }
@@ -329,7 +371,8 @@ impl NodeDir {
             })
     }
 
-    fn write(&mut self, manifest: Manifest) -> Result<(), NodeDirError> {
+    fn write(&mut self, mut manifest: Manifest) -> Result<(), NodeDirError> {
+        manifest.terms = self.terms.or(manifest.terms);
         write_manifest(&self.path, &manifest)?;
         self.manifest = Some(manifest);
         Ok(())
@@ -342,6 +385,7 @@ pub(super) fn write_restored(path: &Path, owner: StoreOwner) -> Result<(), NodeD
         format: FORMAT,
         owner,
         started: true,
+        terms: None,
     };
     write_manifest(path, &manifest)
 }

@@ -1,6 +1,7 @@
 //! Tests of the data directory of one node.
 
 use super::*;
+use crate::store::ConflictPolicy;
 use crate::storage::Standing;
 
 const CLUSTER: ClusterId = ClusterId(7);
@@ -44,6 +45,44 @@ fn a_directory_belongs_to_one_node_of_one_cluster_and_one_process() {
     dir.join(CLUSTER).expect("the same");
     let refused = dir.join(ClusterId(8)).expect_err("another cluster");
     assert!(matches!(refused, NodeDirError::Cluster { .. }), "{refused}");
+}
+
+#[test]
+fn data_is_read_only_under_the_terms_that_it_was_written_under() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let path = temporary.path();
+    let terms = StoreTerms::new(
+        ConflictPolicy::Lamport,
+        &replica::Config::new(NodeId(1), 3),
+    );
+    let mut dir = open(path);
+    dir.keep_terms(terms).expect("there is no data yet");
+    dir.join(CLUSTER).expect("it is free");
+    drop(dir);
+    open(path).keep_terms(terms).expect("the same");
+    let partitions = terms.partitions * 2;
+    let other = StoreTerms {
+        partitions,
+        ..terms
+    };
+    let refused = open(path).keep_terms(other).expect_err("other places");
+    assert!(
+        refused.to_string().contains("store.partitions"),
+        "{refused}"
+    );
+    let write_quorum = 3;
+    let stricter = StoreTerms {
+        write_quorum,
+        ..terms
+    };
+    open(path).keep_terms(stricter).expect("quorums may change");
+    let kept = read_manifest(path).expect("it is whole").expect("it is there");
+    assert_eq!(kept.terms, Some(stricter));
+    // What is restored was written under terms that are not known; the first start says them.
+    write_restored(path, kept.owner).expect("written");
+    open(path).keep_terms(other).expect("nothing is known");
+    let refused = open(path).keep_terms(terms).expect_err("known now");
+    assert!(matches!(refused, NodeDirError::Terms { .. }), "{refused}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::fmt;
 use super::Shared;
 use super::error::LinkError;
 use crate::storage::ClusterId;
+use crate::terms::{StoreTerms, TermsDifference};
 
 /// The versions of the wire protocol that this program speaks.
 pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
@@ -63,6 +64,8 @@ pub(super) struct Hello {
     pub(super) nonce: u64,
     /// Random, of each process.
     pub(super) process: u64,
+    /// What it says of its store.
+    pub(super) terms: Option<StoreTerms>,
 }
 
 /// What the other says.
@@ -98,6 +101,8 @@ pub(super) enum Refusal {
     ClusterName { ours: String, theirs: String },
     #[error("this node belongs to the cluster with the id {ours}, you to {theirs}")]
     Cluster { ours: ClusterId, theirs: ClusterId },
+    #[error("the nodes of a cluster have to agree on their store, and {0}")]
+    Terms(#[from] TermsDifference),
 }
 
 impl Hello {
@@ -134,6 +139,9 @@ impl Hello {
                 ours: options.cluster_name.clone(),
                 theirs: self.cluster_name.clone(),
             });
+        }
+        if let (Some(ours), Some(theirs)) = (&options.terms, &self.terms) {
+            ours.check_peer(theirs)?;
         }
         same_cluster(*shared.cluster.borrow(), self.cluster)
     }
@@ -238,6 +246,7 @@ impl fmt::Display for Versions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ConflictPolicy;
 
     fn hello() -> Hello {
         Hello {
@@ -248,13 +257,22 @@ mod tests {
             cluster: Some(ClusterId(0x1234)),
             nonce: 5,
             process: 300,
+            terms: Some(StoreTerms {
+                conflict: ConflictPolicy::Caller,
+                nodes: 3,
+                replication_factor: 3,
+                partitions: 16,
+                write_quorum: 2,
+                read_quorum: 200,
+            }),
         }
     }
 
     #[test]
     fn the_bytes_of_a_handshake_are_frozen() {
         let greeting: &[u8] = b"replicad\x01\x01\x03\x01\x01\x04demo\x01\xb4\x24\x05\xac\x02";
-        assert_eq!(hello().encode(VERSIONS), greeting);
+        let terms: &[u8] = b"\x01\x02\x03\x03\x10\x02\xc8\x01";
+        assert_eq!(hello().encode(VERSIONS), [greeting, terms].concat());
         let welcome = Answer::Welcome(Welcome {
             node: NodeId(1),
             cluster: None,

@@ -167,6 +167,7 @@ impl Dialler {
             cluster: *self.cluster.borrow_and_update(),
             nonce: getrandom::u64().map_err(io::Error::other)?,
             process: self.shared.process,
+            terms: options.terms,
         };
         accept::write_frame(&mut stream, &hello.encode(options.versions)).await?;
         let mut buffer = BytesMut::new();

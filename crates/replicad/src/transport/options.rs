@@ -8,6 +8,7 @@ use super::error::TransportError;
 use super::handshake::{VERSIONS, Versions};
 use super::tls::PeerTls;
 use crate::storage::ClusterId;
+use crate::terms::StoreTerms;
 
 /// Everything that a transport is told.
 #[derive(Debug, Clone)]
@@ -20,6 +21,9 @@ pub struct TransportOptions {
     /// The random identity of the cluster, or `None` of a node that does not know it yet. Two nodes that know
     /// different ones refuse each other.
     pub cluster: Option<ClusterId>,
+    /// What the node says of its store; peers that say something else are refused. `None` of a transport that serves
+    /// no store.
+    pub terms: Option<StoreTerms>,
     /// Host and port to listen on for peers.
     pub listen: String,
     /// The other nodes, with host and port. Names are looked up anew for each attempt to connect.
@@ -106,6 +110,7 @@ impl TransportOptions {
             node,
             cluster_name: cluster_name.into(),
             cluster: None,
+            terms: None,
             listen: listen.into(),
             peers,
             tls: None,

@@ -389,6 +389,31 @@ fn a_node_that_has_lost_its_data_recovers_from_the_others() {
 }
 
 #[test]
+fn a_node_with_other_settings_of_the_store_is_refused_by_its_data_and_by_its_peers() {
+    let mut cluster = Cluster::begun();
+    assert_eq!(cluster.ask(0, &[b"SET", b"k", b"v"]), Some(text("OK")));
+    cluster.until_equal();
+    cluster.stop(2);
+    append(&cluster.config(2), "[store]\npartitions = 3\n");
+    let config = cluster.config(2);
+    let refused = run(&["start", "--config", config.to_str().expect("UTF-8")]);
+    assert!(!refused.status.success());
+    let reason = complaint(&refused);
+    assert!(reason.contains("store.partitions is 3 here"), "{reason}");
+    // Without data it starts, and nobody talks to it.
+    remove(&cluster.data(2));
+    let log = std::fs::File::create(cluster.log(2)).expect("a file");
+    cluster.start_with(2, log.into());
+    let says = |what: &str| {
+        let log = std::fs::read_to_string(cluster.log(2)).expect("a log");
+        log.contains(what)
+    };
+    until(|| says("have to agree on their store, and store.partitions is"));
+    assert_eq!(cluster.up_at(0), 2);
+    assert_eq!(cluster.ask(1, &[b"GET", b"k"]), Some(text("v")));
+}
+
+#[test]
 fn increments_and_members_through_three_processes_are_all_there() {
     const EACH: i64 = 300;
     let cluster = Cluster::begun();

@@ -1,6 +1,8 @@
 //! What is refused, and what hostile or broken peers can do.
 
 use super::*;
+use crate::store::ConflictPolicy;
+use crate::terms::StoreTerms;
 use crate::transport::accept::{read_frame, write_frame};
 use crate::transport::handshake::{Answer, Hello};
 use bytes::BytesMut;
@@ -29,6 +31,7 @@ fn hello() -> Hello {
         cluster: None,
         nonce: 5,
         process: 6,
+        terms: None,
     }
 }
 
@@ -97,6 +100,32 @@ async fn whoever_does_not_belong_is_told_why() {
     assert_eq!(one.counters().refused.load(Relaxed), 6);
     let both = Versions { min: 1, max: 3 };
     assert!(greet(&one, &hello(), both).await.is_ok());
+}
+
+#[tokio::test]
+async fn nodes_that_differ_about_their_store_do_not_connect() {
+    let ours = StoreTerms::new(ConflictPolicy::Hybrid, &replica::Config::new(NodeId(1), 3));
+    let (one, _records, _peers) = node_one(|options| options.terms = Some(ours)).await;
+    let greet_with = async |terms: StoreTerms| {
+        let terms = Some(terms);
+        greet(&one, &Hello { terms, ..hello() }, VERSIONS).await
+    };
+    let partitions = ours.partitions / 2;
+    let other = StoreTerms { partitions, ..ours };
+    let reason = greet_with(other).await.expect_err("refused");
+    let expected = format!(
+        "the peer refused: the nodes of a cluster have to agree on their store, and store.partitions is {} here \
+         and {partitions} there",
+        ours.partitions
+    );
+    assert_eq!(reason, expected);
+    let write_quorum = 1;
+    let lax = StoreTerms {
+        write_quorum,
+        ..ours
+    };
+    assert!(greet_with(lax).await.is_err());
+    assert!(greet_with(ours).await.is_ok());
 }
 
 #[tokio::test]
