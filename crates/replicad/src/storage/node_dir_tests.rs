@@ -1,8 +1,8 @@
 //! Tests of the data directory of one node.
 
 use super::*;
-use crate::store::ConflictPolicy;
 use crate::storage::Standing;
+use crate::store::ConflictPolicy;
 
 const CLUSTER: ClusterId = ClusterId(7);
 
@@ -51,10 +51,7 @@ fn a_directory_belongs_to_one_node_of_one_cluster_and_one_process() {
 fn data_is_read_only_under_the_terms_that_it_was_written_under() {
     let temporary = tempfile::tempdir().expect("a directory");
     let path = temporary.path();
-    let terms = StoreTerms::new(
-        ConflictPolicy::Lamport,
-        &replica::Config::new(NodeId(1), 3),
-    );
+    let terms = StoreTerms::new(ConflictPolicy::Lamport, &replica::Config::new(NodeId(1), 3));
     let mut dir = open(path);
     dir.keep_terms(terms).expect("there is no data yet");
     dir.join(CLUSTER).expect("it is free");
@@ -76,7 +73,9 @@ fn data_is_read_only_under_the_terms_that_it_was_written_under() {
         ..terms
     };
     open(path).keep_terms(stricter).expect("quorums may change");
-    let kept = read_manifest(path).expect("it is whole").expect("it is there");
+    let kept = read_manifest(path)
+        .expect("it is whole")
+        .expect("it is there");
     assert_eq!(kept.terms, Some(stricter));
     // What is restored was written under terms that are not known; the first start says them.
     write_restored(path, kept.owner).expect("written");

@@ -1,6 +1,8 @@
 //! A cluster of processes, each in a network of its own.
 
 use redis::{Cmd, Connection, FromRedisValue, RedisResult};
+use replica::NodeId;
+use replicad::certificates::{self, Authority};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -18,6 +20,12 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a client of a round waits for a node: longer than the node takes to give up a request.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(2_500);
 
+/// How long a request may take, unless the plan says otherwise.
+pub(crate) const REQUEST_MS: u64 = 1_500;
+
+/// The name of every cluster, which is the default.
+const CLUSTER_NAME: &str = "replicad";
+
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -31,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) limits: String,
     /// The section `[timeouts]`.
     pub(crate) timeouts: String,
+    /// Whether they speak TLS with each other.
+    pub(crate) has_tls: bool,
     /// Whether their clocks can be set.
     pub(crate) has_clocks: bool,
     /// Size of a file system of its own for each node, in MiB.
@@ -54,7 +64,8 @@ impl Default for Plan {
             store: String::new(),
             storage: "reserve_bytes = 0".into(),
             limits: String::new(),
-            timeouts: "request_ms = 1500".into(),
+            timeouts: format!("request_ms = {REQUEST_MS}"),
+            has_tls: false,
             has_clocks: false,
             disk_mib: None,
         }
@@ -129,6 +140,9 @@ impl Cluster {
             children: BTreeMap::new(),
             faketime,
         };
+        if cluster.plan.has_tls {
+            cluster.certify();
+        }
         for node in cluster.nodes() {
             cluster.wire(node);
             std::fs::write(cluster.file(node, "toml"), cluster.settings(node)).expect("a file");
@@ -172,6 +186,36 @@ impl Cluster {
         run(&format!("ip -n n{node} link set lo up"));
     }
 
+    /// Makes an authority, and a certificate of each node.
+    fn certify(&self) {
+        let certificates = self.certificates();
+        certificates::make_authority(&certificates, CLUSTER_NAME, 1).expect("an authority");
+        let authority = Authority::load(&certificates).expect("it was just made");
+        for node in self.nodes() {
+            let hosts = [ip(node)];
+            authority
+                .make_node(&certificates, CLUSTER_NAME, NodeId(node), &hosts, 1)
+                .expect("a certificate");
+        }
+    }
+
+    fn certificates(&self) -> PathBuf {
+        self.directory.path().join("certificates")
+    }
+
+    fn tls_settings(&self, node: u32) -> String {
+        if !self.plan.has_tls {
+            return String::new();
+        }
+        let file = |name: String| self.certificates().join(name);
+        format!(
+            "[tls.peers]\nca = {:?}\ncert = {:?}\nkey = {:?}\n",
+            file("ca.pem".into()),
+            file(format!("node-{node}.pem")),
+            file(format!("node-{node}-key.pem")),
+        )
+    }
+
     fn settings(&self, node: u32) -> String {
         let entry = |id: u32| {
             let ip = ip(id);
@@ -181,13 +225,14 @@ impl Cluster {
         format!(
             "[node]\nid = {node}\ndata_dir = {:?}\n[cluster]\nnodes = [{}]\n\
              [listen]\nclients = \"{ip}:7001\"\npeers = \"{ip}:7101\"\ninsecure = true\n\
-             [store]\n{}\n[storage]\n{}\n[limits]\n{}\n[timeouts]\n{}\n",
+             [store]\n{}\n[storage]\n{}\n[limits]\n{}\n[timeouts]\n{}\n{}",
             self.data(node),
             nodes.join(", "),
             self.plan.store,
             self.plan.storage,
             self.plan.limits,
             self.plan.timeouts,
+            self.tls_settings(node),
             ip = ip(node),
         )
     }

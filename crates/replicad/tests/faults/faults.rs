@@ -2,12 +2,14 @@
 
 use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
+use redis::{RedisResult, Value};
 use std::fs::OpenOptions;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Plan, until};
+use crate::talk::{Shown, get, put};
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,40 @@ impl Fault {
         }
         damaged.len()
     }
+}
+
+/// Below the reserve a node refuses writes by name and serves reads; with room again it takes writes by itself.
+pub(crate) fn a_disk_that_is_nearly_full_refuses_writes_and_serves_reads() {
+    let plan = Plan {
+        storage: format!("reserve_bytes = {}", 8 << 20),
+        disk_mib: Some(48),
+        ..Plan::default()
+    };
+    let mut cluster = Cluster::begun(plan);
+    let write = |cluster: &Cluster, n: u32| -> RedisResult<i64> {
+        cluster.ask(1, &put("k", &n.to_string(), "QUORUM"))
+    };
+    write(&cluster, 0).expect("there is room");
+    let filler = cluster.disk(1).join(FILLER);
+    fill(&filler);
+    let mut last = 0;
+    until("the node refuses", || {
+        last += 1;
+        let written = write(&cluster, last);
+        written.is_err_and(|refusal| refusal.code() == Some("NOROOM"))
+    });
+    let read: Value = cluster.ask(1, &get("k", "QUORUM")).expect("it serves");
+    let shown = Shown::read(read).expect("an answer of R.GET");
+    assert_eq!(shown.values.len(), 1);
+    cluster
+        .ask::<i64>(2, &put("k", "elsewhere", "QUORUM"))
+        .expect("the others take it");
+    std::fs::remove_file(filler).expect("the filler is there");
+    until("the node takes writes again", || {
+        write(&cluster, last + 1).is_ok()
+    });
+    cluster.until_equal();
+    cluster.check_health();
 }
 
 /// Changes twenty bits.

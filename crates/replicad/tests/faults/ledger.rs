@@ -1,7 +1,9 @@
 //! What one writer was told of keys that only it writes.
 //!
 //! A key holds what was acknowledged last, or what was written without an answer: such a write may take effect
-//! at any time, or never. It never holds what was acknowledged earlier, nor nothing after a value.
+//! at any time, or never. It never holds what was acknowledged earlier, nor nothing after a value. Once such a
+//! request can have no effect any more, what all nodes hold says what became of it ([`Ledger::settle`]); without
+//! that, more and more would be allowed.
 
 use rand::RngExt as _;
 use redis::{RedisResult, cmd};
@@ -165,5 +167,37 @@ impl Ledger {
             true => Ok(()),
             false => Err(self.found.join("\n")),
         }
+    }
+
+    /// Takes what the nodes hold for decided. All of them have to hold the same, and every request has to be past
+    /// its deadline.
+    ///
+    /// # Errors
+    /// What [`check`](Self::check) finds.
+    pub(crate) fn settle(&mut self, cluster: &Cluster) -> Result<(), String> {
+        self.check(cluster)?;
+        let node = *cluster.nodes().start();
+        let mut client = crate::cluster::connect(node).expect("the node serves");
+        for n in 0..KEYS {
+            let key = self.key(n);
+            let answer = get(&key, "QUORUM").query(&mut client).expect("a quorum");
+            let shown = Shown::read(answer).expect("an answer of R.GET");
+            let settled = Entry {
+                acknowledged: shown.values.first().cloned(),
+                undecided: BTreeSet::new(),
+            };
+            self.entries.insert(key, settled);
+        }
+        let sum: Option<i64> = cmd("GET")
+            .arg(format!("c{}", self.id))
+            .query(&mut client)
+            .expect("a quorum");
+        (self.counted, self.perhaps_counted) = (sum.unwrap_or(0), 0);
+        self.members = cmd("SMEMBERS")
+            .arg(format!("m{}", self.id))
+            .query(&mut client)
+            .expect("a quorum");
+        self.perhaps_members.clear();
+        Ok(())
     }
 }

@@ -36,6 +36,49 @@ fn kills() {
     });
 }
 
+/// Nodes that know each other by certificates.
+#[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn kills_with_tls() {
+    isolated("kills_with_tls", || {
+        let plan = Plan {
+            has_tls: true,
+            ..Plan::default()
+        };
+        let faults = &[Fault::Kill, Fault::Isolate];
+        play("kills_with_tls", plan, Work::ByTime, faults, 2);
+    });
+}
+
+/// What a killed node has not synced is lost there, and nowhere else.
+#[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn kills_between_syncs() {
+    isolated("kills_between_syncs", || {
+        let plan = Plan {
+            storage: "reserve_bytes = 0\nsync = \"interval\"".into(),
+            ..Plan::default()
+        };
+        let faults = &[Fault::Kill];
+        play("kills_between_syncs", plan, Work::ByTime, faults, 3);
+    });
+}
+
+/// Three of five nodes hold a key, so that the others forward.
+#[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn kills_among_five() {
+    isolated("kills_among_five", || {
+        let plan = Plan {
+            nodes: 5,
+            store: "replication_factor = 3".into(),
+            ..Plan::default()
+        };
+        let faults = &[Fault::Kill, Fault::Isolate, Fault::WipeAll];
+        play("kills_among_five", plan, Work::ByTime, faults, 3);
+    });
+}
+
 #[test]
 #[ignore = "long: `tests/faults` runs it"]
 fn networks() {
@@ -79,6 +122,15 @@ fn disks() {
         };
         play("disks", plan, Work::ByTime, &[Fault::Fill], 2);
     });
+}
+
+#[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn a_disk_that_is_nearly_full_refuses_writes_and_serves_reads() {
+    isolated(
+        "a_disk_that_is_nearly_full_refuses_writes_and_serves_reads",
+        faults::a_disk_that_is_nearly_full_refuses_writes_and_serves_reads,
+    );
 }
 
 #[test]
