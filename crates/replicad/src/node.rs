@@ -26,6 +26,7 @@ pub use cluster::{LocalCluster, StartError};
 pub use data_dir::DataDirError;
 pub use formation::{ClusterStanding, Offer};
 pub use forming::BeginError;
+pub use mailbox::InboxLimits;
 pub use network::{NetworkOptions, StoreSettings};
 pub use process_node::{ProcessNode, ProcessStartError};
 pub use starting::SpaceConfigs;

@@ -110,6 +110,7 @@ fn announce(cluster: &LocalCluster, data_dir: &str, first: u16, last: u16) {
     for (node, port) in (first..=last).enumerate() {
         println!("  node {} listens on 127.0.0.1:{port}", node + 1);
     }
+    println!("only programs on this machine can connect");
     println!("connect with any Redis client:   redis-cli -p {first}");
     println!("look at the nodes:               replicad status");
     println!("take one down and bring it back: replicad node fail 3; replicad node recover 3");

@@ -43,6 +43,8 @@ pub struct StartOptions {
     pub metrics: Option<String>,
     /// How long the node goes on serving when it is told to stop, after it has said that it is not ready.
     pub drain: Duration,
+    /// What the settings give up, and who can reach the ports, in sentences: said at the start.
+    pub notes: Vec<String>,
     /// An operator's word that the cluster is new and has never held data.
     pub bootstrap: bool,
 }
@@ -107,6 +109,7 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
         access,
         metrics,
         drain,
+        notes,
         bootstrap,
     } = options;
     let node = network.configs.strings.node;
@@ -125,6 +128,9 @@ async fn run<S: StringPolicy>(options: StartOptions) -> Result<(), StartNodeErro
     let peers = transport.listen.clone();
     let (node, begins) = ProcessNode::<S>::start(network, transport, dir, bootstrap).await?;
     announce(&node, &listen, &peers, is_member || bootstrap);
+    for note in notes {
+        tracing::info!("as it is set up: {note}");
+    }
     // Watched to the very end, so that it shows that the node is stopping.
     let (_watch, unwatched) = watch::channel(false);
     if let Some(watchers) = watchers {

@@ -63,6 +63,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         configs: SpaceConfigs {
             strings: settings.strings(),
             types: settings.types(),
+            inbox: settings.inbox(),
         },
         clients: addresses.collect(),
         limits: settings.front_end(),
@@ -90,6 +91,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         access: access(settings)?,
         metrics: settings.metrics.listen.clone(),
         drain: Duration::from_millis(settings.timeouts.drain_ms),
+        notes: settings.gives_up(),
         bootstrap,
     })
 }

@@ -178,16 +178,15 @@ fn config(session: &mut Session, arguments: &[Bytes]) -> Started {
 
 fn settings(session: &Session) -> Vec<(&'static str, String)> {
     let limits = session.backend().limits();
+    let idle = limits.idle_timeout;
     vec![
-        ("appendfsync", "always".into()),
         ("appendonly", "yes".into()),
-        ("bind", "127.0.0.1".into()),
         ("databases", "1".into()),
         ("maxclients", limits.max_connections.to_string()),
         ("maxmemory", "0".into()),
         ("port", session.backend().info().port.to_string()),
         ("proto-max-bulk-len", limits.max_value_bytes.to_string()),
         ("save", String::new()),
-        ("timeout", "0".into()),
+        ("timeout", idle.map_or(0, |idle| idle.as_secs()).to_string()),
     ]
 }

@@ -7,6 +7,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::settings::{Conflict, Settings};
 use crate::limits::Limits;
+use crate::node::InboxLimits;
 use crate::transport::tls::{PeerTls, TlsError, client_facing};
 use crate::transport::{TransportLimits, TransportOptions, TransportTimeouts, VERSIONS};
 
@@ -65,9 +66,18 @@ impl Settings {
         }
     }
 
+    /// What waits in the inbox of the node.
+    pub const fn inbox(&self) -> InboxLimits {
+        InboxLimits {
+            inputs: self.limits.inbox_inputs,
+            bytes: self.limits.inbox_bytes,
+        }
+    }
+
     /// The limits of the front end.
     pub fn front_end(&self) -> Limits {
-        let limits = &self.limits;
+        let (limits, times) = (&self.limits, &self.timeouts);
+        let idle = Duration::from_millis(times.client_idle_ms);
         Limits {
             max_key_bytes: limits.max_key_bytes,
             max_value_bytes: limits.max_value_bytes,
@@ -76,12 +86,15 @@ impl Settings {
             max_skipped_bytes: limits.max_skipped_bytes,
             max_reply_bytes: limits.max_reply_bytes,
             max_connections: limits.max_connections,
+            max_connections_per_address: limits.max_connections_per_address,
+            handshake_timeout: Duration::from_millis(times.client_handshake_ms),
+            stall_timeout: Duration::from_millis(times.client_stall_ms),
+            idle_timeout: (!idle.is_zero()).then_some(idle),
             max_pipeline: limits.max_pipeline,
             max_pipeline_bytes: limits.max_pipeline_bytes,
             max_long_bytes: limits.max_long_bytes,
             output_buffer_bytes: limits.output_buffer_bytes,
             scan_cursors: limits.scan_cursors,
-            ..Limits::default()
         }
     }
 

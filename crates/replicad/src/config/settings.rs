@@ -207,7 +207,7 @@ pub struct Storage {
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
-    reason = "each is documented where it ends up: limits::Limits, transport::TransportLimits, replica::Config"
+    reason = "each is documented where it ends up: limits::Limits, transport::TransportLimits, node::InboxLimits, replica::Config"
 )]
 pub struct SizeLimits {
     pub max_key_bytes: usize,
@@ -217,11 +217,14 @@ pub struct SizeLimits {
     pub max_skipped_bytes: usize,
     pub max_reply_bytes: usize,
     pub max_connections: usize,
+    pub max_connections_per_address: usize,
     pub max_pipeline: usize,
     pub max_pipeline_bytes: usize,
     pub max_long_bytes: usize,
     pub output_buffer_bytes: usize,
     pub scan_cursors: usize,
+    pub inbox_inputs: usize,
+    pub inbox_bytes: usize,
     pub max_pending: usize,
     pub max_token_lead: u64,
     pub chunk_keys: usize,
@@ -240,7 +243,7 @@ pub struct SizeLimits {
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
-    reason = "each is documented where it ends up: transport::TransportTimeouts, replica::Config"
+    reason = "each is documented where it ends up: transport::TransportTimeouts, limits::Limits, replica::Config"
 )]
 pub struct Timeouts {
     pub request_ms: u64,
@@ -248,6 +251,9 @@ pub struct Timeouts {
     pub sync_interval_ms: u64,
     pub audit_interval_ms: u64,
     pub restart_patience_ms: u64,
+    pub client_handshake_ms: u64,
+    pub client_stall_ms: u64,
+    pub client_idle_ms: u64,
     pub connect_ms: u64,
     pub handshake_ms: u64,
     pub heartbeat_ms: u64,

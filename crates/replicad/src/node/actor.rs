@@ -23,13 +23,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{self, Sleep};
 
 use super::disk::{Batches, Disk};
-use super::mailbox::{INBOX, Input, Inspection, Mailbox, Reply, Shown};
+use super::mailbox::{InboxLimits, Input, Inspection, Mailbox, Reply, Shown};
 use super::spaces::{Effectuated, Spaces, Turn};
 use super::trails;
 use super::wire::SpaceMessage;
 use crate::policies::StringPolicy;
 use crate::storage::Room;
-use crate::store::{Operation, Share, StoreRequest};
+use crate::store::{Share, StoreRequest};
 
 /// Inputs handled in one commit at most, so that those that came first are not kept waiting for ever.
 const BATCH: usize = 1 << 12;
@@ -95,12 +95,13 @@ impl<S: StringPolicy> Actor<S> {
         first: Vec<Effectuated<S>>,
         disk: Box<dyn Disk>,
         router: Arc<dyn Router<S>>,
+        limits: InboxLimits,
         started: Instant,
     ) -> (Self, Mailbox<S>) {
-        let (sender, inbox) = channel(INBOX);
+        let (sender, inbox) = channel(limits.inputs);
         let node = spaces.node();
         let shown = Arc::new(Shown::new(spaces));
-        let mailbox = Mailbox::new(node, sender, Arc::clone(&shown));
+        let mailbox = Mailbox::new(node, sender, limits, Arc::clone(&shown));
         let actor = Self {
             node,
             shown,
@@ -183,7 +184,9 @@ impl<S: StringPolicy> Actor<S> {
             let chunk_end = inputs + CHUNK;
             while let Some(input) = next.take() {
                 inputs += 1;
-                bytes += size(&input);
+                let held = input.bytes();
+                shown.taken(held);
+                bytes += held;
                 self.handle(&mut spaces, input, now);
                 let goes_on = inputs < BATCH && bytes < BATCH_BYTES && !self.stopping;
                 if goes_on && began.elapsed() < TURN {
@@ -429,21 +432,6 @@ fn refused<S: StringPolicy>(
     match message {
         SpaceMessage::Strings(message) => answer(message, refusal).map(SpaceMessage::Strings),
         SpaceMessage::Types(message) => answer(message, refusal).map(SpaceMessage::Types),
-    }
-}
-
-/// Bytes of values in an input.
-fn size<S: StringPolicy>(input: &Input<S>) -> usize {
-    match input {
-        Input::Request { request, .. } => match &request.operation {
-            Operation::Put { value, .. } => value.len(),
-            Operation::Add { members } | Operation::Remove { members } => {
-                members.iter().map(bytes::Bytes::len).sum()
-            }
-            _ => 0,
-        },
-        Input::Message { message, .. } => message.weight(),
-        _ => 0,
     }
 }
 

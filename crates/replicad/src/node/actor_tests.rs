@@ -1,6 +1,6 @@
 use super::*;
 use crate::policies::Types;
-use crate::store::{Effect, Record, StoreAnswer};
+use crate::store::{Effect, Operation, Record, StoreAnswer};
 use bytes::Bytes;
 use replica::{Config, Level, Lww, Node};
 use std::sync::Mutex;
@@ -99,7 +99,12 @@ fn start(refuses: bool) -> Running {
         room: Arc::new(Mutex::new(Room::Enough)),
     };
     let router = Arc::new(diary);
-    let (actor, mailbox) = Actor::new(spaces, first, Box::new(disk.clone()), router, started);
+    let limits = InboxLimits {
+        bytes: 100,
+        ..InboxLimits::default()
+    };
+    let disk_too = Box::new(disk.clone());
+    let (actor, mailbox) = Actor::new(spaces, first, disk_too, router, limits, started);
     Running {
         disk,
         mailbox,
@@ -147,6 +152,34 @@ fn nothing_is_released_before_it_is_durable_and_one_commit_serves_all_that_waite
         .any(|w| w == ["commit starts", "message"]);
     assert!(!inside, "a message left during a commit: {entries:?}");
     assert_eq!(entries.last(), Some(&"closed"));
+}
+
+#[test]
+fn an_inbox_is_bounded_in_bytes_and_one_value_always_fits() {
+    let running = start(false);
+    let put = |bytes: usize| {
+        let put = Operation::put(vec![0; bytes].into());
+        let request = StoreRequest::new(Bytes::from_static(b"k"), put);
+        running.mailbox.submit(request.at(Level::One))
+    };
+    // While a commit is under way nothing is taken from the inbox. The actor may take the first of these with it, so that
+    // one more has room.
+    let _under_way = put(1);
+    std::thread::sleep(Duration::from_millis(5));
+    let answers: Vec<_> = [80, 60, 80, 80].into_iter().map(put).collect();
+    let results: Vec<_> = answers
+        .into_iter()
+        .map(|answer| answer.blocking_recv().expect("an answer"))
+        .collect();
+    let is_refused = |r: &&Result<_, _>| matches!(r, Err(RequestError::Overloaded { .. }));
+    assert!(
+        results.iter().filter(is_refused).count() >= 2,
+        "{results:?}"
+    );
+    assert!(results[0].is_ok(), "{results:?}");
+    let alone = put(1_000).blocking_recv().expect("an answer");
+    assert!(alone.is_ok(), "{alone:?}");
+    running.stop();
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::actor::{Actor, Router, run_alone};
 use super::data_dir::{DataDir, DataDirError};
 use super::local_node::LocalNode;
-use super::mailbox::{Input, Mailbox};
+use super::mailbox::{InboxLimits, Input, Mailbox};
 use super::spaces::Spaces;
 use super::starting::{Origin, SpaceConfigs, prepare};
 use super::wire::SpaceMessage;
@@ -227,7 +227,11 @@ impl Shared {
             clock: ClockKind::Lamport,
             ..strings.clone()
         };
-        SpaceConfigs { strings, types }
+        SpaceConfigs {
+            strings,
+            types,
+            inbox: InboxLimits::default(),
+        }
     }
 
     /// A node's actor, its first state durable.

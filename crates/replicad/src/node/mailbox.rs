@@ -12,11 +12,28 @@ use super::spaces::Spaces;
 use super::wire::SpaceMessage;
 use crate::backend::NodeState;
 use crate::policies::StringPolicy;
-use crate::store::{Contents, PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest};
+use crate::store::{
+    Contents, Operation, PendingAnswer, ScannedKey, Space, StoreAnswer, StoreRequest,
+};
 
-/// Inputs that wait in a node's inbox. A full inbox refuses clients as overloaded and loses messages of
+/// What waits in a node's inbox at most. A full inbox refuses clients as overloaded and loses messages of
 /// peers, which are sent again: two full inboxes must not wait for each other.
-pub(super) const INBOX: usize = 1 << 16;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InboxLimits {
+    /// Requests and messages. Most: 2^29.
+    pub inputs: usize,
+    /// Bytes of their values. A single longer one is taken if nothing else waits.
+    pub bytes: usize,
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self {
+            inputs: 1 << 16,
+            bytes: 256 << 20,
+        }
+    }
+}
 
 /// A look at a node from outside.
 pub(super) type Inspection<S> = Box<dyn FnOnce(&Spaces<S>) + Send>;
@@ -44,10 +61,28 @@ pub(super) enum Input<S: StringPolicy> {
     Stop,
 }
 
+impl<S: StringPolicy> Input<S> {
+    /// Bytes of values in it.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Request { request, .. } => match &request.operation {
+                Operation::Put { value, .. } => value.len(),
+                Operation::Add { members } | Operation::Remove { members } => {
+                    members.iter().map(Bytes::len).sum()
+                }
+                _ => 0,
+            },
+            Self::Message { message, .. } => message.weight(),
+            _ => 0,
+        }
+    }
+}
+
 /// The outside of an actor.
 pub(super) struct Mailbox<S: StringPolicy> {
     node: NodeId,
     inbox: Sender<Input<S>>,
+    limits: InboxLimits,
     shown: Arc<Shown<S>>,
 }
 
@@ -55,6 +90,8 @@ pub(super) struct Mailbox<S: StringPolicy> {
 pub(super) struct Shown<S: StringPolicy> {
     /// Written by the actor alone, and never while it waits for the disk. It is ahead of the disk.
     pub(super) spaces: RwLock<Spaces<S>>,
+    /// Bytes of values that wait in the inbox.
+    waiting_bytes: AtomicUsize,
     /// Whether it is not: all that `spaces` holds is durable.
     settled: AtomicBool,
     keys: AtomicUsize,
@@ -65,6 +102,7 @@ impl<S: StringPolicy> Shown<S> {
     pub(super) fn new(spaces: Spaces<S>) -> Self {
         let shown = Self {
             spaces: RwLock::new(spaces),
+            waiting_bytes: AtomicUsize::new(0),
             settled: AtomicBool::new(true),
             keys: AtomicUsize::new(0),
             state: AtomicU8::new(0),
@@ -80,6 +118,13 @@ impl<S: StringPolicy> Shown<S> {
     /// For the actor.
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, Spaces<S>> {
         self.spaces.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For the actor: so many bytes wait no longer.
+    pub(super) fn taken(&self, bytes: usize) {
+        if bytes > 0 {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 
     /// For the actor: all or not all that `spaces` holds is durable. It says no while it holds the lock for
@@ -106,22 +151,51 @@ impl<S: StringPolicy> Clone for Mailbox<S> {
         Self {
             node: self.node,
             inbox: self.inbox.clone(),
+            limits: self.limits,
             shown: Arc::clone(&self.shown),
         }
     }
 }
 
 impl<S: StringPolicy> Mailbox<S> {
-    pub(super) const fn new(node: NodeId, inbox: Sender<Input<S>>, shown: Arc<Shown<S>>) -> Self {
-        Self { node, inbox, shown }
+    /// The outside of the actor that takes from the other end of `inbox`, which has room for
+    /// `limits.inputs`.
+    pub(super) const fn new(
+        node: NodeId,
+        inbox: Sender<Input<S>>,
+        limits: InboxLimits,
+        shown: Arc<Shown<S>>,
+    ) -> Self {
+        Self {
+            node,
+            inbox,
+            limits,
+            shown,
+        }
+    }
+
+    /// Puts an input into the inbox if there is room for it and its bytes.
+    fn put(&self, input: Input<S>) -> Result<(), TrySendError<Input<S>>> {
+        let (bytes, waiting) = (input.bytes(), &self.shown.waiting_bytes);
+        if bytes > 0 {
+            let before = waiting.fetch_add(bytes, Ordering::Relaxed);
+            if before > 0 && before.saturating_add(bytes) > self.limits.bytes {
+                waiting.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(TrySendError::Full(input));
+            }
+        }
+        self.inbox.try_send(input).inspect_err(|_| {
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+        })
     }
 
     pub(super) fn submit(&self, request: StoreRequest) -> PendingAnswer {
         let (reply, answer) = oneshot::channel();
-        match self.inbox.try_send(Input::Request { request, reply }) {
+        match self.put(Input::Request { request, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(Input::Request { reply, .. })) => {
-                let (pending, limit) = (INBOX, INBOX);
+                let limit = self.limits.inputs;
+                let pending = limit - self.inbox.capacity();
                 let overloaded = RequestError::Overloaded { pending, limit };
                 // A client that is gone needs no answer.
                 let _gone = reply.send(Err(overloaded));
@@ -136,19 +210,21 @@ impl<S: StringPolicy> Mailbox<S> {
 
     /// Hands over an input that may be lost.
     pub(super) fn offer(&self, input: Input<S>) {
-        if self.inbox.try_send(input).is_err() {
+        if self.put(input).is_err() {
             tracing::debug!(node = self.node.0, "an input was lost: the inbox is full");
         }
     }
 
     /// Hands over an input that must not be lost; waits while the inbox is full. Not for threads that run tasks.
     pub(super) fn insist(&self, input: Input<S>) {
+        debug_assert_eq!(input.bytes(), 0, "what brings values may be lost");
         // An actor that has stopped needs no input.
         let _stopped = self.inbox.blocking_send(input);
     }
 
     /// The same for tasks.
     pub(super) async fn insist_here(&self, input: Input<S>) {
+        debug_assert_eq!(input.bytes(), 0, "what brings values may be lost");
         let _stopped = self.inbox.send(input).await;
     }
 

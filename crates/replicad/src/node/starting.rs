@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::actor::{Actor, Router, now};
-use super::mailbox::Mailbox;
+use super::mailbox::{InboxLimits, Mailbox};
 use super::spaces::{Spaces, Turn};
 use crate::policies::{StorePolicy, StringPolicy, Types};
 use crate::storage::{PartitionStore, Store};
@@ -19,6 +19,8 @@ pub struct SpaceConfigs {
     pub strings: Config,
     /// Of the counters and sets.
     pub types: Config,
+    /// Of the inbox that both share.
+    pub inbox: InboxLimits,
 }
 
 /// Where the first state of a node comes from.
@@ -59,7 +61,14 @@ pub(super) fn prepare<S: StringPolicy>(
     };
     let mut spaces = spaces;
     let first = spaces.effectuate(turn);
-    Ok(Actor::new(spaces, first, Box::new(store), router, started))
+    Ok(Actor::new(
+        spaces,
+        first,
+        Box::new(store),
+        router,
+        configs.inbox,
+        started,
+    ))
 }
 
 fn first_turn<S: StringPolicy>(

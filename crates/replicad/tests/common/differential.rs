@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 use redis_protocol::resp2::{decode::decode_bytes_mut, types::BytesFrame};
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -45,10 +45,14 @@ impl Redis {
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                eprintln!(
-                    "SKIPPED: nothing is compared with Redis, as `redis-server` does not start ({error}); \
-                     install it: apt-get install redis-server"
+                // Past the capture of the test harness, so that it is seen.
+                let mut out = std::io::stderr();
+                let told = writeln!(
+                    out,
+                    "\n!! SKIPPED: nothing is compared with Redis, as `redis-server` does not start ({error}); \
+                     install it: apt-get install redis-server\n"
                 );
+                told.expect("standard error takes text");
                 return None;
             }
         };

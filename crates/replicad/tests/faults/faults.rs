@@ -132,6 +132,13 @@ pub(crate) fn a_disk_that_is_nearly_full_refuses_writes_and_serves_reads() {
     write(&cluster, 0).expect("there is room");
     let filler = cluster.disk(1).join(FILLER);
     fill(&filler);
+    // Some room is left: what is refused is refused because of the reserve.
+    let file = OpenOptions::new()
+        .write(true)
+        .open(&filler)
+        .expect("a file");
+    let length = file.metadata().expect("the filler").len();
+    file.set_len(length - (4 << 20)).expect("a shorter file");
     let mut last = 0;
     until("the node refuses", || {
         last += 1;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use replica::{ClockKind, Config, Level, Lww, MultiValue, NodeId, RequestError};
 use replicad::backend::{Backend, NodeState};
 use replicad::limits::Limits;
-use replicad::node::{NetworkOptions, ProcessNode, SpaceConfigs, StoreSettings};
+use replicad::node::{InboxLimits, NetworkOptions, ProcessNode, SpaceConfigs, StoreSettings};
 use replicad::storage::{NodeDir, SyncPolicy};
 use replicad::store::{ConflictPolicy, Operation, StoreAnswer, StoreRequest};
 use replicad::transport::{Handler, Transport, TransportOptions};
@@ -151,7 +151,11 @@ impl Cluster {
         };
         let mut options = NetworkOptions {
             conflict: ConflictPolicy::Hybrid,
-            configs: SpaceConfigs { strings, types },
+            configs: SpaceConfigs {
+                strings,
+                types,
+                inbox: InboxLimits::default(),
+            },
             clients: BTreeMap::new(),
             limits: Limits::default(),
             port: 0,
