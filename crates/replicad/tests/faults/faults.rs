@@ -132,13 +132,7 @@ pub(crate) fn a_disk_that_is_nearly_full_refuses_writes_and_serves_reads() {
     write(&cluster, 0).expect("there is room");
     let filler = cluster.disk(1).join(FILLER);
     fill(&filler);
-    // Some room is left: what is refused is refused because of the reserve.
-    let file = OpenOptions::new()
-        .write(true)
-        .open(&filler)
-        .expect("a file");
-    let length = file.metadata().expect("the filler").len();
-    file.set_len(length - (4 << 20)).expect("a shorter file");
+    leave_room(&filler, 4 << 20);
     let mut last = 0;
     until("the node refuses", || {
         last += 1;
@@ -157,6 +151,13 @@ pub(crate) fn a_disk_that_is_nearly_full_refuses_writes_and_serves_reads() {
     });
     cluster.until_equal();
     cluster.check_health();
+}
+
+/// Makes a file shorter: what is refused then is refused because of the reserve.
+fn leave_room(path: &Path, bytes: u64) {
+    let file = OpenOptions::new().write(true).open(path).expect("a file");
+    let length = file.metadata().expect("the filler").len();
+    file.set_len(length - bytes).expect("a shorter file");
 }
 
 /// Changes twenty bits.
