@@ -7,6 +7,8 @@ use redis::Value;
 use replica::NodeId;
 use replicad::transport::{Handler, Transport, TransportOptions};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ const MEMORY_KIB: u64 = 1 << 20;
 /// What the liar has heard.
 #[derive(Default)]
 struct Heard {
-    frames: Mutex<Vec<Bytes>>,
+    frames: Mutex<Vec<(NodeId, Bytes)>>,
     reached: Mutex<BTreeSet<NodeId>>,
 }
 
@@ -34,10 +36,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Handler for Heard {
-    fn message(&self, _: NodeId, frame: Bytes) {
+    fn message(&self, from: NodeId, frame: Bytes) {
         let mut frames = lock(&self.frames);
         if frames.len() < MEMORY {
-            frames.push(Bytes::copy_from_slice(&frame));
+            frames.push((from, Bytes::copy_from_slice(&frame)));
         }
     }
 
@@ -51,6 +53,7 @@ impl Handler for Heard {
 
 /// The liar and its connections.
 struct Liar {
+    others: [u32; 2],
     runtime: tokio::runtime::Runtime,
     transport: Transport,
     heard: Arc<Heard>,
@@ -58,29 +61,44 @@ struct Liar {
 }
 
 impl Liar {
-    fn start(seed: u64) -> Self {
+    /// One in the place of a node, connected with the others.
+    fn start(node: u32, seed: u64) -> Self {
+        let mut others = (1..=3).filter(|other| *other != node);
+        let others = [(); 2].map(|()| others.next().expect("two others"));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
         let peer = |node| (NodeId(node), format!("{}:7101", ip(node)));
-        let listen = format!("{}:7101", ip(LIAR));
-        let options =
-            TransportOptions::new(NodeId(LIAR), "replicad", listen, vec![peer(1), peer(2)]);
+        let listen = format!("{}:7101", ip(node));
+        let peers = others.map(peer).to_vec();
+        let options = TransportOptions::new(NodeId(node), "replicad", listen, peers);
         let heard = Arc::new(Heard::default());
         let handler: Arc<dyn Handler> = heard.clone();
         let transport = runtime.block_on(Transport::start(options, handler));
-        Self {
+        let liar = Self {
+            others,
             transport: transport.expect("the address is free"),
             runtime,
             heard,
             rng: ChaCha8Rng::seed_from_u64(seed),
-        }
+        };
+        until("the liar is connected", || {
+            lock(&liar.heard.reached).len() == 2
+        });
+        liar
+    }
+
+    /// What a node has said to it.
+    fn said_by(&self, node: u32) -> Vec<Bytes> {
+        let frames = lock(&self.heard.frames);
+        let of_node = frames.iter().filter(|(from, _)| *from == NodeId(node));
+        of_node.map(|(_, frame)| frame.clone()).collect()
     }
 
     fn say(&self, frame: &Bytes) {
-        for node in [1, 2] {
+        for node in self.others {
             self.transport.send(NodeId(node), frame.clone());
         }
     }
@@ -101,7 +119,7 @@ impl Liar {
         if frames.is_empty() {
             return;
         }
-        let mut bytes = frames[self.rng.random_range(0..frames.len())].to_vec();
+        let mut bytes = frames[self.rng.random_range(0..frames.len())].1.to_vec();
         drop(frames);
         for _ in 0..self.rng.random_range(0..4) {
             let at = self.rng.random_range(0..bytes.len());
@@ -160,6 +178,79 @@ pub(crate) fn lies_harm_nobody_for_long() {
     end(&mut cluster, liar);
 }
 
+/// What a node has said before it lost its data is refused when somebody says it again in its place: those were
+/// another incarnation's events and acknowledgements.
+pub(crate) fn a_former_life_is_refused() {
+    const METRICS: &str = "\n[metrics]\nlisten = \"0.0.0.0:7201\"";
+    let mut plan = Plan::patient();
+    plan.timeouts.push_str(METRICS);
+    let mut cluster = Cluster::begun(plan);
+    let keys = 0..30;
+    let write_all = |cluster: &Cluster, node: u32, from: u32| {
+        for n in keys.clone() {
+            let put = put(&format!("k{n}"), &(from + n).to_string(), "QUORUM");
+            cluster.ask::<i64>(node, &put).expect("a quorum");
+        }
+    };
+    write_all(&cluster, 1, 0);
+    cluster.until_equal();
+    // Listens in the place of node 1 to what node 3 says.
+    cluster.kill(1);
+    cluster.take_place_of(1);
+    let ear = Liar::start(1, 0);
+    write_all(&cluster, LIAR, 100);
+    until("the writes of node 3 are heard", || {
+        ear.said_by(LIAR).len() >= keys.len()
+    });
+    let said = ear.said_by(LIAR);
+    ear.stop();
+    cluster.give_place_back(1);
+    cluster.start(1);
+    cluster.until_up();
+    // Node 3 loses all that it has, and comes back as another incarnation.
+    cluster.kill(LIAR);
+    std::fs::remove_dir_all(cluster.data(LIAR)).expect("the data is there");
+    cluster.start(LIAR);
+    cluster.until_up();
+    write_all(&cluster, 2, 200);
+    cluster.until_equal();
+    cluster.kill(LIAR);
+    cluster.take_place_of(LIAR);
+    let liar = Liar::start(LIAR, 0);
+    let fenced = || [1, 2].map(fenced_messages);
+    let before = fenced();
+    said.iter().for_each(|frame| liar.say(frame));
+    until("what was said again is refused", || {
+        let now = fenced();
+        (0..2).all(|i| now[i] >= before[i] + keys.len() as u64)
+    });
+    for (node, n) in [1, 2]
+        .into_iter()
+        .flat_map(|node| keys.clone().map(move |n| (node, n)))
+    {
+        let read: Value = cluster
+            .ask(node, &get(&format!("k{n}"), "ONE"))
+            .expect("it serves");
+        let shown = Shown::read(read).expect("an answer of R.GET");
+        assert_eq!(shown.values, [(200 + n).to_string()], "k{n} at node {node}");
+    }
+    end(&mut cluster, liar);
+}
+
+/// How many messages of replaced incarnations a node has refused.
+fn fenced_messages(node: u32) -> u64 {
+    let mut connection = TcpStream::connect((ip(node).as_str(), 7201)).expect("it listens");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\r\n";
+    connection.write_all(request).expect("it reads");
+    let mut text = String::new();
+    connection.read_to_string(&mut text).expect("it answers");
+    let counts = text
+        .lines()
+        .filter(|line| line.contains("protocol_fenced_messages") && !line.starts_with('#'));
+    let count = |line: &str| line.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok());
+    counts.filter_map(count).sum()
+}
+
 /// A cluster that holds something, with the liar in the place of one of its nodes.
 fn begun() -> (Cluster, Liar) {
     let seed = getrandom::u64().expect("randomness");
@@ -171,10 +262,7 @@ fn begun() -> (Cluster, Liar) {
     cluster.until_equal();
     cluster.kill(LIAR);
     cluster.take_place_of(LIAR);
-    let liar = Liar::start(seed);
-    until("the liar is connected", || {
-        lock(&liar.heard.reached).len() == 2
-    });
+    let liar = Liar::start(LIAR, seed);
     (cluster, liar)
 }
 

@@ -269,6 +269,12 @@ fn garbage_of_a_peer_harms_nobody() {
 }
 
 #[test]
+#[ignore = "long: `tests/faults` runs it"]
+fn a_former_life_is_refused() {
+    isolated("a_former_life_is_refused", liar::a_former_life_is_refused);
+}
+
+#[test]
 #[ignore = "fails: forged messages of a peer make honest nodes give up their identities, all at once"]
 fn lies_of_a_peer_harm_nobody_for_long() {
     isolated(
