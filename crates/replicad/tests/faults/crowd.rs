@@ -1,6 +1,7 @@
 //! Thousands of connections to one node, and clients that hold still in the worst moment.
 
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, PATIENCE, Plan};
@@ -60,8 +61,8 @@ pub(crate) fn busy_clients_get_all_answers() {
 }
 
 /// Clients that keep a node waiting. They live as long as what is returned.
-async fn rogues() -> Vec<Raw> {
-    let mut rogues = Vec::new();
+async fn rogues() -> (Vec<Raw>, JoinSet<()>) {
+    let (mut rogues, mut slow) = (Vec::new(), JoinSet::new());
     let value = vec![b'x'; 256 << 10];
     for n in 0..ROGUES {
         // One never reads what it has asked for.
@@ -78,6 +79,21 @@ async fn rogues() -> Vec<Raw> {
             }
         }
         rogues.push(deaf);
+        // One reads some bytes now and then.
+        let mut sluggish = Raw::connect(1).await.expect("the node takes it");
+        sluggish.send(&get).await.expect("it is taken");
+        slow.spawn(async move {
+            let mut some = [0; 100];
+            while sluggish
+                .stream
+                .get_mut()
+                .read(&mut some)
+                .await
+                .is_ok_and(|n| n > 0)
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
         // One sends half a command, and half a large one.
         for words in [
             [b"SET".as_slice(), b"half", b"v"],
@@ -91,7 +107,7 @@ async fn rogues() -> Vec<Raw> {
             rogues.push(half);
         }
     }
-    rogues
+    (rogues, slow)
 }
 
 /// Runs the busy clients and returns how long each request took.

@@ -3,7 +3,7 @@
 //! What clients saw is recorded and judged by the checkers of `replica`: registers are linearizable, sessions
 //! keep their guarantees, siblings neither vanish nor come back. Beside that, no acknowledged write is lost,
 //! nothing that was deleted comes back, increments and members are all there, and after quiet all nodes are
-//! equal. On every commit a slice of this runs: kills, restarts, partitioned keys, tokens, garbage of a peer. `tests/faults`
+//! equal. On every commit a slice of this runs: kills, restarts, a scenario, partitioned keys, tokens, garbage of a peer. `tests/faults`
 //! runs the rest, and as much of it as it is told. A seed is printed with
 //! the command that draws the same faults again; what the machine does between them differs from run to run.
 
@@ -164,6 +164,14 @@ fn siblings() {
             ..Plan::default()
         };
         play("siblings", plan, Work::Siblings, FAULTS, 3);
+    });
+}
+
+/// The scenario that goes through everything once, on every commit.
+#[test]
+fn the_worked_scenario() {
+    isolated("the_worked_scenario", || {
+        play_on_processes(3, 20, &data::worked());
     });
 }
 

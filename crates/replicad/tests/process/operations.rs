@@ -277,7 +277,7 @@ fn every_request_has_a_name_in_the_logs_and_a_forwarded_one_the_same_in_those_of
 }
 
 #[test]
-fn a_subcommand_names_the_password_and_speaks_tls() {
+fn a_subcommand_names_the_password_and_speaks_tls_and_no_secret_is_logged() {
     let mut cluster = Cluster::new();
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| {
@@ -317,7 +317,7 @@ fn a_subcommand_names_the_password_and_speaks_tls() {
     let hash = hashing.wait_with_output().expect("it ends").stdout;
     let hash = String::from_utf8(hash).expect("text");
     let settings = format!(
-        "[auth]\npassword_hash = '{}'\n[tls.clients]\ncert = {:?}\nkey = {:?}\n",
+        "[auth]\npassword_hash = '{}'\n[tls.clients]\ncert = {:?}\nkey = {:?}\n[log]\nlevel = \"trace\"\n",
         hash.trim(),
         at("node/node-1.pem"),
         at("node/node-1-key.pem")
@@ -325,7 +325,8 @@ fn a_subcommand_names_the_password_and_speaks_tls() {
     append(&cluster.config(0), &settings);
     fs::write(at("password"), "open sesame\n").expect("written");
     fs::write(at("wrong"), "open barley\n").expect("written");
-    cluster.start(0);
+    let log = File::create(cluster.log(0)).expect("a file");
+    cluster.start_with(0, Stdio::from(log));
     let authority = at("ca/ca.pem");
     let with = |more: &[&str]| {
         let tls = ["status", "--json", "--tls-ca", &authority];
@@ -355,4 +356,11 @@ fn a_subcommand_names_the_password_and_speaks_tls() {
     );
     let plain = ask(&cluster, 0, &["status", "--password-file", &password]);
     assert!(!plain.status.success(), "the port speaks TLS only");
+    let log = fs::read_to_string(cluster.log(0)).expect("a log");
+    let key = fs::read_to_string(at("node/node-1-key.pem")).expect("a key");
+    let body = key.lines().nth(1).expect("its first line of base 64");
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "{log}");
+    for secret in ["sesame", "barley", hash.trim(), body] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
 }
