@@ -20,7 +20,7 @@ Runs the data types or the store beside the crates of others, in this process; o
 
 usage: cargo bench-peers types|store|server [--quick] [--json] [--only <part of a row's name>]
 
-  --quick   fewer repetitions, nothing of 1,000,000 elements; done in minutes
+  --quick   fewer repetitions, nothing of 1,000,000 elements; done in a minute or two
   --json    one object per row, and a last one with the number of rows
   --only    the rows whose name has this part
 ";
