@@ -57,7 +57,7 @@ fn exchange<C: Codec<Update>>(nodes: &[Node<C>]) {
     for (from, node) in nodes.iter().enumerate() {
         for message in node.take_messages() {
             for (_, other) in nodes.iter().enumerate().filter(|(to, _)| *to != from) {
-                other.deliver(message.clone());
+                other.deliver(message.clone()).expect("within the limits");
             }
         }
     }
@@ -70,8 +70,12 @@ fn exchange<C: Codec<Update>>(nodes: &[Node<C>]) {
 #[test]
 fn concurrent_versions_are_kept_until_a_write_has_seen_them() {
     let nodes = nodes::<Postcard>(3);
-    nodes[0].put("k".into(), b"a".to_vec());
-    nodes[1].put("k".into(), b"b".to_vec());
+    nodes[0]
+        .put("k".into(), b"a".to_vec())
+        .expect("within the limits");
+    nodes[1]
+        .put("k".into(), b"b".to_vec())
+        .expect("within the limits");
     exchange(&nodes);
     for node in &nodes {
         let expected = [
@@ -80,7 +84,9 @@ fn concurrent_versions_are_kept_until_a_write_has_seen_them() {
         ];
         assert_eq!(node.get("k"), expected);
     }
-    nodes[2].put("k".into(), b"c".to_vec());
+    nodes[2]
+        .put("k".into(), b"c".to_vec())
+        .expect("within the limits");
     exchange(&nodes);
     for node in &nodes {
         assert_eq!(node.get("k"), [(b"c".to_vec(), vec![1, 1, 1])]);
@@ -93,15 +99,25 @@ fn concurrent_versions_are_kept_until_a_write_has_seen_them() {
 #[test]
 fn events_of_other_keys_do_not_travel() {
     let nodes = nodes::<Postcard>(3);
-    nodes[1].put("x".into(), b"theirs".to_vec());
-    nodes[1].put("y".into(), b"y".to_vec());
+    nodes[1]
+        .put("x".into(), b"theirs".to_vec())
+        .expect("within the limits");
+    nodes[1]
+        .put("y".into(), b"y".to_vec())
+        .expect("within the limits");
     let messages = nodes[1].take_messages();
-    nodes[0].deliver(messages[1].clone());
+    nodes[0]
+        .deliver(messages[1].clone())
+        .expect("within the limits");
     assert_eq!(nodes[0].process_messages().applied, 1);
     assert_eq!(nodes[0].get("y"), [(b"y".to_vec(), vec![0, 2, 0])]);
-    nodes[0].put("x".into(), b"mine".to_vec());
+    nodes[0]
+        .put("x".into(), b"mine".to_vec())
+        .expect("within the limits");
     assert_eq!(nodes[0].get("x"), [(b"mine".to_vec(), vec![1, 0, 0])]);
-    nodes[0].deliver(messages[0].clone());
+    nodes[0]
+        .deliver(messages[0].clone())
+        .expect("within the limits");
     nodes[0].process_messages();
     assert_eq!(values(&nodes[0], "x"), set(&["mine", "theirs"]));
     assert_eq!(
@@ -150,7 +166,8 @@ fn impossible_updates_are_refused() {
         receive(&[0, 1, 0]),
         Err(UpdateError::OwnFuture { claimed, made })
     );
-    node.deliver(b"not an update".to_vec());
+    node.deliver(b"not an update".to_vec())
+        .expect("within the limits");
     let processed = node.process_messages();
     assert!(
         matches!(processed.refused[..], [UpdateError::Codec(_)]),
@@ -169,12 +186,14 @@ fn a_node_must_be_one_of_the_store() {
 fn travels<C: Codec<Update>>() {
     let nodes = nodes::<C>(2);
     let value: Vec<u8> = (0..=255).collect();
-    nodes[0].put("kéy".into(), value.clone());
+    nodes[0]
+        .put("kéy".into(), value.clone())
+        .expect("within the limits");
     exchange(&nodes);
     assert_eq!(nodes[1].get("kéy"), [(value, vec![1, 0])]);
-    let mut broken = nodes[0].all_messages().remove(0);
+    let mut broken = nodes[0].all_messages().expect("they have bytes").remove(0);
     broken.truncate(3);
-    nodes[1].deliver(broken);
+    nodes[1].deliver(broken).expect("within the limits");
     assert_eq!(nodes[1].process_messages().refused.len(), 1);
 }
 
@@ -195,7 +214,8 @@ fn nodes_are_shared_between_threads_and_values_are_not_copied() {
             let node = &node;
             scope.spawn(move || {
                 for i in 0..250 {
-                    node.put(format!("{thread}"), format!("{i}").into_bytes());
+                    node.put(format!("{thread}"), format!("{i}").into_bytes())
+                        .expect("within the limits");
                 }
             });
         }
@@ -247,18 +267,20 @@ proptest! {
         for (i, step) in steps.iter().enumerate() {
             match step {
                 Step::Put { node, key } => {
-                    nodes[*node].put(key.to_string(), vec![i as u8]);
+                    nodes[*node].put(key.to_string(), vec![i as u8]).expect("within the limits");
                     messages.extend(nodes[*node].take_messages());
                 }
                 Step::Deliver { node, message } if !messages.is_empty() => {
-                    nodes[*node].deliver(messages[message % messages.len()].clone());
+                    nodes[*node].deliver(messages[message % messages.len()].clone()).expect("within the limits");
                     prop_assert_eq!(nodes[*node].process_messages().refused, vec![]);
                 }
                 Step::Deliver { .. } => {}
             }
         }
         for node in &nodes {
-            messages.iter().rev().for_each(|message| node.deliver(message.clone()));
+            for message in messages.iter().rev() {
+                node.deliver(message.clone()).expect("within the limits");
+            }
             prop_assert_eq!(node.process_messages().refused, vec![]);
         }
         for key in ["0", "1"] {

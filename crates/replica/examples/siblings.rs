@@ -8,7 +8,7 @@
 //! ```
 
 use replica::codec::Json;
-use replica::siblings::Node;
+use replica::siblings::{Node, UpdateError};
 
 fn values(node: &Node<Json>, key: &str) -> Vec<String> {
     let versions = node.versions(key).into_iter();
@@ -17,19 +17,21 @@ fn values(node: &Node<Json>, key: &str) -> Vec<String> {
         .collect()
 }
 
-fn main() {
+fn main() -> Result<(), UpdateError> {
     let nodes: [Node<Json>; 3] = [0, 1, 2].map(|id| Node::new(id, 3));
     let [phone, laptop, tablet] = &nodes;
 
     // Two devices write the same cart without having heard of each other.
-    phone.put("cart".into(), b"tea".to_vec());
-    laptop.put("cart".into(), b"coffee".to_vec());
+    phone.put("cart".into(), b"tea".to_vec())?;
+    laptop.put("cart".into(), b"coffee".to_vec())?;
     let (tea, coffee) = (phone.take_messages(), laptop.take_messages());
     assert!(std::str::from_utf8(&tea[0]).is_ok_and(|json| json.contains("vector_clock")));
 
     // Each message goes to the other nodes: in any order, and here twice.
     for message in coffee.iter().chain(&tea).chain(&coffee) {
-        nodes.iter().for_each(|node| node.deliver(message.clone()));
+        for node in &nodes {
+            node.deliver(message.clone())?;
+        }
     }
     for node in &nodes {
         assert!(node.process_messages().refused.is_empty());
@@ -40,10 +42,10 @@ fn main() {
 
     // The application merges what it reads; its write has seen both, and replaces both.
     let merged = values(tablet, "cart").join(" and ");
-    tablet.put("cart".into(), merged.into_bytes());
+    tablet.put("cart".into(), merged.into_bytes())?;
     for message in tablet.take_messages() {
-        phone.deliver(message.clone());
-        laptop.deliver(message);
+        phone.deliver(message.clone())?;
+        laptop.deliver(message)?;
     }
     for node in [phone, laptop] {
         assert_eq!(node.process_messages().applied, 1);
@@ -52,9 +54,10 @@ fn main() {
     }
 
     // A late copy of what was replaced is dropped, and what is no update is refused and changes nothing.
-    phone.deliver(coffee[0].clone());
-    phone.deliver(b"{}".to_vec());
+    phone.deliver(coffee[0].clone())?;
+    phone.deliver(b"{}".to_vec())?;
     let processed = phone.process_messages();
     assert_eq!((processed.superfluous, processed.refused.len()), (1, 1));
     assert_eq!(values(phone, "cart"), ["tea and coffee"]);
+    Ok(())
 }

@@ -9,15 +9,21 @@
     reason = "a driver: nodes are shared between threads, and hold their own lock"
 )]
 
+mod limits;
+mod queue;
+
 use bytes::Bytes;
 use crdt::{Dot, Lattice as _, MvRegister, ReplicaId, VersionVector};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::codec::{Codec, CodecError, Postcard};
+use crate::codec::{Codec, Postcard};
+pub use limits::{Limits, UnknownNode, UpdateError};
+use queue::Queue;
 
 /// A written value on its way to the other nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,35 +37,6 @@ pub struct Update {
     pub vector_clock: Vec<u64>,
 }
 
-/// An update that a node refuses; nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpdateError {
-    /// The clock has not one entry for each node.
-    #[error("a vector clock of {entries} entries, the store has {nodes} nodes")]
-    Entries {
-        /// Entries of the clock.
-        entries: usize,
-        /// Nodes of the store.
-        nodes: usize,
-    },
-    /// The clock counts nothing, so nobody has written it.
-    #[error("a vector clock without an event")]
-    Empty,
-    /// The clock counts more updates of this node than it has made: another node uses its id, or it has
-    /// lost its data.
-    #[error("the clock counts {claimed} updates of this node, it has made {made}")]
-    OwnFuture {
-        /// Updates of this node in the clock.
-        claimed: u64,
-        /// Updates it has made.
-        made: u64,
-    },
-    /// The bytes are no update.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-}
-
 /// What one round of [`Node::process_messages`] has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Processed {
@@ -71,6 +48,15 @@ pub struct Processed {
     pub refused: Vec<UpdateError>,
 }
 
+/// Some of the versions that a node holds, as messages: what [`Node::messages_after`] returns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The versions of some keys, in the order of the keys.
+    pub messages: Vec<Vec<u8>>,
+    /// The last of these keys, if there are more: the next page begins after it.
+    pub last_key: Option<String>,
+}
+
 /// One node of the sibling store, whose updates travel in the format `C`. Shared between threads as it is; no call waits for another node.
 ///
 /// **Clocks.** The node's own entry of [`clock`](Self::clock) counts all its updates. The clock of a
@@ -79,24 +65,29 @@ pub struct Processed {
 /// replace writes that it has never seen.
 ///
 /// **Cost.** A write or update compares the clocks of the key's versions, one entry for each node.
-/// Values are reference-counted and never copied.
+/// Values are reference-counted, and copied only into the bytes of a message.
+///
+/// **Limits.** Keys, values, messages and what waits in each direction are bounded ([`Limits`]); what goes beyond
+/// is refused with an [`UpdateError`], and nothing that was taken is dropped.
 ///
 /// ```
 /// use replica::siblings::Node;
 ///
 /// let (a, b): (Node, Node) = (Node::new(0, 2), Node::new(1, 2));
-/// a.put("cart".into(), b"tea".to_vec());
-/// b.put("cart".into(), b"coffee".to_vec());
+/// a.put("cart".into(), b"tea".to_vec())?;
+/// b.put("cart".into(), b"coffee".to_vec())?;
 /// for message in a.take_messages() {
-///     b.deliver(message);
+///     b.deliver(message)?;
 /// }
 /// assert_eq!(b.process_messages().applied, 1);
 /// let both = b.get("cart");
 /// assert_eq!(both, [(b"tea".to_vec(), vec![1, 0]), (b"coffee".to_vec(), vec![0, 1])]);
+/// # Ok::<(), replica::siblings::UpdateError>(())
 /// ```
 pub struct Node<C = Postcard> {
     id: usize,
     nodes: usize,
+    limits: Limits,
     state: Mutex<State>,
     codec: PhantomData<fn() -> C>,
 }
@@ -105,48 +96,78 @@ pub struct Node<C = Postcard> {
 struct State {
     clock: VersionVector,
     registers: BTreeMap<String, MvRegister<Bytes>>,
-    incoming: VecDeque<Vec<u8>>,
-    outgoing: Vec<Update>,
+    /// As they came.
+    incoming: Queue,
+    /// Encoded when they were written, so that what cannot be sent is not written.
+    outgoing: Queue,
     conflicts: u64,
 }
 
 impl<C: Codec<Update>> Node<C> {
-    /// A node of a store whose nodes are `0..total_nodes`.
+    /// A node of a store whose nodes are `0..total_nodes`, with the default [`Limits`].
     ///
     /// # Panics
-    /// If `node_id` is not one of them.
+    /// If `node_id` is not one of them; [`with_limits`](Self::with_limits) returns an error instead.
     pub fn new(node_id: usize, total_nodes: usize) -> Self {
-        assert!(
-            node_id < total_nodes,
-            "node {node_id} is not one of the {total_nodes} nodes from 0"
-        );
-        Self {
-            id: node_id,
-            nodes: total_nodes,
-            state: Mutex::default(),
-            codec: PhantomData,
+        match Self::with_limits(node_id, total_nodes, Limits::default()) {
+            Ok(node) => node,
+            Err(error) => panic!("{error}"),
         }
     }
 
-    /// Writes a value in place of all versions of the key held here, and leaves the update to be sent.
-    pub fn put(&self, key: String, value: Vec<u8>) {
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// If `node_id` is not one of the nodes.
+    pub fn with_limits(
+        node_id: usize,
+        total_nodes: usize,
+        limits: Limits,
+    ) -> Result<Self, UnknownNode> {
+        if node_id >= total_nodes {
+            return Err(UnknownNode {
+                node_id,
+                total_nodes,
+            });
+        }
+        Ok(Self {
+            id: node_id,
+            nodes: total_nodes,
+            limits,
+            state: Mutex::default(),
+            codec: PhantomData,
+        })
+    }
+
+    /// Writes a value in place of all versions of the key held here, and leaves the message for the other nodes to
+    /// be taken.
+    ///
+    /// # Errors
+    /// If the key, the value or the message is over its limit, if too many messages wait to be taken, or if the
+    /// format cannot express the update. Nothing has changed then.
+    pub fn put(&self, key: String, value: Vec<u8>) -> Result<(), UpdateError> {
+        self.limits.check_content(&key, &value)?;
         let mut state = self.state();
-        let mut clock = state
-            .registers
-            .get(&key)
-            .map(MvRegister::clock)
-            .unwrap_or_default();
-        let own = state.clock.increment(self.replica(self.id));
-        clock.raise(own);
-        let value = Bytes::from(value);
-        let vector_clock = self.entries(&clock);
-        let register = state.registers.entry(key.clone()).or_default();
-        let _delta = register.write_at(clock, value.clone());
-        state.outgoing.push(Update {
+        let held = state.registers.get(&key).map(MvRegister::clock);
+        let mut clock = held.unwrap_or_default();
+        let own = self.replica(self.id);
+        let made = state.clock.counter(own).checked_add(1);
+        let event = Dot::new(own, made.ok_or(UpdateError::CounterExhausted)?);
+        clock.raise(event);
+        let update = Update {
             key,
-            value,
-            vector_clock,
-        });
+            value: Bytes::from(value),
+            vector_clock: self.entries(&clock),
+        };
+        let message = C::encode(&update)?;
+        self.limits.check_message(&message)?;
+        let size = message.len();
+        state.outgoing.check_room(size, &self.limits, "taken")?;
+        state.clock.raise(event);
+        let register = state.registers.entry(update.key).or_default();
+        let _delta = register.write_at(clock, update.value);
+        state.outgoing.push(message);
+        Ok(())
     }
 
     /// Every concurrent version of a key with its vector clock; empty if it was never written. Copies
@@ -173,7 +194,7 @@ impl<C: Codec<Update>> Node<C> {
     /// one of them dominates it, and is kept beside the others. True if it was new.
     ///
     /// # Errors
-    /// If no node of this store can have written it.
+    /// If no node of this store can have written it, or if it is over a limit.
     pub fn receive_update(
         &self,
         key: String,
@@ -190,8 +211,9 @@ impl<C: Codec<Update>> Node<C> {
     /// The same for an update as a whole, whose value is shared.
     ///
     /// # Errors
-    /// If no node of this store can have written it.
+    /// If no node of this store can have written it, or if it is over a limit.
     pub fn receive(&self, update: Update) -> Result<bool, UpdateError> {
+        self.limits.check_content(&update.key, &update.value)?;
         let (entries, nodes) = (update.vector_clock.len(), self.nodes);
         if entries != nodes {
             return Err(UpdateError::Entries { entries, nodes });
@@ -211,6 +233,9 @@ impl<C: Codec<Update>> Node<C> {
         if claimed > made {
             return Err(UpdateError::OwnFuture { claimed, made });
         }
+        if let Some(register) = state.registers.get(&update.key) {
+            self.check_versions(register, &clock, &update.value)?;
+        }
         let register = state.registers.entry(update.key).or_default();
         let conflicts = register.conflicting_clocks().count();
         let is_new = !register.write_at(clock.clone(), update.value).is_empty();
@@ -220,18 +245,51 @@ impl<C: Codec<Update>> Node<C> {
         Ok(is_new)
     }
 
+    /// Whether the key has room for a version beside those that it does not replace.
+    fn check_versions(
+        &self,
+        register: &MvRegister<Bytes>,
+        clock: &VersionVector,
+        value: &Bytes,
+    ) -> Result<(), UpdateError> {
+        let limit = self.limits.max_versions;
+        if register.versions().len() < limit {
+            return Ok(());
+        }
+        let mut held = register.versions();
+        let is_held = held.any(|v| v.clock() > clock || (v.clock() == clock && v.value() == value));
+        let replaced = register.versions().filter(|v| v.clock() < clock).count();
+        match register.versions().len() - replaced {
+            versions if versions >= limit && !is_held => {
+                Err(UpdateError::TooManyVersions { versions, limit })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Leaves a message in front of the node, as it came. It is looked at by
     /// [`process_messages`](Self::process_messages).
-    pub fn deliver(&self, message: Vec<u8>) {
-        self.state().incoming.push_back(message);
+    ///
+    /// # Errors
+    /// If it is longer than a message may be, or if too many wait already. It is not taken then; whoever has it may
+    /// deliver it again later.
+    pub fn deliver(&self, message: Vec<u8>) -> Result<(), UpdateError> {
+        self.limits.check_message(&message)?;
+        let mut state = self.state();
+        let size = message.len();
+        state.incoming.check_room(size, &self.limits, "processed")?;
+        state.incoming.push(message);
+        Ok(())
     }
 
     /// Takes all messages that were delivered so far. Those that are refused change nothing.
     pub fn process_messages(&self) -> Processed {
         let mut processed = Processed::default();
-        loop {
-            let Some(message) = self.state().incoming.pop_front() else {
-                return processed;
+        // Those that are delivered meanwhile wait for the next call, or this one may never end.
+        let waiting = self.state().incoming.len();
+        for _ in 0..waiting {
+            let Some(message) = self.state().incoming.pop() else {
+                break;
             };
             let received = C::decode(&message)
                 .map_err(UpdateError::from)
@@ -242,26 +300,51 @@ impl<C: Codec<Update>> Node<C> {
                 Err(error) => processed.refused.push(error),
             }
         }
+        processed
     }
 
     /// The messages for all other nodes since the last call. The caller carries each to every one of
     /// them, in any order, as often as it likes.
     pub fn take_messages(&self) -> Vec<Vec<u8>> {
-        let outgoing = std::mem::take(&mut self.state().outgoing);
-        outgoing.iter().filter_map(|u| C::encode(u).ok()).collect()
+        self.state().outgoing.take()
     }
 
-    /// Messages with every version that the node holds: what a node gets that has missed some.
-    pub fn all_messages(&self) -> Vec<Vec<u8>> {
+    /// Messages with every version that the node holds: what a node gets that has missed some. They take as much
+    /// memory as everything that is held; [`messages_after`](Self::messages_after) makes them in parts.
+    ///
+    /// # Errors
+    /// If the format cannot express a version that came by [`receive`](Self::receive).
+    pub fn all_messages(&self) -> Result<Vec<Vec<u8>>, UpdateError> {
+        Ok(self.messages_after(None, usize::MAX)?.messages)
+    }
+
+    /// The same for the keys after `key`, or all if there is none, until the messages have `max_bytes`. All versions
+    /// of a key come together, at least those of one key.
+    ///
+    /// # Errors
+    /// If the format cannot express a version that came by [`receive`](Self::receive).
+    pub fn messages_after(&self, key: Option<&str>, max_bytes: usize) -> Result<Page, UpdateError> {
         let state = self.state();
-        let versions = state.registers.iter().flat_map(|(key, register)| {
-            register.versions().map(|version| Update {
-                key: key.clone(),
-                value: version.value().clone(),
-                vector_clock: self.entries(version.clock()),
-            })
-        });
-        versions.filter_map(|u| C::encode(&u).ok()).collect()
+        let after = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = state.registers.range::<str, _>((after, Bound::Unbounded));
+        let (mut messages, mut bytes) = (Vec::new(), 0_usize);
+        while let Some((key, register)) = rest.next() {
+            for version in register.versions() {
+                let message = C::encode(&Update {
+                    key: key.clone(),
+                    value: version.value().clone(),
+                    vector_clock: self.entries(version.clock()),
+                })?;
+                bytes = bytes.saturating_add(message.len());
+                messages.push(message);
+            }
+            if bytes >= max_bytes {
+                let last_key = rest.next().map(|_| key.clone());
+                return Ok(Page { messages, last_key });
+            }
+        }
+        let last_key = None;
+        Ok(Page { messages, last_key })
     }
 
     /// How many updates of each node this one has seen; its own entry counts its own.
@@ -295,7 +378,11 @@ impl<C> fmt::Debug for Node<C> {
         f.debug_struct("Node")
             .field("id", &self.id)
             .field("nodes", &self.nodes)
+            .field("limits", &self.limits)
             .field("state", &self.state)
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
