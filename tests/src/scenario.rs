@@ -139,7 +139,8 @@ pub enum Expect {
     Found(Option<&'static str>),
     /// A read finds one of these; which one may differ from driver to driver.
     OneOf(Vec<&'static str>),
-    /// There is no majority.
+    /// There is no majority, or none has answered in time: which of the two it is depends on when a driver notices who
+    /// is gone.
     NoMajority {
         /// Nodes that answered.
         acknowledged: usize,
@@ -417,11 +418,18 @@ impl Expect {
                     needed,
                     may_take_effect,
                 },
-                Err(RequestError::NoMajority {
-                    acknowledged: got,
-                    needed: of,
-                    may_take_effect: may,
-                }),
+                Err(
+                    RequestError::NoMajority {
+                        acknowledged: got,
+                        needed: of,
+                        may_take_effect: may,
+                    }
+                    | RequestError::Deadline {
+                        answered: got,
+                        needed: of,
+                        may_take_effect: may,
+                    },
+                ),
             ) => (acknowledged, needed, may_take_effect) == (got, of, may),
             (Self::NodeFailed, Err(RequestError::NodeFailed(failed))) => *failed == NodeId(node),
             _ => false,
@@ -437,6 +445,20 @@ fn show(result: &Result<Outcome, RequestError>) -> String {
         Ok(read @ Outcome::Read { .. }) => format!("found {:?}", read.value()),
         Ok(other) => format!("{other:?}"),
         Err(RequestError::SessionUnmet { .. }) => "the session is ahead".into(),
+        Err(RequestError::Deadline {
+            answered: acknowledged,
+            needed,
+            may_take_effect,
+        }) => {
+            let (acknowledged, needed, may_take_effect) =
+                (*acknowledged, *needed, *may_take_effect);
+            let too_few = RequestError::NoMajority {
+                acknowledged,
+                needed,
+                may_take_effect,
+            };
+            too_few.to_string()
+        }
         Err(error) => error.to_string(),
     }
 }

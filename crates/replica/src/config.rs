@@ -81,6 +81,10 @@ pub struct Config {
     /// finds them ([`Request::retry_of`](crate::Request::retry_of)); about 100 bytes each, in memory and on
     /// disk. 0 for none; at most [`MAX_OPERATION_MEMORY`].
     pub operation_memory: usize,
+    /// How many answers to writes that others have forwarded here are kept, in memory, for those who ask again because
+    /// an answer was lost; the latest ones. A write whose answer is not kept any more is never carried out again, and its
+    /// asker does not learn what became of it. Some 200 bytes each. 0 for none.
+    pub max_kept_answers: usize,
     /// Most keys or events in one answer to a peer: bounds the size of a message.
     pub chunk_keys: usize,
     /// Most bytes of cells in one answer to a peer, except that one cell always fits.
@@ -196,6 +200,7 @@ impl Config {
             audit_interval_ms: 0,
             restart_patience_ms: 5_000,
             operation_memory: 4_096,
+            max_kept_answers: 4_096,
             chunk_keys: 8_192,
             chunk_bytes: 1 << 20,
             max_log_events: 1 << 20,

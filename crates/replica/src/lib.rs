@@ -105,7 +105,7 @@ pub use placement::{PartitionId, Placement};
 pub use policy::{
     CausalValue, CausalWrite, Lww, LwwWrite, MultiValue, Policy, SiblingWrite, Verdict,
 };
-pub use request::{Command, Floor, Level, Outcome, Request, RequestError, RequestId};
+pub use request::{Command, Floor, Level, Met, Outcome, Request, RequestError, RequestId};
 pub use session::{Guarantees, InvalidToken, Session, Token, TokenTooLarge};
 pub use storage::{MemoryStorage, Storage, StorageError, Table, Visitor, WriteBatch};
 pub use timestamped::{ReadMode, TimestampedNode, TimestampedStore};

@@ -2,8 +2,14 @@
 //!
 //! Safety never depends on it. A node that is wrongly thought to be down costs a detour, one that is wrongly
 //! thought to be up costs a wait: quorums are counted from answers alone. A driver tells a detector of
-//! whatever it hears, and the [`Partition`](crate::Partition) of changes, with
-//! [`handle_reachable`](crate::Partition::handle_reachable).
+//! whatever it hears, and the [`Node`](crate::Node) of changes, with
+//! [`handle_suspected`](crate::Node::handle_suspected), which goes around a node and gives nothing up. What the driver
+//! knows for certain, such as a connection that is closed, it says at once, with
+//! [`handle_reachable`](crate::Node::handle_reachable).
+//!
+//! `replicad` feeds a [`PhiAccrual`] from all that arrives on its connections. The
+//! [`Cluster`](crate::Cluster) has no need of one, as it knows who is up, and the simulator gives hints at random,
+//! which are worse than any detector's.
 //!
 //! Detectors are pure: time is an argument, in milliseconds since some fixed moment. It should not decrease; if
 //! it does nothing breaks, and what is said of a node may be late by the size of the step.

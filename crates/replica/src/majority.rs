@@ -209,6 +209,11 @@ impl From<RequestError> for MajorityError {
                 acknowledged,
                 needed,
                 may_take_effect,
+            }
+            | RequestError::Deadline {
+                answered: acknowledged,
+                needed,
+                may_take_effect,
             } => Self::Replication {
                 acknowledged,
                 needed,

@@ -213,7 +213,7 @@ impl<P: Policy> Node<P> {
             partitions.insert(partition, start(own, random)?);
         }
         Ok(Self {
-            forwards: Forwards::new(random),
+            forwards: Forwards::new(random, config.max_kept_answers),
             origins: BTreeMap::new(),
             next_request: 0,
             outputs: Vec::new(),
@@ -362,6 +362,16 @@ impl<P: Policy> Node<P> {
         }
     }
 
+    /// A hint that a peer does not answer, or does again, though it is connected: a failure detector suspects it
+    /// ([`liveness`](crate::liveness)). Requests and questions go around it where others will do, and nothing is given
+    /// up because of it. It stands beside what [`handle_reachable`](Self::handle_reachable) says.
+    pub fn handle_suspected(&mut self, node: NodeId, suspected: bool) {
+        self.forwards.set_suspected(node, suspected);
+        for partition in self.partitions.values_mut() {
+            partition.handle_suspected(node, suspected);
+        }
+    }
+
     /// An operator's decision: [`Partition::handle_accept_loss`] for every partition.
     pub fn handle_accept_loss(&mut self, now: Now) {
         for partition in self.partitions.values_mut() {
@@ -439,24 +449,30 @@ impl<P: Policy> Node<P> {
         now: Now,
     ) {
         let partition = self.placement.partition_of(request.command.key());
-        if !self.partitions.contains_key(&partition) {
+        let is_node = (1..=self.config.nodes).contains(&from.0);
+        if !self.partitions.contains_key(&partition) || !is_node {
             return;
         }
-        let life = self.forwards.life();
-        if request.command.is_write() && meant_for != Some(life) {
-            let message = NodeMessage::Life { number, life };
-            self.outputs.push(NodeOutput::Send { to: from, message });
-            return;
-        }
-        match self.forwards.serve(from, asker, number) {
-            Served::New => {
-                self.ask_partition(partition, Origin::Peer(from, asker, number), request, now);
-            }
-            Served::Pending | Served::Forgotten => {}
-            Served::Answered(result) => {
-                let message = NodeMessage::Answer { number, result };
-                self.outputs.push(NodeOutput::Send { to: from, message });
-            }
+        let asked = (from, asker, number);
+        let is_new = match request.command.is_write() {
+            false => self.forwards.serve_read(asked),
+            true => match self.forwards.serve_write(asked, meant_for) {
+                Served::New => true,
+                Served::Pending | Served::Forgotten => false,
+                Served::OtherLife(life) => {
+                    let message = NodeMessage::Life { number, life };
+                    self.outputs.push(NodeOutput::Send { to: from, message });
+                    false
+                }
+                Served::Answered(result) => {
+                    let message = NodeMessage::Answer { number, result };
+                    self.outputs.push(NodeOutput::Send { to: from, message });
+                    false
+                }
+            },
+        };
+        if is_new {
+            self.ask_partition(partition, Origin::Peer(from, asker, number), request, now);
         }
     }
 
@@ -466,8 +482,7 @@ impl<P: Policy> Node<P> {
                 self.outputs.push(NodeOutput::Reply { request, result });
             }
             Some(Origin::Peer(from, asker, number)) => {
-                self.forwards
-                    .note_served((from, asker, number), result.clone());
+                self.forwards.note_served((from, asker, number), &result);
                 let message = NodeMessage::Answer { number, result };
                 self.outputs.push(NodeOutput::Send { to: from, message });
             }

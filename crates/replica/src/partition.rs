@@ -31,7 +31,7 @@ use crate::message::{Envelope, Message, StoreListing, StoredCell};
 use crate::policy::{Lww, Policy};
 use crate::storage::{Storage, StorageError, WriteBatch};
 use crate::{
-    ClockKind, Command, Config, ConfigError, Level, NodeId, Now, Operation, Outcome, Request,
+    ClockKind, Command, Config, ConfigError, Level, Met, NodeId, Now, Operation, Outcome, Request,
     RequestError, RequestId,
 };
 
@@ -353,6 +353,7 @@ impl<P: Policy> Partition<P> {
                     write,
                     context,
                     level,
+                    met: Met::asked(level, &floor),
                     above: floor.time,
                     due,
                 };
@@ -488,6 +489,12 @@ impl<P: Policy> Partition<P> {
             false => self.fail_hopeless(),
         }
         self.check_reconciled();
+    }
+
+    /// A hint that a peer does not answer, or does again, though it can be reached: others are asked first where any
+    /// will do. Nothing is given up because of it.
+    pub fn handle_suspected(&mut self, node: NodeId, suspected: bool) {
+        self.peers.set_suspected(node, suspected);
     }
 
     /// An operator's decision to let this node serve although acknowledged writes may be lost, because

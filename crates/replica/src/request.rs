@@ -15,11 +15,17 @@ use crate::{NodeId, Operation, OperationId, PartitionId};
 pub struct RequestId(pub u64);
 
 /// How many owners must agree before a request is answered, and on what.
+///
+/// A session is no level of its own: it is a [`Floor`] beside any of them, [`One`](Self::One) above all. With a floor
+/// `One` is what other stores call level `Session`: the node asked answers alone if it has seen what the session has,
+/// asks others if not, and says [`RequestError::SessionUnmet`] rather than go back in time. With a floor `Quorum` is a
+/// session whose writes survive as well. A level of its own would say less: it would be `One` with a floor, and a
+/// session at `Quorum` or `Linearizable` could not be said. [`Met`] tells both of what was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Level {
     /// The node asked answers alone. A write is durable there and on its way to the others; a read
-    /// may be stale, though never older than the [`Floor`] of its session.
+    /// may be stale, though never older than the [`Floor`] of its session: with one this is a session's level.
     One,
     /// `W` owners hold a write before it is acknowledged, `R` owners are joined for a read. With
     /// `R + W > K` and `2W > K` a write that starts after another was acknowledged wins over it, and a
@@ -225,6 +231,8 @@ pub enum Outcome<C = StoredCell> {
         seen: Floor,
         /// How many owners were joined, the coordinator included.
         owners: usize,
+        /// What is guaranteed of it.
+        met: Met,
     },
     /// The answer to a write.
     Written {
@@ -240,10 +248,53 @@ pub enum Outcome<C = StoredCell> {
         took_effect: bool,
         /// How many owners hold it, the coordinator included.
         acknowledged: usize,
+        /// What is guaranteed of it.
+        met: Met,
     },
 }
 
+/// Which guarantee an [`Outcome`] has met. It is never less than was asked for: what cannot be met is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Met {
+    /// The level.
+    pub level: Level,
+    /// Whether there was a [`Floor`], so that a read has seen all that the session had, and a write comes after it.
+    pub session: bool,
+}
+
+impl Met {
+    /// What a request asks for.
+    pub fn asked(level: Level, floor: &Floor) -> Self {
+        let session = !floor.is_bottom();
+        Self { level, session }
+    }
+}
+
+impl fmt::Display for Met {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::One => "one",
+            Level::Quorum => "quorum",
+            Level::All => "all",
+            Level::Linearizable => "linearizable",
+        };
+        let session = if self.session {
+            ", after the session"
+        } else {
+            ""
+        };
+        write!(f, "{level}{session}")
+    }
+}
+
 impl<C> Outcome<C> {
+    /// Which guarantee was met.
+    pub const fn met(&self) -> Met {
+        match self {
+            Self::Read { met, .. } | Self::Written { met, .. } => *met,
+        }
+    }
+
     /// What the operation has seen.
     pub const fn seen(&self) -> &Floor {
         match self {
@@ -274,8 +325,8 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Too few owners answered in time, or too few are up. A write may still take effect: it is held
-    /// by those that acknowledged it and spreads from there.
+    /// Too few owners can be reached, so that waiting is of no use. A write that was begun may still take effect: it
+    /// is held by those that acknowledged it and spreads from there.
     #[error(
         "no majority: {acknowledged} of the {needed} needed nodes answered{}",
         if *.may_take_effect { "; the write may still take effect" } else { "" }
@@ -471,6 +522,21 @@ pub enum RequestError {
         /// Bytes that are kept in reserve.
         reserve: u64,
     },
+    /// The time for the request is over, though enough owners seemed to be there. A write may still take effect, as
+    /// with [`NoMajority`](Self::NoMajority).
+    #[error(
+        "the deadline has passed: {answered} of the {needed} needed nodes answered{}",
+        if *.may_take_effect { "; the write may still take effect" } else { "" }
+    )]
+    Deadline {
+        /// Owners that answered, the coordinator included. Of a request that was forwarded only the coordinator
+        /// counts, and it has not answered.
+        answered: usize,
+        /// Owners that had to answer.
+        needed: usize,
+        /// Whether the request was a write that some owner may hold.
+        may_take_effect: bool,
+    },
 }
 
 impl RequestError {
@@ -478,6 +544,9 @@ impl RequestError {
     pub const fn may_take_effect(&self) -> bool {
         match self {
             Self::NoMajority {
+                may_take_effect, ..
+            }
+            | Self::Deadline {
                 may_take_effect, ..
             }
             | Self::Unreachable {
@@ -558,6 +627,7 @@ mod tests {
             cell: StoredCell::entry(dot, Timestamp(7), Some(value.clone())),
             seen: floor(&[1], 7),
             owners: 2,
+            met: Met::asked(Level::Quorum, &floor(&[1], 7)),
         };
         let written = Outcome::Written {
             timestamp: Timestamp(8),
@@ -565,11 +635,14 @@ mod tests {
             seen: floor(&[1], 8),
             took_effect: true,
             acknowledged: 2,
+            met: Met::asked(Level::One, &Floor::default()),
         };
         assert_eq!((read.value(), written.value()), (Some(&value), None));
         let times = [Some(Timestamp(7)), Some(Timestamp(8))];
         assert_eq!([read.timestamp(), written.timestamp()], times);
         assert_eq!(written.seen(), &floor(&[1], 8));
+        let met = [read.met(), written.met()].map(|met| met.to_string());
+        assert_eq!(met, ["quorum, after the session", "one"]);
     }
 
     #[test]
@@ -592,6 +665,18 @@ mod tests {
                 may_take_effect,
             };
             assert_eq!(unreachable.may_take_effect(), may_take_effect);
+            let deadline = RequestError::Deadline {
+                answered: 1,
+                needed: 2,
+                may_take_effect,
+            };
+            assert_eq!(deadline.may_take_effect(), may_take_effect);
+            let text = deadline.to_string();
+            assert!(text.starts_with("the deadline has passed: 1 of the 2 needed nodes answered"));
+            assert_eq!(
+                text.ends_with("; the write may still take effect"),
+                may_take_effect
+            );
         }
     }
 }

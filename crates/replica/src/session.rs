@@ -314,6 +314,7 @@ mod tests {
             seen: seen(counter),
             took_effect: true,
             acknowledged: 1,
+            met: Default::default(),
         }
     }
 
@@ -322,6 +323,7 @@ mod tests {
             cell: Default::default(),
             seen: seen(counter),
             owners: 1,
+            met: Default::default(),
         }
     }
 

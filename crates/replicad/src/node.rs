@@ -18,6 +18,7 @@ mod snapshots;
 mod spaces;
 mod starting;
 mod status;
+mod suspects;
 mod trails;
 mod verifying;
 pub mod wire;

@@ -69,6 +69,12 @@ pub trait Handler: Send + Sync + 'static {
     /// the moment before. Calls for one node are in order, and each changes what the last one said.
     fn reachable(&self, node: NodeId, reachable: bool);
 
+    /// Something of `from` has arrived: messages, or a heartbeat. Called once for all that was read at once. Does
+    /// nothing unless it is implemented.
+    fn heard(&self, from: NodeId) {
+        let _ = from;
+    }
+
     /// `from` belongs to this cluster, and this node was started without knowing any
     /// ([`TransportOptions::cluster`]). May be called more than once. Whoever accepts it stores it and calls
     /// [`Transport::set_cluster`]. Does nothing unless it is implemented.

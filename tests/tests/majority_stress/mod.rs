@@ -38,9 +38,14 @@ impl Load {
                 }
                 Ok(_) => return note(Some(done), None),
                 // The node has failed under the request: what became of it is not known.
-                Err(RequestError::NoMajority {
-                    may_take_effect, ..
-                }) => {
+                Err(
+                    RequestError::NoMajority {
+                        may_take_effect, ..
+                    }
+                    | RequestError::Deadline {
+                        may_take_effect, ..
+                    },
+                ) => {
                     if may_take_effect {
                         note(None, None);
                     }

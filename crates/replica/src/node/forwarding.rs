@@ -5,9 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{MessageOf, NodeMessage};
 use crate::{Config, NodeId, Now, Outcome, PartitionId, Policy, Request, RequestError, RequestId};
 
-/// Answers to forwarded requests that are kept for those who ask again.
-const KEPT_ANSWERS: usize = 4096;
-
 /// A forwarded request: who asks, in which life, and the number in that life.
 type Asked = (NodeId, u64, u64);
 
@@ -23,12 +20,49 @@ pub(super) struct Forwards<P: Policy> {
     life: u64,
     /// The lives of the owners that have told theirs.
     lives: BTreeMap<NodeId, u64>,
-    unreachable: BTreeSet<NodeId>,
+    avoided: Avoided,
+    /// Writes that were forwarded to this node by the present lives of their askers, with the answers that are
+    /// kept.
     served: BTreeMap<Asked, Option<Answer<P>>>,
     /// Those of them that were answered, the oldest first.
     answered: VecDeque<Asked>,
-    /// The highest number whose answer was forgotten, for each life of each asker.
-    forgotten: BTreeMap<(NodeId, u64), u64>,
+    /// Reads that were forwarded to this node and are not answered. One that is asked for again is made again.
+    reading: BTreeSet<Asked>,
+    /// Who has forwarded writes to this node.
+    askers: BTreeMap<NodeId, Asker>,
+    /// How many answers are kept.
+    max_kept: usize,
+}
+
+/// What is remembered of a node that has forwarded writes to this one: of its present life alone.
+///
+/// A write that an earlier life has sent could come late and be carried out once more. So what this node calls its
+/// own life towards an asker changes with each life of the asker: such a write is meant for another.
+struct Asker {
+    life: u64,
+    /// How many lives it has had here before.
+    before: u64,
+    /// The highest number whose answer was forgotten.
+    forgotten: Option<u64>,
+}
+
+/// The nodes that requests are steered around, if others will do.
+struct Avoided {
+    unreachable: BTreeSet<NodeId>,
+    suspected: BTreeSet<NodeId>,
+}
+
+impl Avoided {
+    const fn new() -> Self {
+        Self {
+            unreachable: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+        }
+    }
+
+    fn contains(&self, node: NodeId) -> bool {
+        self.unreachable.contains(&node) || self.suspected.contains(&node)
+    }
 }
 
 struct Pending<P: Policy> {
@@ -63,6 +97,8 @@ pub(super) enum Next<P: Policy> {
 pub(super) enum Served<P: Policy> {
     New,
     Pending,
+    /// A write that is meant for another life than this one, the one that it has for the asker.
+    OtherLife(u64),
     /// So old that nobody knows any more whether it was carried out.
     Forgotten,
     Answered(Answer<P>),
@@ -71,28 +107,33 @@ pub(super) enum Served<P: Policy> {
 impl<P: Policy> Forwards<P> {
     /// Numbers start at random, so that answers to a former life of this node are not taken for answers
     /// to this one; in the lower half, so that they rise for longer than any node lives.
-    pub(super) const fn new(random: u64) -> Self {
+    pub(super) const fn new(random: u64, max_kept: usize) -> Self {
         Self {
             pending: BTreeMap::new(),
             due_ms: None,
             next: random >> 1,
             life: random.rotate_left(32) ^ 0x5851_f42d_4c95_7f2d,
             lives: BTreeMap::new(),
-            unreachable: BTreeSet::new(),
+            avoided: Avoided::new(),
             served: BTreeMap::new(),
             answered: VecDeque::new(),
-            forgotten: BTreeMap::new(),
+            reading: BTreeSet::new(),
+            askers: BTreeMap::new(),
+            max_kept,
         }
-    }
-
-    pub(super) const fn life(&self) -> u64 {
-        self.life
     }
 
     pub(super) fn set_reachable(&mut self, node: NodeId, reachable: bool) {
         match reachable {
-            true => self.unreachable.remove(&node),
-            false => self.unreachable.insert(node),
+            true => self.avoided.unreachable.remove(&node),
+            false => self.avoided.unreachable.insert(node),
+        };
+    }
+
+    pub(super) fn set_suspected(&mut self, node: NodeId, suspected: bool) {
+        match suspected {
+            true => self.avoided.suspected.insert(node),
+            false => self.avoided.suspected.remove(&node),
         };
     }
 
@@ -126,7 +167,7 @@ impl<P: Policy> Forwards<P> {
         }
         let limit_ms = config.request_timeout_ms;
         let timeout_ms = forwarded.timeout_ms.map_or(limit_ms, |ms| ms.min(limit_ms));
-        let first = owners.iter().position(|o| !self.unreachable.contains(o));
+        let first = owners.iter().position(|o| !self.avoided.contains(*o));
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         let life = self.lives.get(&owners[first.unwrap_or(0)]).copied();
@@ -174,7 +215,7 @@ impl<P: Policy> Forwards<P> {
         }
         if is_refusal && pending.refusals + 1 < pending.owners.len() {
             pending.refusals += 1;
-            pending.ask_next(&self.lives);
+            pending.ask_next(&self.lives, &self.avoided);
             return Some(pending.send(number, self.life, now));
         }
         let request = self.pending.remove(&number)?.request;
@@ -221,9 +262,18 @@ impl<P: Policy> Forwards<P> {
         let expired = expired.filter(|(_, p)| now_ms >= p.deadline_ms);
         let expired: Vec<u64> = expired.map(|(number, _)| *number).collect();
         for pending in expired.into_iter().filter_map(|n| self.pending.remove(&n)) {
-            let result = Err(RequestError::Unreachable {
-                partition: pending.partition,
-                may_take_effect: pending.forwarded.command.is_write(),
+            let may_take_effect = pending.forwarded.command.is_write();
+            let is_cut_off = |owner: &NodeId| self.avoided.unreachable.contains(owner);
+            let result = Err(match pending.owners.iter().all(is_cut_off) {
+                true => RequestError::Unreachable {
+                    partition: pending.partition,
+                    may_take_effect,
+                },
+                false => RequestError::Deadline {
+                    answered: 0,
+                    needed: 1,
+                    may_take_effect,
+                },
             });
             let request = pending.request;
             next.push(Next::Reply { request, result });
@@ -233,7 +283,7 @@ impl<P: Policy> Forwards<P> {
                 pending.resend_after_ms = pending.resend_after_ms.saturating_mul(2);
                 pending.resend_ms = now_ms.saturating_add(pending.resend_after_ms);
                 if !pending.forwarded.command.is_write() || pending.become_retry() {
-                    pending.ask_next(&self.lives);
+                    pending.ask_next(&self.lives, &self.avoided);
                 }
                 next.push(pending.send(*number, self.life, now));
             }
@@ -242,32 +292,73 @@ impl<P: Policy> Forwards<P> {
         next
     }
 
-    /// Takes note of a forwarded request.
-    pub(super) fn serve(&mut self, from: NodeId, asker: u64, number: u64) -> Served<P> {
-        let forgotten = self.forgotten.get(&(from, asker));
-        if forgotten.is_some_and(|last| number <= *last) {
+    /// Takes note of a forwarded read; false if it is being made.
+    pub(super) fn serve_read(&mut self, asked: Asked) -> bool {
+        self.reading.insert(asked)
+    }
+
+    /// Takes note of a forwarded write. It is carried out in the life that it is meant for, and once: what other
+    /// lives have carried out is not remembered.
+    pub(super) fn serve_write(&mut self, asked: Asked, meant_for: Option<u64>) -> Served<P> {
+        let (from, asker, number) = asked;
+        let life = self.life_for(from, asker);
+        if meant_for != Some(life) {
+            return Served::OtherLife(life);
+        }
+        let forgotten = self.askers.get(&from).and_then(|asker| asker.forgotten);
+        if forgotten.is_some_and(|last| number <= last) {
             return Served::Forgotten;
         }
-        match self.served.get(&(from, asker, number)) {
+        match self.served.get(&asked) {
             Some(Some(answer)) => Served::Answered(answer.clone()),
             Some(None) => Served::Pending,
             None => {
-                self.served.insert((from, asker, number), None);
+                self.served.insert(asked, None);
                 Served::New
             }
         }
     }
 
-    /// Keeps the answer to a forwarded request for those who ask again.
-    pub(super) fn note_served(&mut self, asked: Asked, answer: Answer<P>) {
-        self.served.insert(asked, Some(answer));
+    /// The life of this node for a life of an asker. What was kept for its other lives is forgotten.
+    fn life_for(&mut self, from: NodeId, asker: u64) -> u64 {
+        let known = self.askers.entry(from).or_insert(Asker {
+            life: asker,
+            before: 0,
+            forgotten: None,
+        });
+        if known.life != asker {
+            let before = known.before + 1;
+            *known = Asker {
+                life: asker,
+                before,
+                forgotten: None,
+            };
+            self.served.retain(|(node, ..), _| *node != from);
+            self.answered.retain(|(node, ..)| *node != from);
+        }
+        let step = known.before.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.life.wrapping_add(step)
+    }
+
+    /// Keeps the answer to a forwarded write for those who ask again.
+    pub(super) fn note_served(&mut self, asked: Asked, answer: &Answer<P>) {
+        if self.reading.remove(&asked) {
+            return;
+        }
+        // Whoever asked has started anew since, if it is not there.
+        let Some(kept) = self.served.get_mut(&asked) else {
+            return;
+        };
+        *kept = Some(answer.clone());
         self.answered.push_back(asked);
-        while self.answered.len() > KEPT_ANSWERS {
-            if let Some(oldest) = self.answered.pop_front() {
-                self.served.remove(&oldest);
-                let (from, asker, number) = oldest;
-                let last = self.forgotten.entry((from, asker)).or_insert(number);
-                *last = (*last).max(number);
+        while self.answered.len() > self.max_kept {
+            let Some(oldest) = self.answered.pop_front() else {
+                return;
+            };
+            self.served.remove(&oldest);
+            let (from, _, number) = oldest;
+            if let Some(asker) = self.askers.get_mut(&from) {
+                asker.forgotten = asker.forgotten.max(Some(number));
             }
         }
     }
@@ -297,9 +388,12 @@ impl<P: Policy> Pending<P> {
         self.deadline_ms.min(self.resend_ms)
     }
 
-    /// Turns to the next owner.
-    fn ask_next(&mut self, lives: &BTreeMap<NodeId, u64>) {
-        self.asked = (self.asked + 1) % self.owners.len();
+    /// Turns to the next owner, one that is not avoided if there is one.
+    fn ask_next(&mut self, lives: &BTreeMap<NodeId, u64>, avoided: &Avoided) {
+        let count = self.owners.len();
+        let mut others = (1..count).map(|step| (self.asked + step) % count);
+        let usable = others.find(|next| !avoided.contains(self.owners[*next]));
+        self.asked = usable.unwrap_or((self.asked + 1) % count);
         self.life = lives.get(&self.owners[self.asked]).copied();
     }
 

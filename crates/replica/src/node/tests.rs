@@ -170,7 +170,7 @@ fn the_next_timeout_is_the_earliest_of_any_part() {
             NodeOutput::Send { .. },
             NodeOutput::Reply {
                 request: RequestId(1),
-                result: Err(RequestError::Unreachable { .. })
+                result: Err(RequestError::Deadline { .. })
             }
         ]
     ));
@@ -212,6 +212,46 @@ fn hints_and_decisions_reach_every_partition() {
 }
 
 #[test]
+fn a_suspicion_turns_questions_to_others_and_gives_nothing_up() {
+    let mut config = Config::new(NodeId(1), 3);
+    config.sync_interval_ms = 100;
+    let mut node = node(config);
+    let asked = |node: &mut Node, turns: u64| {
+        let mut asked = BTreeSet::new();
+        for _ in 0..turns {
+            let due = node.deadline().expect("it synchronises");
+            node.handle_timeout(at(due));
+            let outputs = node.take_ready().outputs;
+            asked.extend(outputs.into_iter().filter_map(|output| match output {
+                NodeOutput::Send { to, .. } => Some(to),
+                NodeOutput::Reply { .. } => None,
+            }));
+        }
+        asked
+    };
+    assert_eq!(asked(&mut node, 4), [2, 3].map(NodeId).into());
+    let key = Bytes::from("k");
+    node.handle_request(RequestId(1), put(&key, Level::All), at(400));
+    node.take_ready().outputs.clear();
+    node.handle_suspected(NodeId(2), true);
+    node.handle_suspected(NodeId(3), true);
+    node.handle_request(RequestId(2), put(&key, Level::Quorum), at(400));
+    let outputs = node.take_ready().outputs;
+    let is_sent = |o: &NodeOutput<Lww>| matches!(o, NodeOutput::Send { .. });
+    assert_eq!(outputs.len(), 2, "it is sent to both");
+    assert!(outputs.iter().all(is_sent), "and neither write is given up");
+    let mut node = self::node(node.config().clone());
+    node.handle_suspected(NodeId(2), true);
+    assert_eq!(asked(&mut node, 4), [NodeId(3)].into());
+    node.handle_reachable(NodeId(3), false, at(400));
+    assert_eq!(
+        asked(&mut node, 4),
+        [NodeId(2)].into(),
+        "it is reachable at least"
+    );
+}
+
+#[test]
 fn a_request_goes_to_an_owner_that_can_be_reached() {
     let mut node = node(config(1));
     let (_, other) = owned_and_not(&node);
@@ -226,6 +266,10 @@ fn a_request_goes_to_an_owner_that_can_be_reached() {
             other => panic!("{other:?}"),
         }
     };
+    assert_eq!(first_asked(&mut node), owners[0]);
+    node.handle_suspected(owners[0], true);
+    assert_eq!(first_asked(&mut node), owners[1]);
+    node.handle_suspected(owners[0], false);
     assert_eq!(first_asked(&mut node), owners[0]);
     node.handle_reachable(owners[0], false, at(0));
     node.take_ready().outputs.clear();

@@ -17,6 +17,8 @@ pub(super) struct Peers {
 #[derive(Debug, Clone)]
 struct Peer {
     reachable: bool,
+    /// Whether it does not answer though it can be reached.
+    suspected: bool,
     /// The incarnation that showed its knowledge last, and its base then.
     shown: Option<(ReplicaId, CausalContext)>,
     /// When it was last asked for entries.
@@ -34,6 +36,7 @@ impl Peers {
     pub(super) fn new(config: &Config) -> Self {
         let peer = Peer {
             reachable: true,
+            suspected: false,
             shown: None,
             asked_ms: None,
             complete: None,
@@ -80,10 +83,18 @@ impl Peers {
         })
     }
 
-    /// The next peer in turn, among those that can be reached if there are any.
+    /// Takes note that a peer does not answer, or does again.
+    pub(super) fn set_suspected(&mut self, node: NodeId, suspected: bool) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.suspected = suspected;
+        }
+    }
+
+    /// The next peer in turn, among those that can be reached and answer if there are any.
     pub(super) fn next_in_turn(&mut self) -> Option<NodeId> {
-        let nobody = self.reachable_count() == 0;
-        let usable = |(node, peer): (&NodeId, &Peer)| (peer.reachable || nobody).then_some(*node);
+        let rank = |peer: &Peer| (peer.reachable, peer.reachable && !peer.suspected);
+        let best = self.peers.values().map(rank).max();
+        let usable = |(node, peer): (&NodeId, &Peer)| (Some(rank(peer)) == best).then_some(*node);
         let after = self.turn.and_then(|turn| {
             self.peers
                 .range((std::ops::Bound::Excluded(turn), std::ops::Bound::Unbounded))

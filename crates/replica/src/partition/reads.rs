@@ -15,7 +15,8 @@ use super::operations::Retry;
 use super::writes::{Due, Start};
 use crate::message::{Message, StoreListing};
 use crate::{
-    Floor, Level, NodeId, OperationAnswer, OperationId, Outcome, Policy, RequestError, RequestId,
+    Floor, Level, Met, NodeId, OperationAnswer, OperationId, Outcome, Policy, RequestError,
+    RequestId,
 };
 
 /// The reads that this node coordinates. One stays here after it was answered until every owner that
@@ -39,6 +40,8 @@ struct PendingRead<P: Policy> {
     needed: usize,
     /// What the session must find here before it is answered.
     floor: Floor,
+    /// What is met once they are.
+    met: Met,
     /// The digest of what was live here when the owners were asked.
     asked_with: u128,
     /// The digest of what is live at each owner that has answered. What an owner has said was joined, and
@@ -146,15 +149,16 @@ impl<P: Policy> Partition<P> {
             return self.reply(request, Err(error));
         }
         let needed = self.owners_needed(level, self.config.read_quorum);
+        let met = Met::asked(level, &floor);
         if needed == 1 && level != Level::Linearizable && self.covers(&key, &floor) {
-            let outcome = self.outcome_of(&key, 1);
+            let outcome = self.outcome_of(&key, 1, met);
             return self.reply(request, Ok(outcome));
         }
         let purpose = match level {
             Level::Linearizable => Purpose::WriteBack(request),
             _ => Purpose::Answer(request),
         };
-        self.ask_owners(purpose, key, needed, floor, due);
+        self.ask_owners(purpose, key, needed, (floor, met), due);
     }
 
     /// Answers a read at level `One` without changing anything, if this node has seen what the session
@@ -169,7 +173,9 @@ impl<P: Policy> Partition<P> {
     ) -> Result<Option<Outcome<P::Cell>>, RequestError> {
         self.check_serves()?;
         self.check_nothing_lost(floor)?;
-        Ok(self.covers(key, floor).then(|| self.outcome_of(key, 1)))
+        let met = Met::asked(Level::One, floor);
+        let is_covered = self.covers(key, floor);
+        Ok(is_covered.then(|| self.outcome_of(key, 1, met)))
     }
 
     /// Starts a write, after a round of questions where it needs to know more than is known here: at
@@ -188,8 +194,9 @@ impl<P: Policy> Partition<P> {
         } else {
             1
         };
-        let (key, due) = (start.key.clone(), start.due);
-        self.ask_owners(Purpose::Write(Box::new(start)), key, needed, floor, due);
+        let (key, met, due) = (start.key.clone(), start.met, start.due);
+        let purpose = Purpose::Write(Box::new(start));
+        self.ask_owners(purpose, key, needed, (floor, met), due);
     }
 
     /// Refuses a session that has seen events of the dead that nobody has any more: no wait can bring them
@@ -227,8 +234,9 @@ impl<P: Policy> Partition<P> {
 
     /// Asks all owners what became of a write.
     pub(super) fn ask_about(&mut self, retry: Box<Retry<P::Write>>) {
-        let (key, due) = (retry.start.key.clone(), retry.start.due);
-        self.ask_owners(Purpose::Retry(retry), key, 1, Floor::default(), due);
+        let Start { key, met, due, .. } = &retry.start;
+        let (key, asked, due) = (key.clone(), (Floor::default(), *met), *due);
+        self.ask_owners(Purpose::Retry(retry), key, 1, asked, due);
     }
 
     /// Whether this node asks the others about the operation.
@@ -275,7 +283,7 @@ impl<P: Policy> Partition<P> {
         purpose: Purpose<P>,
         key: Bytes,
         needed: usize,
-        floor: Floor,
+        (floor, met): (Floor, Met),
         due: Due,
     ) {
         let reached = match purpose {
@@ -296,6 +304,7 @@ impl<P: Policy> Partition<P> {
             key,
             needed,
             floor,
+            met,
             answers: BTreeMap::new(),
             due,
         };
@@ -307,11 +316,16 @@ impl<P: Policy> Partition<P> {
         self.finish_read(read);
     }
 
-    fn outcome_of(&self, key: &Bytes, owners: usize) -> Outcome<P::Cell> {
+    fn outcome_of(&self, key: &Bytes, owners: usize, met: Met) -> Outcome<P::Cell> {
         let held = self.replica.map().get(key);
         let seen = self.seen(key, held.and_then(P::time_of).unwrap_or_default());
         let cell = held.cloned().unwrap_or_default();
-        Outcome::Read { cell, seen, owners }
+        Outcome::Read {
+            cell,
+            seen,
+            owners,
+            met,
+        }
     }
 
     /// What an operation on the key has seen, no event of it later than `time`.
@@ -395,12 +409,13 @@ impl<P: Policy> Partition<P> {
         if owners < pending.needed {
             return;
         }
-        let key = pending.key.clone();
+        let (key, met) = (pending.key.clone(), pending.met);
         if pending.purpose.is_some() && !self.covers(&key, &pending.floor) {
             return;
         }
         if let Some(Purpose::WriteBack(request)) = pending.purpose {
-            return self.start_write_back(read, request, &key, owners);
+            let outcome = self.outcome_of(&key, owners, met);
+            return self.start_write_back(read, request, outcome);
         }
         if matches!(pending.purpose, Some(Purpose::Retry(_))) {
             return self.finish_retry(read);
@@ -433,7 +448,7 @@ impl<P: Policy> Partition<P> {
         match purpose {
             Some(Purpose::Answer(request)) => {
                 self.reads.unanswered -= 1;
-                let outcome = self.outcome_of(&key, owners);
+                let outcome = self.outcome_of(&key, owners, met);
                 self.reply(request, Ok(outcome));
             }
             Some(Purpose::Write(start)) => {
@@ -459,10 +474,10 @@ impl<P: Policy> Partition<P> {
     }
 
     /// Settles what a linearizable read returns and writes it back.
-    fn start_write_back(&mut self, read: u64, request: RequestId, key: &Bytes, owners: usize) {
+    fn start_write_back(&mut self, read: u64, request: RequestId, outcome: Outcome<P::Cell>) {
         let back = WrittenBack {
             request,
-            outcome: self.outcome_of(key, owners),
+            outcome,
             held: SmallVec::new(),
         };
         if let Some(pending) = self.reads.reads.get_mut(&read) {
@@ -558,7 +573,13 @@ impl<P: Policy> Partition<P> {
             }
         }
         self.reads.due_ms = next;
-        self.give_up_reads(&expired);
+        for read in expired {
+            self.give_up_read(read, |answered, needed| RequestError::Deadline {
+                answered,
+                needed,
+                may_take_effect: false,
+            });
+        }
         for (peer, message) in resend {
             self.send(peer, message);
         }
@@ -588,40 +609,45 @@ impl<P: Policy> Partition<P> {
 
     fn give_up_reads(&mut self, reads: &[u64]) {
         for read in reads {
-            let Some(pending) = self.reads.reads.remove(read) else {
-                continue;
-            };
-            let Some(purpose) = &pending.purpose else {
-                continue;
-            };
-            self.reads.unanswered -= 1;
-            let (answered, needed) = pending.progress(self.config.write_quorum);
-            let known = self.replica.events_of_key(&pending.key);
-            let missing = pending.floor.context.difference(&known);
-            if let Purpose::Retry(retry) = purpose {
-                let error = retry.failure(self.config.replication_factor);
-                self.reply(purpose.request(), Err(error));
-                continue;
-            }
-            let error = match (
-                self.check_nothing_lost(&pending.floor),
-                missing.ranges().next(),
-            ) {
-                (Err(lost), _) => lost,
-                (Ok(()), Some(first)) if answered >= needed => RequestError::SessionUnmet {
-                    partition: self.config.partition,
-                    missing: missing.event_count(),
-                    first: crdt::Dot::new(first.replica, first.first).to_string(),
-                    answered,
-                },
-                _ => RequestError::NoMajority {
-                    acknowledged: answered,
-                    needed,
-                    may_take_effect: false,
-                },
-            };
-            self.reply(purpose.request(), Err(error));
+            self.give_up_read(*read, |acknowledged, needed| RequestError::NoMajority {
+                acknowledged,
+                needed,
+                may_take_effect: false,
+            });
         }
+    }
+
+    /// Answers a read with what kept it from its answer: of how many were needed, how many have said what is waited
+    /// for, unless there is more to say.
+    fn give_up_read(&mut self, read: u64, too_few: impl Fn(usize, usize) -> RequestError) {
+        let Some(pending) = self.reads.reads.remove(&read) else {
+            return;
+        };
+        let Some(purpose) = &pending.purpose else {
+            return;
+        };
+        self.reads.unanswered -= 1;
+        let (answered, needed) = pending.progress(self.config.write_quorum);
+        let known = self.replica.events_of_key(&pending.key);
+        let missing = pending.floor.context.difference(&known);
+        if let Purpose::Retry(retry) = purpose {
+            let error = retry.failure(self.config.replication_factor);
+            return self.reply(purpose.request(), Err(error));
+        }
+        let error = match (
+            self.check_nothing_lost(&pending.floor),
+            missing.ranges().next(),
+        ) {
+            (Err(lost), _) => lost,
+            (Ok(()), Some(first)) if answered >= needed => RequestError::SessionUnmet {
+                partition: self.config.partition,
+                missing: missing.event_count(),
+                first: crdt::Dot::new(first.replica, first.first).to_string(),
+                answered,
+            },
+            _ => too_few(answered, needed),
+        };
+        self.reply(purpose.request(), Err(error));
     }
 }
 

@@ -10,8 +10,8 @@ use super::pace::Pace;
 use super::{Partition, clock_error};
 use crate::message::{Message, StoreListing};
 use crate::{
-    Config, Floor, Level, NodeId, Operation, OperationId, Outcome, Policy, RequestError, RequestId,
-    Verdict,
+    Config, Floor, Level, Met, NodeId, Operation, OperationId, Outcome, Policy, RequestError,
+    RequestId, Verdict,
 };
 
 /// The writes that this node coordinates and that have not been answered.
@@ -55,6 +55,7 @@ struct Pending {
     /// Whether to have lost anywhere is to have taken no effect.
     is_doubtful: bool,
     operation: Option<OperationId>,
+    met: Met,
     due: Due,
 }
 
@@ -107,6 +108,8 @@ pub(super) struct Start<W> {
     pub(super) write: W,
     pub(super) context: Option<CausalContext>,
     pub(super) level: Level,
+    /// What is met once the level is.
+    pub(super) met: Met,
     /// The time that the event must come above.
     pub(super) above: Timestamp,
     pub(super) due: Due,
@@ -394,6 +397,7 @@ impl<P: Policy> Partition<P> {
             may_lose: minted.attempt.again.is_none(),
             is_doubtful: false,
             operation: start.operation.map(|operation| operation.id),
+            met: start.met,
             due: start.due,
         };
         if needed > 1 && minted.is_to_be_held {
@@ -428,6 +432,7 @@ impl<P: Policy> Partition<P> {
             may_lose: true,
             is_doubtful: P::BY_TIME && !waiting.is_placed,
             operation: start.operation.map(|operation| operation.id),
+            met: start.met,
             due: start.due,
         };
         if waiting.needed == 1 {
@@ -475,6 +480,7 @@ impl<P: Policy> Partition<P> {
             seen,
             took_effect: request.took_effect,
             acknowledged,
+            met: request.met,
         };
         self.reply(request.id, Ok(outcome));
     }
@@ -706,7 +712,15 @@ impl<P: Policy> Partition<P> {
         }
         self.writes.due_ms = next;
         for key in expired {
-            self.give_up_writes(&key, |request| now_ms >= request.due.deadline_ms);
+            let is_late = |request: &Pending| now_ms >= request.due.deadline_ms;
+            for (request, answered) in self.writes.remove(&key, is_late) {
+                let error = RequestError::Deadline {
+                    answered,
+                    needed: request.needed,
+                    may_take_effect: true,
+                };
+                self.reply(request.id, Err(error));
+            }
         }
         for key in resend {
             self.send_again(&key);
@@ -754,18 +768,14 @@ impl<P: Policy> Partition<P> {
     fn give_up_all_writes(&mut self, is_given_up: impl Fn(&Pending) -> bool + Copy) {
         let keys: Vec<Bytes> = self.writes.by_key.keys().cloned().collect();
         for key in keys {
-            self.give_up_writes(&key, is_given_up);
-        }
-    }
-
-    fn give_up_writes(&mut self, key: &Bytes, is_given_up: impl Fn(&Pending) -> bool) {
-        for (request, acknowledged) in self.writes.remove(key, is_given_up) {
-            let error = RequestError::NoMajority {
-                acknowledged,
-                needed: request.needed,
-                may_take_effect: true,
-            };
-            self.reply(request.id, Err(error));
+            for (request, acknowledged) in self.writes.remove(&key, is_given_up) {
+                let error = RequestError::NoMajority {
+                    acknowledged,
+                    needed: request.needed,
+                    may_take_effect: true,
+                };
+                self.reply(request.id, Err(error));
+            }
         }
     }
 }

@@ -59,9 +59,9 @@ fn a_failed_write_says_who_holds_it_and_who_has_something_later() {
     assert_eq!(bench.node(E).counters().superseded_answers, 1);
     assert_eq!(bench.node(B).counters().superseded_answers, 0);
     bench.pass(A, 100);
-    let (acknowledged, needed, may_take_effect) = (3, 5, true);
-    let error = RequestError::NoMajority {
-        acknowledged,
+    let (answered, needed, may_take_effect) = (3, 5, true);
+    let error = RequestError::Deadline {
+        answered,
         needed,
         may_take_effect,
     };

@@ -37,6 +37,14 @@ const fn no_majority(acknowledged: usize, needed: usize, may_take_effect: bool) 
     }
 }
 
+const fn late(answered: usize, needed: usize, may_take_effect: bool) -> RequestError {
+    RequestError::Deadline {
+        answered,
+        needed,
+        may_take_effect,
+    }
+}
+
 #[test]
 fn nodes_that_start_together_take_turns_and_are_due_when_something_is() {
     let mut bench = Bench::new(3, |config| {
@@ -85,7 +93,7 @@ fn a_write_is_sent_again_to_those_that_are_silent_ever_more_rarely() {
     bench.lose_all();
     assert_eq!(bench.reply(write), None);
     bench.pass(A, 1);
-    assert_eq!(bench.failure(write), &no_majority(2, 3, true));
+    assert_eq!(bench.failure(write), &late(2, 3, true));
     assert_eq!(bench.node(A).status().pending, 0);
 }
 
@@ -108,8 +116,8 @@ fn only_what_is_due_is_sent_again_and_only_what_is_late_is_given_up() {
     bench.lose_all();
     assert_eq!(bench.node(A).status().pending, 6);
     bench.pass(A, 25);
-    assert_eq!(bench.failure(hasty[0]), &no_majority(1, 2, true));
-    assert_eq!(bench.failure(hasty[1]), &no_majority(1, 2, false));
+    assert_eq!(bench.failure(hasty[0]), &late(1, 2, true));
+    assert_eq!(bench.failure(hasty[1]), &late(1, 2, false));
     assert_eq!(bench.node(A).status().pending, 4);
     assert!(bench.bag.is_empty());
     bench.pass(A, 25);
@@ -143,7 +151,7 @@ fn a_read_asks_the_silent_again_and_everybody_if_a_session_waits() {
         assert_eq!(bench.reply(read), None);
         bench.pass(A, 6_000);
         bench.lose_all();
-        assert_eq!(bench.failure(read), &no_majority(2, 3, false));
+        assert_eq!(bench.failure(read), &late(2, 3, false));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use replica::NodeId;
+use replica::liveness::PhiAccrual;
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
@@ -53,6 +54,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         let address = node.client.clone().or(own);
         (NodeId(node.id), address.unwrap_or_default())
     });
+    let liveness = settings.liveness().map(PhiAccrual::new).transpose();
     let network = NetworkOptions {
         conflict: match settings.store.conflict {
             Conflict::Hybrid => ConflictPolicy::Hybrid,
@@ -70,6 +72,7 @@ fn options(settings: &Settings, bootstrap: bool) -> Result<StartOptions, CliErro
         port: 0,
         data_dir: settings.node.data_dir.clone(),
         snapshot_dir: settings.storage.snapshot_dir.clone(),
+        liveness: liveness.map_err(|error| CliError::Other(error.to_string()))?,
         store: StoreSettings {
             policy: match settings.storage.sync {
                 SyncMode::Always => SyncPolicy::Always,

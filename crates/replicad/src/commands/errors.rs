@@ -10,7 +10,8 @@ use crate::store::StoreAnswer;
 ///
 /// | first word | cause | what to do |
 /// |---|---|---|
-/// | `NOREPLICAS` | no majority answered; the text says if a write may still take effect | repeat later |
+/// | `NOREPLICAS` | no majority can be reached; the text says if a write may still take effect | repeat later |
+/// | `DEADLINE` | the time for the request is over; the text says if a write may still take effect | repeat |
 /// | `NODEFAILED` | the node asked has failed or was stopped | ask another node |
 /// | `LOADING` | the node asked is catching up; clients know this code and repeat | repeat, or ask another node |
 /// | `STORAGEFAILED` | the disk under the node asked failed | ask another node |
@@ -25,6 +26,7 @@ use crate::store::StoreAnswer;
 pub(super) fn request_error(error: &RequestError) -> Reply {
     let code = match error {
         RequestError::NoMajority { .. } | RequestError::Unreachable { .. } => "NOREPLICAS",
+        RequestError::Deadline { .. } => "DEADLINE",
         RequestError::NodeFailed(_) => "NODEFAILED",
         RequestError::Recovering { .. } => "LOADING",
         RequestError::StorageFailed { .. } => "STORAGEFAILED",

@@ -190,6 +190,14 @@ fn every_failure_has_a_code_of_its_own() {
     let node = NodeId(2);
     for (error, code) in [
         (
+            RequestError::Deadline {
+                answered: 1,
+                needed: 2,
+                may_take_effect: true,
+            },
+            "DEADLINE the deadline has passed: 1 of the 2 needed nodes answered; the write may still take effect",
+        ),
+        (
             RequestError::NodeFailed(node),
             "NODEFAILED node 2 has failed",
         ),

@@ -1,5 +1,6 @@
 //! What the parts of a node are told.
 
+use replica::liveness::PhiConfig;
 use replica::{ClockKind, Config, NodeId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,7 @@ impl Settings {
             sync_interval_ms: times.sync_interval_ms,
             audit_interval_ms: times.audit_interval_ms,
             restart_patience_ms: times.restart_patience_ms,
+            max_kept_answers: limits.max_kept_answers,
             chunk_keys: limits.chunk_keys,
             chunk_bytes: limits.chunk_bytes,
             max_log_events: limits.max_log_events,
@@ -96,6 +98,20 @@ impl Settings {
             output_buffer_bytes: limits.output_buffer_bytes,
             scan_cursors: limits.scan_cursors,
         }
+    }
+
+    /// How silent peers are judged; `None` if nobody is to be suspected.
+    pub fn liveness(&self) -> Option<PhiConfig> {
+        let times = &self.timeouts;
+        let defaults = PhiConfig::default();
+        // A quiet peer is heard from with each heartbeat, and after a busy spell that is an unlikely silence.
+        let acceptable_pause_ms = times.heartbeat_ms + times.suspect_pause_ms;
+        (times.suspect_level > 0).then_some(PhiConfig {
+            threshold: f64::from(times.suspect_level),
+            acceptable_pause_ms,
+            expected_interval_ms: times.heartbeat_ms,
+            ..defaults
+        })
     }
 
     /// What the port for clients needs to speak TLS, if it does.

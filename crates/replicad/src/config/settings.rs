@@ -227,6 +227,7 @@ pub struct SizeLimits {
     pub inbox_bytes: usize,
     pub max_pending: usize,
     pub max_token_lead: u64,
+    pub max_kept_answers: usize,
     pub chunk_keys: usize,
     pub chunk_bytes: usize,
     pub max_log_events: usize,
@@ -243,7 +244,7 @@ pub struct SizeLimits {
 #[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
-    reason = "each is documented where it ends up: transport::TransportTimeouts, limits::Limits, replica::Config"
+    reason = "each is documented where it ends up: transport::TransportTimeouts, limits::Limits, replica::Config, replica::liveness::PhiConfig"
 )]
 pub struct Timeouts {
     pub request_ms: u64,
@@ -258,6 +259,8 @@ pub struct Timeouts {
     pub handshake_ms: u64,
     pub heartbeat_ms: u64,
     pub dead_ms: u64,
+    pub suspect_level: u32,
+    pub suspect_pause_ms: u64,
     pub reconnect_min_ms: u64,
     pub reconnect_max_ms: u64,
     pub drain_ms: u64,

@@ -273,6 +273,7 @@ impl<S: StringPolicy> Actor<S> {
             Input::Request { request, reply } => self.handle_request(spaces, request, reply, now),
             Input::Message { from, message } => self.handle_message(spaces, from, message, now),
             Input::Reachable { node, reachable } => spaces.handle_reachable(node, reachable, now),
+            Input::Suspected { node, suspected } => spaces.handle_suspected(node, suspected),
             Input::AcceptLoss => spaces.handle_accept_loss(now),
             Input::Inspect(inspection) => self.inspections.push(inspection),
             Input::Stop => self.stopping = true,

@@ -55,6 +55,10 @@ pub(super) enum Input<S: StringPolicy> {
         node: NodeId,
         reachable: bool,
     },
+    Suspected {
+        node: NodeId,
+        suspected: bool,
+    },
     AcceptLoss,
     /// Looks at the node once all before it is durable.
     Inspect(Inspection<S>),

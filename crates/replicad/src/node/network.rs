@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use replica::NodeId;
+use replica::liveness::PhiAccrual;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use super::mailbox::{Input, Mailbox};
 use super::questions::Questions;
 use super::starting::{SpaceConfigs, random};
 use super::status::StatusMessage;
+use super::suspects::Suspects;
 use super::wire::{SpaceMessage, WireMessage};
 use crate::backend::NodeState;
 use crate::limits::Limits;
@@ -46,6 +48,8 @@ pub struct NetworkOptions {
     pub data_dir: PathBuf,
     /// The only directory in which clients may have snapshots made; anywhere if not set.
     pub snapshot_dir: Option<PathBuf>,
+    /// Judges who is connected and yet silent, so that requests go around it; nobody is suspected if not set.
+    pub liveness: Option<PhiAccrual>,
     /// How the store is kept.
     pub store: StoreSettings,
 }
@@ -98,6 +102,7 @@ pub(super) struct Network<S: StringPolicy> {
     cluster: watch::Sender<Option<ClusterId>>,
     forming: mpsc::Sender<Forming>,
     reachable: Mutex<BTreeSet<NodeId>>,
+    suspects: Mutex<Suspects>,
     pub(super) questions: Mutex<Questions>,
     /// What was sent last: most is sent to several nodes, one after the other, and encoded once.
     last: Mutex<Option<(SpaceMessage<S>, Bytes)>>,
@@ -122,6 +127,7 @@ impl<S: StringPolicy> Network<S> {
         let (forming, inbox) = mpsc::channel(FORMING_INBOX);
         let network = Self {
             node: options.configs.strings.node,
+            suspects: Mutex::new(Suspects::new(options.liveness.clone())),
             options,
             started: Instant::now(),
             transport: OnceLock::new(),
@@ -191,6 +197,33 @@ impl<S: StringPolicy> Network<S> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether another node is connected and yet silent.
+    pub(super) fn suspects(&self, node: NodeId) -> bool {
+        self.suspected().contains(node)
+    }
+
+    fn suspected(&self) -> MutexGuard<'_, Suspects> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks who is silent, and tells the actor. False once the node has stopped.
+    pub(super) fn look_for_suspects(&self) -> bool {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut suspects = self.suspected();
+        for node in suspects.look(now_ms) {
+            tracing::info!(node = node.0, "connected and silent: requests go around it");
+            self.offer_suspicion(node, true);
+        }
+        !self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Tells the actor. Called under the lock of what is told, so that the last word is right.
+    fn offer_suspicion(&self, node: NodeId, suspected: bool) {
+        if let Some(mailbox) = self.mailbox() {
+            mailbox.offer(Input::Suspected { node, suspected });
+        }
+    }
+
     /// Frames that were no messages.
     pub(super) fn invalid_messages(&self) -> u64 {
         self.invalid_messages.load(Ordering::Relaxed)
@@ -254,6 +287,11 @@ impl<S: StringPolicy> Network<S> {
                 let reachable = held.contains(&node);
                 mailbox.offer(Input::Reachable { node, reachable });
             }
+        }
+        drop(held);
+        let suspects = self.suspected();
+        for node in self.peers() {
+            self.offer_suspicion(node, suspects.contains(node));
         }
         !self.stopped.load(Ordering::Relaxed)
     }
@@ -356,6 +394,20 @@ impl<S: StringPolicy> Handler for Arrivals<S> {
         };
         if let Some(mailbox) = network.mailbox() {
             mailbox.offer(Input::Reachable { node, reachable });
+        }
+        drop(held);
+        let mut suspects = network.suspected();
+        if suspects.note_connected(node, reachable) {
+            network.offer_suspicion(node, false);
+        }
+    }
+
+    fn heard(&self, from: NodeId) {
+        let network = &self.0;
+        let mut suspects = network.suspected();
+        if suspects.note_heard(from) {
+            tracing::info!(node = from.0, "heard from again");
+            network.offer_suspicion(from, false);
         }
     }
 

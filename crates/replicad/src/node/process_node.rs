@@ -10,6 +10,7 @@ use super::forming::{BeginError, bring_up};
 use super::network::{Arrivals, Network, NetworkOptions};
 use super::network_node::NetworkNode;
 use super::scrape::scrape;
+use super::suspects::LOOK_INTERVAL;
 use crate::backend::{Backend, BoxFuture, NodeState};
 use crate::metrics::Watched;
 use crate::policies::StringPolicy;
@@ -69,6 +70,12 @@ impl<S: StringPolicy> ProcessNode<S> {
                 time::sleep(HINT_INTERVAL).await;
             }
         });
+        let watched = Arc::clone(&network);
+        tokio::spawn(async move {
+            while watched.look_for_suspects() {
+                time::sleep(LOOK_INTERVAL).await;
+            }
+        });
         let begins = bring_up(Arc::clone(&network), dir, inbox, bootstrap);
         Ok((Self { network }, begins))
     }
@@ -93,6 +100,12 @@ impl<S: StringPolicy> ProcessNode<S> {
         let config = &self.network.options.configs.strings;
         let needed = config.write_quorum.max(config.read_quorum) as usize;
         self.network.reachable_count() + 1 >= needed
+    }
+
+    /// Whether another node is connected and has been silent for longer than is likely, so that requests go around
+    /// it.
+    pub fn suspects(&self, node: NodeId) -> bool {
+        self.network.suspects(node)
     }
 
     /// The node as its front end sees it.

@@ -283,6 +283,14 @@ fn show_transport(figures: &mut Figures, transport: &Transport) {
             (label("peer", &peer.0), reachable)
         }),
     );
+    figures.gauges(
+        "peer_suspected",
+        "1 if the peer is connected and silent, so that requests go around it",
+        transport.peers().map(|(peer, _)| {
+            let suspected = u64::from(network.suspects(peer));
+            (label("peer", &peer.0), suspected)
+        }),
+    );
     type OfPeer = fn(&PeerCounters) -> u64;
     let counters: [(&str, &str, OfPeer); 3] = [
         (

@@ -179,6 +179,11 @@ impl<S: StringPolicy> Spaces<S> {
         self.types.handle_reachable(node, reachable, now);
     }
 
+    pub(super) fn handle_suspected(&mut self, node: NodeId, suspected: bool) {
+        self.strings.handle_suspected(node, suspected);
+        self.types.handle_suspected(node, suspected);
+    }
+
     pub(super) fn handle_accept_loss(&mut self, now: Now) {
         self.strings.handle_accept_loss(now);
         self.types.handle_accept_loss(now);

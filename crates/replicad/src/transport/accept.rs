@@ -226,6 +226,7 @@ impl<'a> Reader<'a> {
         if bytes == 0 {
             return Err(LinkError::Closed);
         }
+        self.shared.handler.heard(self.from);
         let (mut frames, mut is_asked) = (0, false);
         while let Some(frame) = self.codec.decode(self.buffer)? {
             if frame.is_empty() {

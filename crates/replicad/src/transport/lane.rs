@@ -203,6 +203,7 @@ impl Dialler {
                     0 => return Err(LinkError::Closed),
                     count if echo[..count].iter().all(|byte| *byte == 0) => {
                         writer.alive = Instant::now();
+                        shared.handler.heard(self.to);
                     }
                     _ => return Err(LinkError::Malformed("it sends where it may only answer")),
                 },

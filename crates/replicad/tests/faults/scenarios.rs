@@ -288,6 +288,7 @@ fn ask(node: NodeId, command: &Command, tokens: &mut Vec<String>) -> Result<Outc
             seen: Floor::default(),
             took_effect: took_effect == 1,
             acknowledged: 0,
+            met: replica::Met::default(),
         });
     }
     let shown = Shown::read(answer).expect("an answer of R.GET");
@@ -303,6 +304,7 @@ fn ask(node: NodeId, command: &Command, tokens: &mut Vec<String>) -> Result<Outc
         cell,
         seen: Floor::default(),
         owners: 0,
+        met: replica::Met::default(),
     })
 }
 
@@ -316,6 +318,11 @@ fn request_error(error: &RedisError, words: &Cmd) -> RequestError {
     match numbers[..] {
         [acknowledged, needed] if error.code() == Some("NOREPLICAS") => RequestError::NoMajority {
             acknowledged,
+            needed,
+            may_take_effect: text.contains("may still take effect"),
+        },
+        [answered, needed] if error.code() == Some("DEADLINE") => RequestError::Deadline {
+            answered,
             needed,
             may_take_effect: text.contains("may still take effect"),
         },

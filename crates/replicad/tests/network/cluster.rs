@@ -7,9 +7,9 @@ use replicad::limits::Limits;
 use replicad::node::{InboxLimits, NetworkOptions, ProcessNode, SpaceConfigs, StoreSettings};
 use replicad::storage::{NodeDir, SyncPolicy};
 use replicad::store::{ConflictPolicy, Operation, StoreAnswer, StoreRequest};
-use replicad::transport::{Handler, Transport, TransportOptions};
+use replicad::transport::{Handler, Transport, TransportOptions, TransportTimeouts};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +45,13 @@ impl Running {
         }
     }
 
+    pub(crate) fn suspects(&self, peer: NodeId) -> bool {
+        match self {
+            Self::Lww(node) => node.suspects(peer),
+            Self::Siblings(node) => node.suspects(peer),
+        }
+    }
+
     pub(crate) fn invalid_messages(&self) -> u64 {
         match self {
             Self::Lww(node) => node.invalid_messages(),
@@ -67,6 +74,10 @@ pub(crate) struct Cluster {
     peers: BTreeMap<NodeId, String>,
     configure: Configure,
     nodes: BTreeMap<u32, Running>,
+    /// Where a node finds another, if not at its own address.
+    routes: BTreeMap<(u32, u32), String>,
+    /// How long connections are kept of which nothing is heard.
+    pub(crate) dead: Duration,
 }
 
 /// Waits for something that another task brings about.
@@ -94,7 +105,20 @@ impl Cluster {
             peers: (1..=3).map(NodeId).zip(addresses).collect(),
             configure: Box::new(configure),
             nodes: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            dead: TransportTimeouts::default().dead,
         }
+    }
+
+    /// Where a node listens for others.
+    pub(crate) fn address(&self, node: u32) -> SocketAddr {
+        let address = &self.peers[&NodeId(node)];
+        address.parse().expect("an address")
+    }
+
+    /// Has a node find another at this address.
+    pub(crate) fn route(&mut self, from: u32, to: u32, address: &str) {
+        self.routes.insert((from, to), address.to_owned());
     }
 
     /// A new cluster that serves.
@@ -161,6 +185,7 @@ impl Cluster {
             port: 0,
             data_dir: self.data_dir(node),
             snapshot_dir: None,
+            liveness: None,
             store: StoreSettings {
                 policy: SyncPolicy::Always,
                 cache_bytes: 4 << 20,
@@ -174,9 +199,12 @@ impl Cluster {
 
     fn transport(&self, node: u32) -> TransportOptions {
         let others = self.peers.iter().filter(|(id, _)| id.0 != node);
-        let others = others.map(|(id, address)| (*id, address.clone())).collect();
+        let route = |id: &NodeId| self.routes.get(&(node, id.0));
+        let others = others.map(|(id, address)| (*id, route(id).unwrap_or(address).clone()));
         let listen = self.peers[&NodeId(node)].clone();
-        TransportOptions::new(NodeId(node), "test", listen, others)
+        let mut options = TransportOptions::new(NodeId(node), "test", listen, others.collect());
+        options.timeouts.dead = self.dead;
+        options
     }
 
     fn data_dir(&self, node: u32) -> PathBuf {

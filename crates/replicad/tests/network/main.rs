@@ -1,6 +1,8 @@
 //! Three nodes, each with a store and a transport of its own, connected over TCP.
 
 mod cluster;
+mod proxy;
+mod silence;
 
 use bytes::Bytes;
 use cluster::{Cluster, PATIENCE, until};

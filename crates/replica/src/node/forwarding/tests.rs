@@ -4,8 +4,9 @@ use bytes::Bytes;
 use crdt::Timestamp;
 
 use super::*;
-use crate::{Command, Floor, Level, Lww};
+use crate::{Command, Floor, Level, Lww, Met};
 
+const KEPT: usize = 20;
 const OWNERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 const START: Now = at(100);
 
@@ -73,6 +74,15 @@ fn written(time: u64) -> Answer<Lww> {
         seen: Floor::default(),
         took_effect: true,
         acknowledged: 1,
+        met: Met::default(),
+    })
+}
+
+const fn late(may_take_effect: bool) -> Answer<Lww> {
+    Err(RequestError::Deadline {
+        answered: 0,
+        needed: 1,
+        may_take_effect,
     })
 }
 
@@ -85,7 +95,7 @@ const fn unreachable(may_take_effect: bool) -> Answer<Lww> {
 
 #[test]
 fn the_preferred_owner_that_can_be_reached_is_asked() {
-    let mut forwards = Forwards::new(1);
+    let mut forwards = Forwards::new(1, KEPT);
     let first = |forwards: &mut Forwards<Lww>, id| sent(ask(forwards, id, get())).0;
     assert_eq!(first(&mut forwards, 1), OWNERS[0]);
     forwards.set_reachable(OWNERS[0], false);
@@ -103,7 +113,7 @@ fn the_preferred_owner_that_can_be_reached_is_asked() {
 fn no_more_are_pending_than_the_limit() {
     let mut config = config();
     config.max_pending = 2;
-    let mut forwards = Forwards::<Lww>::new(1);
+    let mut forwards = Forwards::<Lww>::new(1, KEPT);
     let mut ask = |id| {
         let (id, owners) = (RequestId(id), OWNERS.to_vec());
         forwards.start(id, PartitionId(7), owners, get(), &config, START)
@@ -116,7 +126,7 @@ fn no_more_are_pending_than_the_limit() {
 
 #[test]
 fn an_owner_is_told_how_much_time_is_left() {
-    let mut forwards = Forwards::new(1);
+    let mut forwards = Forwards::new(1, KEPT);
     assert_eq!(forwards.next_due(), None);
     let (_, number, _, left) = sent(ask(&mut forwards, 1, get()));
     assert_eq!((left, forwards.next_due()), (Some(1_000), Some(200)));
@@ -130,7 +140,7 @@ fn an_owner_is_told_how_much_time_is_left() {
 
 #[test]
 fn a_refusal_turns_to_the_next_owner_until_all_have_refused() {
-    let mut forwards = Forwards::new(1);
+    let mut forwards = Forwards::new(1, KEPT);
     let (to, number, ..) = sent(ask(&mut forwards, 1, get()));
     assert_eq!(to, OWNERS[0]);
     let refuse =
@@ -148,7 +158,7 @@ fn a_refusal_turns_to_the_next_owner_until_all_have_refused() {
 
 #[test]
 fn an_answer_counts_from_whoever_gives_it() {
-    let mut forwards = Forwards::new(1);
+    let mut forwards = Forwards::new(1, KEPT);
     let (_, number, ..) = sent(ask(&mut forwards, 1, get()));
     let next = forwards.note_answer(OWNERS[0], number, refusal(OWNERS[0]), START);
     assert_eq!(sent(next).0, OWNERS[1]);
@@ -164,7 +174,7 @@ fn an_answer_counts_from_whoever_gives_it() {
 
 #[test]
 fn a_write_is_sent_again_in_the_life_that_its_owner_tells_and_in_no_other() {
-    let mut forwards = Forwards::new(1);
+    let mut forwards = Forwards::new(1, KEPT);
     let (_, number, life, _) = sent(ask(&mut forwards, 1, put()));
     assert_eq!(life, None);
     let other = forwards.note_life(OWNERS[1], number, 20, START);
@@ -187,7 +197,7 @@ fn a_write_is_sent_again_in_the_life_that_its_owner_tells_and_in_no_other() {
 fn silence_is_asked_again_ever_more_rarely_until_the_deadline() {
     for (request, next_owner) in [(get(), OWNERS[1]), (put(), OWNERS[0])] {
         let is_write = request.command.is_write();
-        let mut forwards = Forwards::new(1);
+        let mut forwards = Forwards::new(1, KEPT);
         let (_, number, ..) = sent(ask(&mut forwards, 1, request));
         let mut expire = |ms| forwards.expire(at(ms));
         assert!(expire(199).is_empty());
@@ -199,31 +209,88 @@ fn silence_is_asked_again_ever_more_rarely_until_the_deadline() {
         assert_eq!(sent(expire(800).pop()).1, number);
         assert!(expire(1_099).is_empty());
         let given_up = reply(expire(1_100).pop());
-        assert_eq!(given_up, (1, unreachable(is_write)));
+        assert_eq!(given_up, (1, late(is_write)));
         assert!(expire(9_999).is_empty());
         assert_eq!(forwards.next_due(), None);
     }
 }
 
 #[test]
+fn a_deadline_is_told_from_owners_that_cannot_be_reached() {
+    let mut forwards = Forwards::new(1, KEPT);
+    let given_up = |forwards: &mut Forwards<Lww>| {
+        ask(forwards, 1, put());
+        reply(forwards.expire(at(1_100)).pop()).1
+    };
+    for owner in &OWNERS[..2] {
+        forwards.set_reachable(*owner, false);
+    }
+    forwards.set_suspected(OWNERS[2], true);
+    assert_eq!(
+        given_up(&mut forwards),
+        late(true),
+        "a suspicion says nothing"
+    );
+    forwards.set_reachable(OWNERS[2], false);
+    assert_eq!(given_up(&mut forwards), unreachable(true));
+}
+
+#[test]
+fn requests_go_around_a_suspect_if_others_will_do() {
+    let mut forwards = Forwards::new(1, KEPT);
+    forwards.set_suspected(OWNERS[0], true);
+    assert_eq!(sent(ask(&mut forwards, 1, put())).0, OWNERS[1]);
+    assert_eq!(sent(ask(&mut forwards, 2, get())).0, OWNERS[1]);
+    let again = |forwards: &mut Forwards<Lww>, ms| {
+        let sent = forwards
+            .expire(at(ms))
+            .into_iter()
+            .map(|next| sent(Some(next)));
+        sent.map(|(to, ..)| to).collect::<Vec<_>>()
+    };
+    // The write stays where it may have been carried out; the read goes on, and not to the suspect.
+    assert_eq!(again(&mut forwards, 200), [OWNERS[1], OWNERS[2]]);
+    assert_eq!(again(&mut forwards, 400), [OWNERS[1], OWNERS[1]]);
+    forwards.set_suspected(OWNERS[0], false);
+    assert_eq!(sent(ask(&mut forwards, 3, get())).0, OWNERS[0]);
+    for owner in OWNERS {
+        forwards.set_suspected(owner, true);
+    }
+    assert_eq!(
+        sent(ask(&mut forwards, 4, get())).0,
+        OWNERS[0],
+        "nobody is better"
+    );
+}
+
+#[test]
 fn a_read_goes_round_among_its_owners() {
-    let mut forwards = Forwards::new(1);
+    let mut forwards = Forwards::new(1, KEPT);
     ask(&mut forwards, 1, get());
     let asked = [200, 400, 800].map(|ms| sent(forwards.expire(at(ms)).pop()).0);
     assert_eq!(asked, [OWNERS[1], OWNERS[2], OWNERS[0]]);
 }
 
-#[test]
-fn what_was_served_is_not_served_again() {
-    let (from, asker) = (NodeId(9), 3);
-    let mut forwards = Forwards::<Lww>::new(1);
-    assert!(matches!(forwards.serve(from, asker, 5), Served::New));
-    assert!(matches!(forwards.serve(from, asker, 5), Served::Pending));
-    assert!(matches!(forwards.serve(from, asker, 6), Served::New));
-    for number in [5, 6] {
-        forwards.note_served((from, asker, number), written(number));
+/// Asks for a write until it is meant for the present life, as an asker does.
+fn serve(forwards: &mut Forwards<Lww>, asked: Asked) -> Served<Lww> {
+    match forwards.serve_write(asked, None) {
+        Served::OtherLife(life) => forwards.serve_write(asked, Some(life)),
+        _ => panic!("a write for no life is not carried out"),
     }
-    let served = |forwards: &mut Forwards<Lww>, number| match forwards.serve(from, asker, number) {
+}
+
+#[test]
+fn a_write_that_was_served_is_not_served_again() {
+    let (from, asker) = (NodeId(9), 3);
+    let mut forwards = Forwards::<Lww>::new(1, KEPT);
+    let ask = |forwards: &mut Forwards<Lww>, number| serve(forwards, (from, asker, number));
+    assert!(matches!(ask(&mut forwards, 5), Served::New));
+    assert!(matches!(ask(&mut forwards, 5), Served::Pending));
+    assert!(matches!(ask(&mut forwards, 6), Served::New));
+    for number in [5, 6] {
+        forwards.note_served((from, asker, number), &written(number));
+    }
+    let served = |forwards: &mut Forwards<Lww>, number| match ask(forwards, number) {
         Served::Answered(answer) => answer,
         _ => panic!("{number} was answered"),
     };
@@ -232,33 +299,109 @@ fn what_was_served_is_not_served_again() {
     forwards.replace_served(from, 5, &refusal(from));
     assert_eq!(served(&mut forwards, 5), refusal(from));
     assert_eq!(served(&mut forwards, 6), written(6));
-    // Another life of the asker counts anew.
-    assert!(matches!(forwards.serve(from, asker + 1, 5), Served::New));
+}
+
+#[test]
+fn a_read_is_made_once_at_a_time_and_its_answer_is_not_kept() {
+    let asked = (NodeId(9), 3, 5);
+    let mut forwards = Forwards::<Lww>::new(1, KEPT);
+    assert!(forwards.serve_read(asked));
+    assert!(!forwards.serve_read(asked), "it is being made");
+    forwards.note_served(asked, &written(1));
+    assert!(forwards.served.is_empty() && forwards.answered.is_empty());
+    assert!(forwards.serve_read(asked), "it is made again");
 }
 
 #[test]
 fn the_oldest_answers_are_forgotten_and_not_carried_out_again() {
     let (from, asker) = (NodeId(9), 3);
-    let mut forwards = Forwards::<Lww>::new(1);
-    let mut serve = |number| {
-        assert!(matches!(forwards.serve(from, asker, number), Served::New));
-        forwards.note_served((from, asker, number), written(number));
-        [1, 2].map(|early| matches!(forwards.serve(from, asker, early), Served::Forgotten))
+    let mut forwards = Forwards::<Lww>::new(1, KEPT);
+    let mut write = |number| {
+        assert!(matches!(
+            serve(&mut forwards, (from, asker, number)),
+            Served::New
+        ));
+        forwards.note_served((from, asker, number), &written(number));
+        [1, 2].map(|early| {
+            let early = serve(&mut forwards, (from, asker, early));
+            matches!(early, Served::Forgotten)
+        })
     };
-    serve(2);
-    let kept = KEPT_ANSWERS as u64;
+    write(2);
+    let kept = KEPT as u64;
     for number in 3..=kept + 1 {
-        assert_eq!(serve(number), [false; 2], "{number}");
+        // The first was never seen, so it is begun; after that it is pending.
+        assert_eq!(write(number), [false; 2], "{number}");
     }
-    assert_eq!(serve(kept + 2), [true; 2], "and what is older still");
+    assert_eq!(write(kept + 2), [true; 2], "and what is older still");
+    let kept = serve(&mut forwards, (from, asker, 3));
+    assert!(matches!(kept, Served::Answered(_)));
+}
+
+#[test]
+fn what_an_earlier_life_has_sent_is_not_carried_out_and_takes_no_room() {
+    let from = NodeId(9);
+    let mut forwards = Forwards::<Lww>::new(1, KEPT);
+    let life_for = |forwards: &mut Forwards<Lww>, asker| {
+        let asked = (from, asker, 0);
+        match forwards.serve_write(asked, None) {
+            Served::OtherLife(life) => life,
+            _ => panic!("a write for no life is not carried out"),
+        }
+    };
+    let first = life_for(&mut forwards, 100);
+    let old = (from, 100, 7);
     assert!(matches!(
-        forwards.serve(from, asker, 3),
-        Served::Answered(_)
+        forwards.serve_write(old, Some(first)),
+        Served::New
     ));
+    forwards.note_served(old, &written(7));
+    let slow = (from, 100, 8);
+    assert!(matches!(
+        forwards.serve_write(slow, Some(first)),
+        Served::New
+    ));
+    for asker in 101..200 {
+        let life = life_for(&mut forwards, asker);
+        assert_ne!(life, first, "what it has told others is of no use any more");
+        let asked = (from, asker, 7);
+        assert!(matches!(
+            forwards.serve_write(asked, Some(life)),
+            Served::New
+        ));
+        forwards.note_served(asked, &written(asker));
+        // The answer to an earlier life comes late.
+        forwards.note_served(slow, &written(8));
+        let sizes = (forwards.served.len(), forwards.answered.len());
+        assert_eq!((sizes, forwards.askers.len()), ((1, 1), 1));
+    }
+    // A copy of the first write arrives at last: its effect would come a second time.
+    let late = forwards.serve_write(old, Some(first));
+    assert!(matches!(late, Served::OtherLife(life) if life != first));
+    let again = life_for(&mut forwards, 199);
+    let copy = forwards.serve_write((from, 199, 7), Some(again));
+    assert!(
+        matches!(copy, Served::New),
+        "only its asker can have sent it for this life"
+    );
+}
+
+#[test]
+fn askers_do_not_disturb_each_other() {
+    let mut forwards = Forwards::<Lww>::new(1, KEPT);
+    let (one, other) = ((NodeId(8), 1, 5), (NodeId(9), 1, 5));
+    assert!(matches!(serve(&mut forwards, one), Served::New));
+    forwards.note_served(one, &written(1));
+    assert!(matches!(serve(&mut forwards, other), Served::New));
+    assert!(matches!(
+        serve(&mut forwards, (NodeId(9), 2, 5)),
+        Served::New
+    ));
+    assert!(matches!(serve(&mut forwards, one), Served::Answered(_)));
 }
 
 #[test]
 fn each_life_has_a_number_of_its_own() {
-    let lives = [1, 2, 3].map(|random| Forwards::<Lww>::new(random).life());
+    let lives = [1, 2, 3].map(|random| Forwards::<Lww>::new(random, KEPT).life);
     assert!(lives[0] != lives[1] && lives[1] != lives[2]);
 }
