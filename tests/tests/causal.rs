@@ -521,7 +521,7 @@ fn deadlines_are_kept() {
     let get = Request::new(Command::get(text("x")), Level::Quorum).within(50);
     let refused = store.cluster().node(NodeId(1)).execute(get).map(|_| ());
     assert!(
-        matches!(refused, Err(RequestError::Deadline { needed: 2, .. })),
+        matches!(refused, Err(RequestError::Deadline { .. })),
         "{refused:?}"
     );
     assert!(start.elapsed() < PATIENCE);

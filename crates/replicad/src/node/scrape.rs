@@ -72,6 +72,14 @@ pub(super) async fn scrape<S: StringPolicy>(network: &Network<S>) -> String {
     }
     if let Some(transport) = network.transport() {
         show_transport(&mut figures, transport);
+        figures.gauges(
+            "peer_suspected",
+            "1 if the peer is connected and silent, so that requests go around it",
+            network.peers().map(|peer| {
+                let suspected = u64::from(network.suspects(peer));
+                (label("peer", &peer.0), suspected)
+            }),
+        );
     }
     show_store(&mut figures, network);
     figures.encode()
@@ -281,14 +289,6 @@ fn show_transport(figures: &mut Figures, transport: &Transport) {
         transport.peers().map(|(peer, _)| {
             let reachable = u64::from(transport.is_reachable(peer));
             (label("peer", &peer.0), reachable)
-        }),
-    );
-    figures.gauges(
-        "peer_suspected",
-        "1 if the peer is connected and silent, so that requests go around it",
-        transport.peers().map(|(peer, _)| {
-            let suspected = u64::from(network.suspects(peer));
-            (label("peer", &peer.0), suspected)
         }),
     );
     type OfPeer = fn(&PeerCounters) -> u64;

@@ -79,7 +79,7 @@ impl Suspects {
         let is_silent = |node: &&NodeId| !detector.is_available(**node, self.awake_ms);
         let silent = self.connected.iter().filter(is_silent);
         let new: Vec<NodeId> = silent
-            .filter(|node| !self.suspected.contains(node))
+            .filter(|node| !self.suspected.contains(*node))
             .copied()
             .collect();
         self.suspected.extend(&new);
