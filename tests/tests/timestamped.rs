@@ -242,29 +242,38 @@ fn a_failed_node_recovers() {
     }
 }
 
-/// B10: each side of a partition behaves as documented, and healing converges by timestamps.
+/// B10: each side of a partition behaves as documented, and healing converges by timestamps: what a minority refuses
+/// never takes effect, whatever its timestamp, and what one node takes alone wins if its timestamp is higher.
 #[test]
 fn a_partition_heals_by_timestamps() {
-    let store = store(5, 5);
-    assert!(store.node(1).put("k", "before", 1));
-    let (few, many) = ([NodeId(1), NodeId(2)], [NodeId(3), NodeId(4), NodeId(5)]);
-    store.cluster().partition(&few, &many);
-    assert!(
-        !store.node(1).put("k", "minority", 30),
-        "no majority, and it may still take effect"
-    );
-    assert!(store.node(3).put("k", "majority", 20));
-    assert_eq!(store.node(4).get("k").as_deref(), Some("majority"));
-    assert!(matches!(
-        store.node(2).try_get("k"),
-        Err(RequestError::NoMajority { .. })
-    ));
-    store.cluster().heal();
-    store.cluster().wait_until_settled(PATIENCE).expect("quiet");
-    let found: Vec<_> = (1..=5).map(|node| store.node(node).get("k")).collect();
-    assert!(found.iter().all(|value| *value == found[0]), "{found:?}");
-    // Refused before it was minted, or taking effect later: with timestamp 30 it then wins.
-    assert!(["majority", "minority"].contains(&found[0].as_deref().unwrap_or("none")));
+    for (time_alone, alone_wins) in [(19, false), (21, true)] {
+        let store = store(5, 5);
+        assert!(store.node(1).put("k", "before", 1));
+        let (few, many) = ([NodeId(1), NodeId(2)], [NodeId(3), NodeId(4), NodeId(5)]);
+        store.cluster().partition(&few, &many);
+        // The nodes are told who cannot be reached, so nothing is begun.
+        let refused = store.node(1).try_put("k", "minority", 30);
+        assert!(
+            matches!(&refused, Err(error @ RequestError::NoMajority { .. }) if !error.may_take_effect()),
+            "{refused:?}"
+        );
+        assert!(matches!(
+            store.node(2).try_get("k"),
+            Err(RequestError::NoMajority { .. })
+        ));
+        assert!(store.node(3).put("k", "majority", 20));
+        assert_eq!(store.node(4).get("k").as_deref(), Some("majority"));
+        let put = Command::put(text("k"), text("alone")).at(Timestamp(time_alone));
+        let node = store.cluster().node(NodeId(2));
+        node.execute(Request::new(put, Level::One)).expect("up");
+        store.cluster().heal();
+        store.cluster().wait_until_settled(PATIENCE).expect("quiet");
+        let winner = if alone_wins { "alone" } else { "majority" };
+        for node in 1..=5 {
+            let found = store.node(node).get("k");
+            assert_eq!(found.as_deref(), Some(winner), "at node {node}");
+        }
+    }
 }
 
 /// B10: tombstones stay unless a horizon is set; below it writes are refused, so that nothing deleted

@@ -353,7 +353,8 @@ pub enum GivenUp {
     ReadsSeeWrites,
     /// `2W <= K`.
     #[error(
-        "a write may lose to an older one through a node whose clock lags (2W <= K); with the          caller's timestamps nothing is given up by this"
+        "a write may lose to an older one through a node whose clock lags (2W <= K); with the \
+         caller's timestamps nothing is given up by this"
     )]
     LaterWritesWin,
     /// `W = 1`.
@@ -402,6 +403,9 @@ mod tests {
         assert_eq!(config.gives_up(), given_up);
         config.read_quorum = 1;
         assert_eq!(config.gives_up().len(), 3);
+        for given_up in config.gives_up() {
+            assert!(!given_up.to_string().contains("  "), "{given_up}");
+        }
     }
 
     #[test]

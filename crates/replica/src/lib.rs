@@ -54,7 +54,9 @@
 //! | to judge what clients saw, of any store | [`check`] |
 //! | a guess of who can be reached | [`liveness`] |
 //!
-//! Every node holds every key, and a write or read at [`Level::Quorum`] needs a majority.
+//! Unless [`Config`] says otherwise every node owns every key, and a write or read at [`Level::Quorum`] needs a majority of
+//! the nodes. With partitions ([`Config::partitions`], [`Config::with_owners`]) each key is on `K` of them, and `W` of those
+//! hold a write, `R` are joined for a read.
 
 mod causal;
 pub mod check;
