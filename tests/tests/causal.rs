@@ -526,3 +526,160 @@ fn deadlines_are_kept() {
     );
     assert!(start.elapsed() < PATIENCE);
 }
+
+/// C2: a session that goes on through failures, with all keys and nodes, is left with a token that asks for nothing once
+/// all is quiet: neither for what every owner has nor for what the dead have written.
+#[test]
+fn the_token_of_a_long_session_stays_small() {
+    let builder = Cluster::builder(5).configure(|config| {
+        config.partitions = 20;
+        config.sync_interval_ms = 20;
+        *config = config.clone().with_owners(3);
+    });
+    let store = CausalStore::from(builder.build().expect("a valid configuration"));
+    // What a level-one write leaves with one node alone is lost with it, and that is another test's.
+    let mut session = store.session().at(Level::Quorum);
+    let key = |i: u32| format!("key {}", i % 200);
+    for round in 0..10_u32 {
+        for i in 0..200 {
+            let node = store.node(1 + (i + round) % 5);
+            session.put(&node, &key(i), format!("{round}")).expect("up");
+        }
+        let lost = 1 + round % 5;
+        store.cluster().fail(NodeId(lost));
+        let other = store.node(1 + (round + 1) % 5);
+        let found = session.get(&other, &key(round)).expect("a majority is up");
+        assert_eq!(found, Some(text(&format!("{round}"))));
+        store.cluster().recover(NodeId(lost)).expect("sources");
+        store
+            .cluster()
+            .wait_until_up(NodeId(lost), PATIENCE)
+            .expect("it catches up");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while session.token().range_count() > 0 {
+        let left = session.token().range_count();
+        assert!(Instant::now() < deadline, "{left} ranges are left");
+        for i in 0..200 {
+            session.get(&store.node(1 + i % 5), &key(i)).expect("up");
+        }
+    }
+    // Times stay, and nothing else.
+    assert!(session.token().to_bytes().len() < 24);
+    let last = session.get(&store.node(2), &key(7)).expect("up");
+    assert_eq!(last, Some(text("9")));
+}
+
+/// C2: the limit of a token is asked about before an operation. What has succeeded is not reported as failed.
+#[test]
+fn a_full_token_refuses_before_it_asks() {
+    let store = with_a_stale_node(|_| {});
+    let mut session = store.session().with_max_ranges(0);
+    assert_eq!(session.put(&store.node(1), "x", "1"), Ok(()), "it is done");
+    assert_eq!(session.token().range_count(), 1);
+    let refused = session.put(&store.node(1), "x", "2");
+    assert!(
+        matches!(refused, Err(SessionError::Token(full)) if (full.ranges, full.limit) == (1, 0)),
+        "{refused:?}"
+    );
+    assert!(session.get(&store.node(1), "x").is_err());
+    let mut other = store.session();
+    assert_eq!(
+        other.get(&store.node(1), "x"),
+        Ok(Some(text("1"))),
+        "nothing was asked"
+    );
+}
+
+/// C2: a token that is full is relieved of what every owner has by now, whichever partitions it is in.
+#[test]
+fn a_full_token_is_relieved_when_the_owners_have_caught_up() {
+    let builder = Cluster::builder(3).configure(|config| {
+        config.partitions = 8;
+        config.sync_interval_ms = 20;
+    });
+    let store = CausalStore::from(builder.build().expect("a valid configuration"));
+    let mut session = store.session().with_max_ranges(0);
+    assert_eq!(session.put(&store.node(1), "x", "1"), Ok(()));
+    let deadline = Instant::now() + PATIENCE;
+    // Of another key, so that no answer says anything about the partition of the first.
+    while session.get(&store.node(2), "y").is_err() {
+        assert!(Instant::now() < deadline, "{:?}", session.token());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// C2: what is lost for good is said, and the session goes on without it.
+#[test]
+fn a_session_goes_on_without_what_is_lost() {
+    let builder = Cluster::builder(3).configure(|config| {
+        config.request_timeout_ms = 300;
+        config.resend_ms = 20;
+        config.sync_interval_ms = 20;
+    });
+    let store = CausalStore::from(builder.build().expect("a valid configuration"));
+    for node in [1, 2] {
+        store.cluster().cut(NodeId(3), NodeId(node));
+    }
+    let mut session = store.session();
+    session.put(&store.node(3), "x", "alone").expect("up");
+    store.cluster().fail(NodeId(3));
+    store.cluster().heal();
+    store.cluster().recover(NodeId(3)).expect("sources");
+    let deadline = Instant::now() + PATIENCE;
+    let (partition, lost) = loop {
+        match session.get(&store.node(1), "x") {
+            Err(SessionError::Request(RequestError::SessionLost { partition, lost })) => {
+                break (partition, lost);
+            }
+            other => assert!(
+                matches!(other, Err(SessionError::Request(_))) && Instant::now() < deadline,
+                "{other:?}"
+            ),
+        }
+    };
+    assert_eq!(lost.event_count(), 1);
+    session.prune(partition, &lost);
+    assert_eq!(session.get(&store.node(1), "x"), Ok(None));
+    assert_eq!(session.put(&store.node(2), "x", "again"), Ok(()));
+    assert_eq!(session.get(&store.node(3), "x"), Ok(Some(text("again"))));
+}
+
+/// C2: a session that is handed a token chooses its guarantees, its level and how long it waits.
+#[test]
+fn who_takes_a_token_over_chooses_what_it_asks_for() {
+    let mut token = None;
+    let store = with_a_stale_node(|store| {
+        let mut session = store.session();
+        session.put(&store.node(1), "x", "1").expect("up");
+        token = Some(session.token().clone());
+    });
+    let token = token.expect("set");
+    let mut careless = store.resume_with(token.clone(), Guarantees::NONE);
+    assert_eq!(
+        careless.get(&store.node(3), "x"),
+        Ok(None),
+        "stale, as asked"
+    );
+    let mut careful = store.resume(token.clone());
+    let unmet = careful.get(&store.node(3), "x");
+    assert!(
+        matches!(
+            unmet,
+            Err(SessionError::Request(RequestError::SessionUnmet { .. }))
+        ),
+        "{unmet:?}"
+    );
+    // At level `Quorum` too few have answered, whatever the session has seen.
+    let quorum = store.resume_with(token, Guarantees::NONE).at(Level::Quorum);
+    let mut quorum = quorum.within(Duration::from_millis(50));
+    let start = Instant::now();
+    let refused = quorum.get(&store.node(3), "x");
+    assert!(
+        matches!(refused, Err(SessionError::Request(_))),
+        "{refused:?}"
+    );
+    assert!(start.elapsed() < PATIENCE);
+    store.cluster().heal();
+    assert_eq!(quorum.get(&store.node(3), "x"), Ok(Some(text("1"))));
+}

@@ -5,8 +5,10 @@ use bytes::Bytes;
 use crate::request::bytes_of;
 use crate::{
     ClockKind, Cluster, ClusterError, Command, Guarantees, Level, NodeHandle, NodeId, Outcome,
-    RequestError, Session, Token, TokenTooLarge,
+    PartitionId, RequestError, Session, Token, TokenTooLarge,
 };
+use crdt::CausalContext;
+use std::time::Duration;
 
 /// The drift bound of the hybrid clocks, in milliseconds.
 const DRIFT_BOUND_MS: u64 = 60_000;
@@ -35,9 +37,14 @@ pub struct CausalStore {
 }
 
 /// A client's session with a [`CausalStore`]. It may ask any node each time.
+///
+/// Its guarantees hold at each [level](Self::at). At level `One`, the default, one owner answers that has seen what the
+/// session has; a session that needs more of some operations asks for more with the same token.
 #[derive(Debug, Clone)]
 pub struct CausalSession {
     session: Session,
+    level: Level,
+    timeout_ms: Option<u64>,
 }
 
 /// Why an operation of a session failed.
@@ -48,7 +55,8 @@ pub enum SessionError {
     /// seen what the session has.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The operation succeeded; but the session has now seen more than its token may hold.
+    /// The session has seen more than its token may hold, and not every owner has it yet. Nothing was asked and nothing
+    /// was changed.
     #[error(transparent)]
     Token(#[from] TokenTooLarge),
 }
@@ -90,15 +98,22 @@ impl CausalStore {
 
     /// A session with the guarantees that are asked for.
     pub fn session_with(&self, guarantees: Guarantees) -> CausalSession {
-        let session = Session::new(self.cluster.placement(), guarantees);
-        CausalSession { session }
+        self.resume_with(Token::default(), guarantees)
     }
 
-    /// A session that goes on from a token.
+    /// A session with all four guarantees that goes on from a token.
     pub fn resume(&self, token: Token) -> CausalSession {
+        self.resume_with(token, Guarantees::default())
+    }
+
+    /// A session that goes on from a token, with the guarantees that are asked for.
+    pub fn resume_with(&self, token: Token, guarantees: Guarantees) -> CausalSession {
         let placement = self.cluster.placement();
-        let session = Session::resume(placement, Guarantees::default(), token);
-        CausalSession { session }
+        CausalSession {
+            session: Session::resume(placement, guarantees, token),
+            level: Level::One,
+            timeout_ms: None,
+        }
     }
 }
 
@@ -109,10 +124,33 @@ impl From<Cluster> for CausalStore {
 }
 
 impl CausalSession {
+    /// The same at another level from here on.
+    #[must_use]
+    pub const fn at(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// The same; its operations are given up after this time, if that is less than
+    /// [`Config::request_timeout_ms`](crate::Config::request_timeout_ms). Counted in whole milliseconds, rounded up.
+    #[must_use]
+    pub fn within(mut self, timeout: Duration) -> Self {
+        let ms = timeout.as_nanos().div_ceil(1_000_000);
+        self.timeout_ms = Some(u64::try_from(ms).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// The same with another limit on the ranges of events in its token than [`Session::MAX_RANGES`].
+    #[must_use]
+    pub fn with_max_ranges(mut self, max_ranges: usize) -> Self {
+        self.session = self.session.with_max_ranges(max_ranges);
+        self
+    }
+
     /// Reads a key through a node.
     ///
     /// # Errors
-    /// If no owner answers in time that has seen what the session has.
+    /// If no owner answers in time that has seen what the session has, or the token is over its limit.
     pub fn get(&mut self, node: &NodeHandle, key: &str) -> Result<Option<Bytes>, SessionError> {
         let outcome = self.execute(node, Command::get(bytes_of(key)))?;
         Ok(outcome.value().cloned())
@@ -121,7 +159,7 @@ impl CausalSession {
     /// Writes a value through a node.
     ///
     /// # Errors
-    /// If no owner answers, or the value is too large.
+    /// If no owner answers, the value is too large, or the token is over its limit.
     pub fn put(
         &mut self,
         node: &NodeHandle,
@@ -135,7 +173,7 @@ impl CausalSession {
     /// Deletes a key through a node.
     ///
     /// # Errors
-    /// If no owner answers.
+    /// If no owner answers, or the token is over its limit.
     pub fn delete(&mut self, node: &NodeHandle, key: &str) -> Result<(), SessionError> {
         self.execute(node, Command::delete(bytes_of(key)))
             .map(|_| ())
@@ -151,10 +189,32 @@ impl CausalSession {
         self.session.token_mut().join(token);
     }
 
+    /// Goes on without these events: [`Token::prune`]. So a session does that was told that events are lost.
+    ///
+    /// ```
+    /// use replica::{CausalSession, RequestError, SessionError};
+    ///
+    /// fn go_on(session: &mut CausalSession, error: &SessionError) {
+    ///     if let SessionError::Request(RequestError::SessionLost { partition, lost }) = error {
+    ///         session.prune(*partition, lost);
+    ///     }
+    /// }
+    /// ```
+    pub fn prune(&mut self, partition: PartitionId, events: &CausalContext) {
+        self.session.token_mut().prune(partition, events);
+    }
+
+    /// Whether the token has room is asked before the operation: what has succeeded is not reported as failed.
     fn execute(&mut self, node: &NodeHandle, command: Command) -> Result<Outcome, SessionError> {
+        if self.session.check_size().is_err() {
+            node.prune(self.session.token_mut());
+            self.session.check_size()?;
+        }
         let key = command.key().clone();
-        let outcome = node.execute(self.session.request(command, Level::One))?;
-        self.session.note(&key, &outcome)?;
+        let mut request = self.session.request(command, self.level);
+        request.timeout_ms = self.timeout_ms;
+        let outcome = node.execute(request)?;
+        let _said_before_the_next = self.session.note(&key, &outcome);
         Ok(outcome)
     }
 }

@@ -54,14 +54,15 @@ pub use subscription::{Subscription, SubscriptionError};
 
 use bytes::Bytes;
 use crdt::CausalMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sync::{JoinHandle, Moment};
 use crate::{
-    Config, Explanation, Lww, NodeId, Outcome, Partition, Placement, Policy, Request, RequestError,
-    State, Status,
+    Config, Explanation, Lww, NodeId, Outcome, Partition, PartitionId, Placement, Policy, Request,
+    RequestError, State, Status, Token,
 };
 use engine::Engine;
 use latency::Latency;
@@ -371,6 +372,24 @@ impl<P: Policy> NodeHandle<P> {
         let engine = &self.inner.engine;
         let cell = engine.cell(self.node, engine.placement().partition_of(key))?;
         engine.look(cell, |p| p.explain(key))
+    }
+
+    /// Drops from a token what every owner has, in all partitions that it names: [`Partition::stable`] of those
+    /// owners that are up. A session drops what the answers from a partition tell it; this does so for partitions that it
+    /// has not asked for a while.
+    pub fn prune(&self, token: &mut Token) {
+        let engine = &self.inner.engine;
+        let placement = engine.placement();
+        let named: BTreeSet<PartitionId> = token.partitions().collect();
+        for partition in placement.partitions().filter(|p| named.contains(p)) {
+            for owner in placement.owners(partition) {
+                let cell = engine.cell(owner, partition);
+                let stable = cell.and_then(|cell| engine.look(cell, |p| Arc::clone(p.stable())));
+                if let Some(stable) = stable {
+                    token.prune(partition, &stable);
+                }
+            }
+        }
     }
 
     /// A snapshot of what this node holds, a map for each partition, for scans. Constant time for each;

@@ -15,12 +15,15 @@ mod peers;
 mod reads;
 mod recovery;
 mod report;
+mod stable;
 mod sync;
+mod tombstones;
 mod writes;
 
 use bytes::Bytes;
 use crdt::{
-    Change, Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId,
+    CausalContext, Change, Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises,
+    ReplicaId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -86,6 +89,8 @@ pub struct Partition<P: Policy = Lww> {
     audits: Audits,
     /// When a chunk of a transfer was last asked for while serving, and which: one transfer at a time.
     asked_chunk: Option<(u64, Cut<Bytes>)>,
+    /// What every owner has.
+    stable: Arc<CausalContext>,
     now: Now,
     /// A view that came with a message and holds nothing that `view` does not: it need not be compared again.
     included: Arc<OwnerView>,
@@ -244,6 +249,7 @@ impl<P: Policy> Partition<P> {
             asked_chunk: None,
             digest: None,
             audits: Audits::default(),
+            stable: Arc::default(),
             now,
             counters: Counters::default(),
             config,
@@ -589,6 +595,7 @@ impl<P: Policy> Partition<P> {
     /// The view has learnt of an incarnation: what the dead one said no longer counts.
     fn view_changed(&mut self) {
         self.journal.note_meta();
+        self.forget_stable();
         self.peers.forget_dead(&self.view);
         if let Phase::Recovering(recovery) = &mut self.phase {
             recovery.forget_dead(&self.view);
@@ -798,9 +805,16 @@ fn weight<P: Policy>(key: &Bytes, cell: &P::Cell) -> usize {
 fn clock_error(error: crdt::ClockError) -> RequestError {
     match error {
         crdt::ClockError::Ahead { ahead_ms, bound_ms } => {
-            RequestError::TimestampAhead { ahead_ms, bound_ms }
+            let may_take_effect = false;
+            RequestError::TimestampAhead {
+                ahead_ms,
+                bound_ms,
+                may_take_effect,
+            }
         }
-        _ => RequestError::ClockExhausted,
+        _ => RequestError::ClockExhausted {
+            may_take_effect: false,
+        },
     }
 }
 

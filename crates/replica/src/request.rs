@@ -4,6 +4,7 @@ use bytes::Bytes;
 use crdt::{CausalContext, Dot, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 use crate::message::StoredCell;
 use crate::policy::LwwWrite;
@@ -229,6 +230,8 @@ pub enum Outcome<C = StoredCell> {
         /// What the answer has seen: the context of a write that replaces it, and what a session's
         /// later reads must have seen too.
         seen: Floor,
+        /// What every owner of the key has: a session need not ask for it any more.
+        stable: Arc<CausalContext>,
         /// How many owners were joined, the coordinator included.
         owners: usize,
         /// What is guaranteed of it.
@@ -243,6 +246,8 @@ pub enum Outcome<C = StoredCell> {
         event: Option<Dot>,
         /// What a session's later reads must have seen.
         seen: Floor,
+        /// What every owner of the key has: a session need not ask for it any more.
+        stable: Arc<CausalContext>,
         /// Whether it changed the key: with the caller's timestamps an older write does not. Of a write
         /// that was found by a retry, whether nothing has been seen to win over it since, or before.
         took_effect: bool,
@@ -299,6 +304,13 @@ impl<C> Outcome<C> {
     pub const fn seen(&self) -> &Floor {
         match self {
             Self::Read { seen, .. } | Self::Written { seen, .. } => seen,
+        }
+    }
+
+    /// The events of the key's partition that every owner has: [`Partition::stable`](crate::Partition::stable).
+    pub const fn stable(&self) -> &Arc<CausalContext> {
+        match self {
+            Self::Read { stable, .. } | Self::Written { stable, .. } => stable,
         }
     }
 }
@@ -403,15 +415,18 @@ pub enum RequestError {
         limit: usize,
     },
     /// The key was last written with a timestamp too far ahead of this node's physical clock to write
-    /// above it. A write in flight may still take effect, and lose.
+    /// above it. Nothing was changed; unless that has shown only at another owner, which holds the write by then.
     #[error(
-        "the key's timestamp is {ahead_ms} ms ahead of this node's clock, the bound is {bound_ms} ms"
+        "the key's timestamp is {ahead_ms} ms ahead of this node's clock, the bound is {bound_ms} ms{}",
+        if *.may_take_effect { "; the write may still take effect, and lose" } else { "" }
     )]
     TimestampAhead {
         /// How far ahead, in milliseconds.
         ahead_ms: u64,
         /// The drift bound, in milliseconds.
         bound_ms: u64,
+        /// Whether the write was made before, has lost, and was to be made again.
+        may_take_effect: bool,
     },
     /// The session has seen events that no owner that was reached in time has. Nothing was changed.
     #[error(
@@ -505,10 +520,16 @@ pub enum RequestError {
         /// Whether the request was a write that some owner may hold.
         may_take_effect: bool,
     },
-    /// A timestamp could not be given because the clock has reached its end. A write in flight may
-    /// still take effect.
-    #[error("the node's clock cannot advance any further; a write in flight may still take effect")]
-    ClockExhausted,
+    /// A timestamp could not be given because the clock has reached its end. Nothing was changed, unless the write was
+    /// made before.
+    #[error(
+        "the node's clock cannot advance any further{}",
+        if *.may_take_effect { "; the write may still take effect" } else { "" }
+    )]
+    ClockExhausted {
+        /// Whether the write was made before, has lost, and was to be made again.
+        may_take_effect: bool,
+    },
     /// The disk under the node asked has less room than is kept in reserve: it takes no writes until
     /// there is more, and goes on answering reads. Nothing was changed.
     #[error(
@@ -551,13 +572,27 @@ impl RequestError {
             }
             | Self::Unreachable {
                 may_take_effect, ..
-            } => *may_take_effect,
-            Self::StorageFailed { .. }
-            | Self::OutcomeUnknown { .. }
-            | Self::TimestampAhead { .. }
-            | Self::ClockExhausted => true,
+            }
+            | Self::TimestampAhead {
+                may_take_effect, ..
+            }
+            | Self::ClockExhausted { may_take_effect } => *may_take_effect,
+            Self::StorageFailed { .. } | Self::OutcomeUnknown { .. } => true,
             _ => false,
         }
+    }
+
+    /// Why a timestamp could not be given, said of a write that was made before and is to be made again.
+    #[must_use]
+    pub(crate) const fn of_a_write_made_before(mut self) -> Self {
+        if let Self::TimestampAhead {
+            may_take_effect, ..
+        }
+        | Self::ClockExhausted { may_take_effect } = &mut self
+        {
+            *may_take_effect = true;
+        }
+        self
     }
 }
 
@@ -626,6 +661,7 @@ mod tests {
         let read = Outcome::Read {
             cell: StoredCell::entry(dot, Timestamp(7), Some(value.clone())),
             seen: floor(&[1], 7),
+            stable: Arc::default(),
             owners: 2,
             met: Met::asked(Level::Quorum, &floor(&[1], 7)),
         };
@@ -633,6 +669,7 @@ mod tests {
             timestamp: Timestamp(8),
             event: Some(dot),
             seen: floor(&[1], 8),
+            stable: Arc::new(floor(&[2], 0).context),
             took_effect: true,
             acknowledged: 2,
             met: Met::asked(Level::One, &Floor::default()),
@@ -643,22 +680,35 @@ mod tests {
         assert_eq!(written.seen(), &floor(&[1], 8));
         let met = [read.met(), written.met()].map(|met| met.to_string());
         assert_eq!(met, ["quorum, after the session", "one"]);
+        assert_eq!(**written.stable(), floor(&[2], 0).context);
+        assert!(read.stable().is_empty());
     }
 
     #[test]
     fn failures_of_storage_and_clock_leave_the_outcome_open() {
-        let open = [
-            RequestError::StorageFailed {
-                node: NodeId(1),
-                cause: String::new(),
-            },
+        let cause = String::new();
+        let node = NodeId(1);
+        assert!(RequestError::StorageFailed { node, cause }.may_take_effect());
+        // Of a clock only where the write was made before.
+        let clocks = [
             RequestError::TimestampAhead {
                 ahead_ms: 2,
                 bound_ms: 1,
+                may_take_effect: false,
             },
-            RequestError::ClockExhausted,
+            RequestError::ClockExhausted {
+                may_take_effect: false,
+            },
         ];
-        assert!(open.iter().all(RequestError::may_take_effect));
+        for clock in clocks {
+            assert!(!clock.may_take_effect());
+            assert!(!clock.to_string().contains("may still"), "{clock}");
+            let again = clock.of_a_write_made_before();
+            assert!(again.may_take_effect());
+            assert!(again.to_string().contains("may still"), "{again}");
+        }
+        let other = RequestError::TimestampNeeded.of_a_write_made_before();
+        assert_eq!(other, RequestError::TimestampNeeded);
         for may_take_effect in [true, false] {
             let unreachable = RequestError::Unreachable {
                 partition: PartitionId(0),

@@ -1,6 +1,6 @@
 //! What a client has seen, and what it may ask not to fall behind.
 
-use crdt::CausalContext;
+use crdt::{CausalContext, Lattice as _, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -54,18 +54,24 @@ impl Guarantees {
 /// A token serialises, and may be handed to another client, which then asks for no less than the
 /// first one had seen: causality goes with it, across keys and people. Nodes only test against it.
 ///
-/// **Size.** A few ranges for each partition touched: one for each incarnation of an owner, and one for
-/// each gap that was seen. [`prune`](Self::prune) drops what every owner has.
+/// **Size.** Two times, and the events that the session has seen and that not every owner is known to have: a
+/// few ranges for each partition in which there are such events, one for each incarnation of an owner and for each gap.
+/// [`Session::note`] drops what every owner has ([`Outcome::stable`]), [`prune`](Self::prune) what it is told to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Token {
+    /// The latest time that was read, in any partition.
+    read: Timestamp,
+    /// The latest time that was written, in any partition.
+    written: Timestamp,
+    /// Where nothing is left to be asked for there is no entry.
     partitions: BTreeMap<PartitionId, Position>,
 }
 
 /// What a session has seen of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 struct Position {
-    read: Floor,
-    written: Floor,
+    read: CausalContext,
+    written: CausalContext,
 }
 
 /// A token that does not fit its limit.
@@ -124,6 +130,8 @@ impl Token {
 
     /// Takes over what another session has seen.
     pub fn join(&mut self, other: &Self) {
+        self.read = self.read.max(other.read);
+        self.written = self.written.max(other.written);
         for (partition, theirs) in &other.partitions {
             let mine = self.partitions.entry(*partition).or_default();
             mine.read.join(&theirs.read);
@@ -131,22 +139,37 @@ impl Token {
         }
     }
 
-    /// Drops the events that every owner of a partition has; times stay, since a later write must still
-    /// come above them.
-    pub fn prune(&mut self, partition: PartitionId, known_to_all: &CausalContext) {
-        if let Some(position) = self.partitions.get_mut(&partition) {
-            for floor in [&mut position.read, &mut position.written] {
-                floor.context = floor.context.difference(known_to_all);
+    /// Stops asking for these events of a partition: because every owner has them, as [`Outcome::stable`] and
+    /// [`Status::stable`](crate::Status::stable) say, or because they are lost for good and the session goes on without them, as
+    /// after [`RequestError::SessionLost`](crate::RequestError::SessionLost). Times stay, since a later write must still come
+    /// above them.
+    ///
+    /// Of any other events the session may be shown a state that it has left behind.
+    pub fn prune(&mut self, partition: PartitionId, events: &CausalContext) {
+        let Some(position) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        for seen in [&mut position.read, &mut position.written] {
+            if !seen.is_empty() {
+                *seen = seen.difference(events);
             }
         }
+        if position.read.is_empty() && position.written.is_empty() {
+            self.partitions.remove(&partition);
+        }
+    }
+
+    /// The partitions of which it asks for events, ascending.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.partitions.keys().copied()
     }
 
     /// Ranges of events in the token.
     pub fn range_count(&self) -> usize {
-        let contexts = self.partitions.values().flat_map(|position| {
-            [&position.read, &position.written].map(|floor| floor.context.ranges().count())
-        });
-        contexts.sum()
+        let contexts = self.partitions.values();
+        contexts
+            .map(|position| position.read.range_count() + position.written.range_count())
+            .sum()
     }
 }
 
@@ -221,71 +244,82 @@ impl Session {
         Request::new(command, level).after(floor)
     }
 
-    fn position(&self, key: &[u8]) -> Option<&Position> {
-        let partition = self.placement.partition_of(key);
-        self.token.partitions.get(&partition)
-    }
-
-    /// What a read of a key must not fall behind.
+    /// What a read of a key must not fall behind: events of the key's partition.
     pub fn floor_of_reads(&self, key: &[u8]) -> Floor {
-        let (mut floor, chosen) = (Floor::default(), self.guarantees);
-        if let Some(position) = self.position(key) {
-            let wanted = [
-                (chosen.monotonic_reads, &position.read),
-                (chosen.read_your_writes, &position.written),
-            ];
-            for (_, seen) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
-                floor.join(seen);
-            }
+        let chosen = self.guarantees;
+        Floor {
+            context: self.seen_of(key, chosen.monotonic_reads, chosen.read_your_writes),
+            time: Timestamp::default(),
         }
-        floor
     }
 
     /// What a write of a key must come after. The events come from the key's partition, the time from all
     /// of them: timestamps respect causality across partitions too.
     pub fn floor_of_writes(&self, key: &[u8]) -> Floor {
-        let (mut floor, chosen) = (Floor::default(), self.guarantees);
-        let here = self.placement.partition_of(key);
-        for (partition, position) in &self.token.partitions {
-            let wanted = [
-                (chosen.writes_follow_reads, &position.read),
-                (chosen.monotonic_writes, &position.written),
-            ];
+        let (chosen, token) = (self.guarantees, &self.token);
+        let times = [
+            (chosen.writes_follow_reads, token.read),
+            (chosen.monotonic_writes, token.written),
+        ];
+        let wanted = times.into_iter().filter(|(is_wanted, _)| *is_wanted);
+        Floor {
+            context: self.seen_of(key, chosen.writes_follow_reads, chosen.monotonic_writes),
+            time: wanted.map(|(_, time)| time).max().unwrap_or_default(),
+        }
+    }
+
+    /// What was read and what was written of the key's partition, as far as it is wanted.
+    fn seen_of(&self, key: &[u8], read: bool, written: bool) -> CausalContext {
+        let mut context = CausalContext::default();
+        let partition = self.placement.partition_of(key);
+        if let Some(position) = self.token.partitions.get(&partition) {
+            let wanted = [(read, &position.read), (written, &position.written)];
             for (_, seen) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
-                floor.time = floor.time.max(seen.time);
-                if *partition == here {
-                    floor.join(seen);
-                }
+                context.join(seen);
             }
         }
-        floor
+        context
     }
 
-    /// Takes note of the answer to an operation on a key.
+    /// Takes note of the answer to an operation on a key, and drops from the token what every owner has.
     ///
     /// # Errors
-    /// If the token has outgrown its limit. The session has taken note all the same.
+    /// If the token has outgrown its limit. The session has taken note all the same, and the operation has succeeded.
     pub fn note<C>(&mut self, key: &[u8], outcome: &Outcome<C>) -> Result<(), TokenTooLarge> {
         let is_write = matches!(outcome, Outcome::Written { .. });
-        self.note_seen(key, outcome.seen(), is_write)
+        self.note_seen(key, outcome.seen(), outcome.stable(), is_write)
     }
 
-    /// Takes note of what an operation on a key has seen, where a driver hands out no more of its outcome.
+    /// Takes note of what an operation on a key has seen, and of what is stable in its partition, where a driver hands out
+    /// no more of its outcome.
     ///
     /// # Errors
-    /// If the token has outgrown its limit. The session has taken note all the same.
+    /// If the token has outgrown its limit. The session has taken note all the same, and the operation has succeeded.
     pub fn note_seen(
         &mut self,
         key: &[u8],
         seen: &Floor,
+        stable: &CausalContext,
         is_write: bool,
     ) -> Result<(), TokenTooLarge> {
         let partition = self.placement.partition_of(key);
         let position = self.token.partitions.entry(partition).or_default();
-        match is_write {
-            true => position.written.join(seen),
-            false => position.read.join(seen),
+        let (context, time) = match is_write {
+            true => (&mut position.written, &mut self.token.written),
+            false => (&mut position.read, &mut self.token.read),
         };
+        context.join(&seen.context);
+        *time = seen.time.max(*time);
+        self.token.prune(partition, stable);
+        self.check_size()
+    }
+
+    /// Whether the token is within its limit. Asked before an operation this keeps it from growing any further;
+    /// after one that has succeeded it is too late to say no.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn check_size(&self) -> Result<(), TokenTooLarge> {
         let (ranges, limit) = (self.token.range_count(), self.max_ranges);
         match ranges > limit {
             true => Err(TokenTooLarge { ranges, limit }),
@@ -298,7 +332,8 @@ impl Session {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use crdt::{Dot, ReplicaId, Timestamp};
+    use crdt::{Dot, ReplicaId};
+    use std::sync::Arc;
 
     fn seen(counter: u64) -> Floor {
         Floor {
@@ -312,6 +347,7 @@ mod tests {
             timestamp: Timestamp(counter),
             event: None,
             seen: seen(counter),
+            stable: Arc::default(),
             took_effect: true,
             acknowledged: 1,
             met: Default::default(),
@@ -322,6 +358,7 @@ mod tests {
         Outcome::Read {
             cell: Default::default(),
             seen: seen(counter),
+            stable: Arc::default(),
             owners: 1,
             met: Default::default(),
         }
@@ -355,7 +392,15 @@ mod tests {
             only(|g| g.monotonic_writes = true),
             only(|g| g.writes_follow_reads = true),
         );
-        assert_eq!((floor(ryw, get()), floor(mr, get())), (seen(5), seen(1)));
+        // A read asks for events and for no time.
+        let events = |counter| Floor {
+            context: seen(counter).context,
+            ..Floor::default()
+        };
+        assert_eq!(
+            (floor(ryw, get()), floor(mr, get())),
+            (events(5), events(1))
+        );
         assert_eq!((floor(mw, put()), floor(wfr, put())), (seen(5), seen(1)));
         assert!(floor(ryw, put()).is_bottom() && floor(mw, get()).is_bottom());
     }
@@ -371,7 +416,8 @@ mod tests {
         let get = Command::<crate::LwwWrite>::get(Bytes::from_static(b"k"));
         let mut both = seen(1);
         both.join(&seen(4));
-        assert_eq!(mine.request(get, Level::One).floor, both);
+        assert_eq!(mine.floor_of_writes(b"k"), both);
+        assert_eq!(mine.request(get, Level::One).floor.context, both.context);
         assert_eq!(mine.token().range_count(), 2);
         assert_eq!(Token::default().range_count(), 0);
     }
@@ -383,7 +429,7 @@ mod tests {
             Token::from_bytes(&bytes),
             Err(InvalidToken::Malformed(_))
         ));
-        assert_eq!(Token::from_bytes(&[0]), Ok(Token::default()));
+        assert_eq!(Token::from_bytes(&[0, 0, 0]), Ok(Token::default()));
     }
 
     #[test]
@@ -415,7 +461,45 @@ mod tests {
         ));
         session.token_mut().prune(PartitionId(0), &seen(3).context);
         assert_eq!(session.token().range_count(), 2);
-        let get = Command::<crate::LwwWrite>::get(Bytes::from_static(b"k"));
-        assert_eq!(session.request(get, Level::One).floor.time, Timestamp(5));
+        assert_eq!(session.check_size(), Ok(()));
+        assert_eq!(session.floor_of_writes(b"k").time, Timestamp(5));
+    }
+
+    #[test]
+    fn what_every_owner_has_leaves_the_token_and_its_time_stays() {
+        let placement = Placement::new(3, 3, 1);
+        let mut session = Session::new(placement, Guarantees::default());
+        session.note(b"k", &read(1)).expect("small");
+        session.note(b"k", &written(5)).expect("small");
+        let mut read = read(7);
+        let Outcome::Read { stable, .. } = &mut read else {
+            unreachable!("a read");
+        };
+        let mut both = seen(1).context;
+        both.join(&seen(7).context);
+        *stable = Arc::new(both);
+        session.note(b"k", &read).expect("small");
+        assert_eq!(session.floor_of_reads(b"k").context, seen(5).context);
+        assert_eq!(session.token().partitions().count(), 1);
+        session.token_mut().prune(PartitionId(0), &seen(5).context);
+        assert_eq!(session.token().partitions().count(), 0, "nothing is left");
+        let floor = session.floor_of_writes(b"k");
+        assert_eq!((floor.time, floor.context.is_empty()), (Timestamp(7), true));
+        assert!(session.floor_of_reads(b"k").is_bottom());
+    }
+
+    #[test]
+    fn events_are_pruned_in_their_own_partition() {
+        let placement = Placement::new(3, 3, 64);
+        let [a, b] = [&b"a"[..], b"b"].map(|key| placement.partition_of(key));
+        assert_ne!(a, b);
+        let mut session = Session::new(placement, Guarantees::default());
+        session.note(b"a", &read(7)).expect("small");
+        session
+            .note_seen(b"b", &seen(9), &seen(7).context, true)
+            .expect("small");
+        assert_eq!(session.floor_of_reads(b"a").context, seen(7).context);
+        session.token_mut().prune(b, &seen(9).context);
+        assert_eq!(session.token().partitions().collect::<Vec<_>>(), [a]);
     }
 }

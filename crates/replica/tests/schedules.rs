@@ -12,8 +12,10 @@ mod limits;
 mod retries;
 mod returning;
 mod returns;
+mod stable;
 mod support;
 mod timing;
+mod tombstones;
 
 use support::{Bench, Flight};
 

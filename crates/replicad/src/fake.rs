@@ -6,7 +6,7 @@ use replica::{Floor, NodeId, Placement, RequestError};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -135,11 +135,16 @@ impl State {
                     values,
                     timestamp,
                     seen,
+                    stable: Arc::default(),
                 });
             }
             Operation::Look => {
                 let record = self.records.get(&key).cloned().unwrap_or_default();
-                return Ok(StoreAnswer::Record { record, seen });
+                return Ok(StoreAnswer::Record {
+                    record,
+                    seen,
+                    stable: Arc::default(),
+                });
             }
             Operation::Put {
                 value,
@@ -165,6 +170,7 @@ impl State {
             timestamp,
             acknowledged: 2,
             seen,
+            stable: Arc::default(),
             effect,
         })
     }

@@ -4,7 +4,9 @@ mod counter;
 mod strings;
 mod types;
 
-use replica::{Command, Outcome, Policy, Request};
+use crdt::CausalContext;
+use replica::{Command, Floor, Outcome, Policy, Request};
+use std::sync::Arc;
 
 use crate::store::{ConflictPolicy, Contents, Operation, Space, StoreAnswer, StoreRequest};
 
@@ -22,7 +24,7 @@ pub trait StorePolicy: Policy {
     fn write(operation: Operation) -> Option<Self::Write>;
 
     /// The answer to a read.
-    fn read_answer(cell: Self::Cell, seen: replica::Floor) -> StoreAnswer;
+    fn read_answer(cell: Self::Cell, seen: Floor, stable: Arc<CausalContext>) -> StoreAnswer;
 
     /// What a key with this cell holds.
     fn contents(cell: &Self::Cell) -> Contents;
@@ -59,10 +61,13 @@ pub trait StorePolicy: Policy {
     /// The outcome as a client is told it.
     fn answer(outcome: Outcome<Self::Cell>) -> StoreAnswer {
         match outcome {
-            Outcome::Read { cell, seen, .. } => Self::read_answer(cell, seen),
+            Outcome::Read {
+                cell, seen, stable, ..
+            } => Self::read_answer(cell, seen, stable),
             Outcome::Written {
                 timestamp,
                 seen,
+                stable,
                 took_effect,
                 acknowledged,
                 ..
@@ -71,6 +76,7 @@ pub trait StorePolicy: Policy {
                 timestamp: Self::BY_TIME.then_some(timestamp),
                 acknowledged,
                 seen,
+                stable,
                 effect: None,
             },
             _ => unreachable!("there are two outcomes"),

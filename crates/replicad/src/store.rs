@@ -13,6 +13,7 @@ use replica::{Floor, Level, RequestError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 pub use session::{InvalidSession, StoreSession};
@@ -229,6 +230,8 @@ pub enum StoreAnswer {
         timestamp: Option<Timestamp>,
         /// What the answer has seen: the context of a write that replaces it, and the floor of later reads.
         seen: Floor,
+        /// What every owner has: a session need not ask for it any more.
+        stable: Arc<CausalContext>,
     },
     /// The answer to [`Operation::Look`].
     Record {
@@ -236,6 +239,8 @@ pub enum StoreAnswer {
         record: Record,
         /// What the answer has seen.
         seen: Floor,
+        /// What every owner has: a session need not ask for it any more.
+        stable: Arc<CausalContext>,
     },
     /// The answer to a write.
     Written {
@@ -247,6 +252,8 @@ pub enum StoreAnswer {
         acknowledged: usize,
         /// What later reads must have seen.
         seen: Floor,
+        /// What every owner has: a session need not ask for it any more.
+        stable: Arc<CausalContext>,
         /// What a write of [`Space::Types`] did where it was made; `None` if that is another node than the
         /// one asked, which does not own the key. [`Operation::Look`] with `seen` as its floor tells then.
         effect: Option<Effect>,
@@ -260,6 +267,15 @@ impl StoreAnswer {
             Self::Values { seen, .. } | Self::Record { seen, .. } | Self::Written { seen, .. } => {
                 seen
             }
+        }
+    }
+
+    /// What every owner of the key has.
+    pub fn stable(&self) -> &CausalContext {
+        match self {
+            Self::Values { stable, .. }
+            | Self::Record { stable, .. }
+            | Self::Written { stable, .. } => stable,
         }
     }
 }

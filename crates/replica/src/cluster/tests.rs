@@ -116,7 +116,7 @@ fn the_answer_to_a_waiter_that_has_given_up_is_dropped() {
         panic!("there is no answer yet");
     };
     assert_eq!(waiting.wait(&place, Duration::ZERO), None);
-    waiting.answer(RequestId(1), Err(RequestError::ClockExhausted));
+    waiting.answer(RequestId(1), Err(RequestError::TimestampNeeded));
     assert!(matches!(waiting.register(RequestId(1)), Place::Waits(_)));
 }
 

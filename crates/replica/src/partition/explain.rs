@@ -41,10 +41,14 @@ pub struct TombstoneReport {
     pub time: Timestamp,
     /// The incarnations that may still write below it, or have written what has not arrived.
     pub held_back_by: Vec<(ReplicaId, HeldBack)>,
-    /// Owners of which some incarnation is not known: of a new cluster, or one that has died.
+    /// Owners of which some incarnation is not known: of a new cluster, or one that has died. Ascending.
     pub unheard_of: Vec<NodeId>,
-    /// This node's own clock, if it has not passed the time yet.
+    /// This node's own clock, if it has not passed the time yet; where callers bring the timestamps its horizon.
     pub own_clock: Option<Timestamp>,
+    /// Whether callers bring the timestamps and no horizon is set here: tombstones stay until one is.
+    pub no_horizon: bool,
+    /// Whether the node catches up, or its storage has failed: it forgets nothing before it serves.
+    pub is_not_serving: bool,
     /// Whether tombstones are forgotten here at all: a store that gossips keeps them.
     pub is_kept_for_good: bool,
 }
@@ -55,6 +59,8 @@ impl TombstoneReport {
         self.held_back_by.is_empty()
             && self.unheard_of.is_empty()
             && self.own_clock.is_none()
+            && !self.no_horizon
+            && !self.is_not_serving
             && !self.is_kept_for_good
     }
 }
@@ -65,7 +71,7 @@ impl<P: Policy> Partition<P> {
     pub fn explain(&self, key: &Bytes) -> Explanation<P::Cell> {
         let cell = self.replica.map().get(key).cloned().unwrap_or_default();
         let known = self.replica.knowledge().of_key(key);
-        let tombstone = cell.tombstone().map(|time| self.explain_tombstone(time));
+        let tombstone = cell.tombstone().map(|time| self.tombstone_report(time));
         Explanation {
             node: self.config.node,
             state: self.state(),
@@ -76,26 +82,6 @@ impl<P: Policy> Partition<P> {
             beyond_base: known.beyond().cloned().unwrap_or_default(),
             tombstone,
             cell,
-        }
-    }
-
-    pub(super) fn explain_tombstone(&self, time: Timestamp) -> TombstoneReport {
-        let (own, base) = (self.replica.id(), self.replica.knowledge().base());
-        let clock = self.clock.last();
-        let owners = self.config.peers();
-        TombstoneReport {
-            time,
-            held_back_by: self.promises.held_back_by(
-                &self.view.without_those_before(&self.retired),
-                own,
-                base,
-                time,
-            ),
-            unheard_of: owners
-                .filter(|o| self.view.current(o.0).is_none())
-                .collect(),
-            own_clock: (clock < time).then_some(clock),
-            is_kept_for_good: self.config.gossip.is_some(),
         }
     }
 }
@@ -147,6 +133,18 @@ impl fmt::Display for TombstoneReport {
             writeln!(
                 f,
                 "  held back by {node}: not all of its incarnations are known here"
+            )?;
+        }
+        if self.no_horizon {
+            writeln!(
+                f,
+                "  no horizon is set here: until one is, every tombstone stays"
+            )?;
+        }
+        if self.is_not_serving {
+            writeln!(
+                f,
+                "  this node does not serve, and forgets nothing before it does"
             )?;
         }
         if let Some(clock) = self.own_clock {

@@ -323,6 +323,7 @@ impl<P: Policy> Partition<P> {
         Outcome::Read {
             cell,
             seen,
+            stable: Arc::clone(self.stable()),
             owners,
             met,
         }

@@ -117,14 +117,21 @@ impl Recovery {
 }
 
 impl<P: Policy> Partition<P> {
-    /// Sources that this recovery needs; `K - W + 1` unless an operator has accepted less.
+    /// Sources that this recovery needs: [`Config::sources_needed`](crate::Config::sources_needed), or less where an
+    /// operator has accepted that. A node that has come back with its data needs
+    /// [`Config::confirmations_needed`](crate::Config::confirmations_needed), or as many as have data of their own.
     pub(super) fn sources_needed(&self) -> usize {
+        let Phase::Recovering(recovery) = &self.phase else {
+            return self.config.sources_needed();
+        };
+        if let Some(returning) = &recovery.returning {
+            let with_data = self.peers.all().count() - returning.without_data.len();
+            return self.config.confirmations_needed().min(with_data);
+        }
         let needed = self.config.sources_needed();
-        match &self.phase {
-            Phase::Recovering(r) if r.loss_accepted => {
-                needed.min(r.hellos.values().filter(|reconciled| **reconciled).count())
-            }
-            _ => needed,
+        match recovery.loss_accepted {
+            true => needed.min(recovery.hellos.values().filter(|r| **r).count()),
+            false => needed,
         }
     }
 
@@ -171,9 +178,7 @@ impl<P: Policy> Partition<P> {
         let Some(returning) = &recovery.returning else {
             return;
         };
-        let with_data = self.peers.all().count() - returning.without_data.len();
-        let needed = self.config.confirmations_needed().min(with_data);
-        let is_confirmed = recovery.covered(self.replica.knowledge()) >= needed;
+        let is_confirmed = recovery.covered(self.replica.knowledge()) >= self.sources_needed();
         match is_confirmed {
             true => self.counters.returns_confirmed += 1,
             false if self.now.elapsed_ms >= returning.until_ms => {
@@ -227,6 +232,7 @@ impl<P: Policy> Partition<P> {
         // What was concluded from complete answers does not hold for what is left of the state.
         self.retired.clear();
         self.peers.forget_complete();
+        self.forget_stable();
         if self.config.gossip.is_some() {
             return self.join_gossip();
         }

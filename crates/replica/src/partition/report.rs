@@ -117,6 +117,8 @@ pub struct Status {
     pub incarnation: Option<ReplicaId>,
     /// What it knows of all keys.
     pub context: crdt::CausalContext,
+    /// The part of it that every owner has, lost events aside: [`Partition::stable`].
+    pub stable: crdt::CausalContext,
     /// Number of key intervals of which it knows more.
     pub exceptions: usize,
     /// Keys with something live, tombstones included.
@@ -196,6 +198,7 @@ impl<P: Policy> Partition<P> {
             state: self.state(),
             incarnation: self.incarnation(),
             context: self.replica.knowledge().base().clone(),
+            stable: crdt::CausalContext::clone(self.stable()),
             exceptions: self.replica.knowledge().exception_count(),
             entries: self.replica.map().len(),
             tombstones: self.replica.tombstone_count(),

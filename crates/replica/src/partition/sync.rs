@@ -11,7 +11,6 @@ use std::sync::Arc;
 use super::{Partition, Phase, weight};
 use crate::NodeId;
 use crate::Policy;
-use crate::clock::Clock;
 use crate::message::{Extent, Message, StoreListing, SyncAnswer};
 
 impl<P: Policy> Partition<P> {
@@ -289,9 +288,10 @@ impl<P: Policy> Partition<P> {
         }
     }
 
-    /// Forgets events in the log that every peer has, and the oldest ones over the limit.
+    /// Takes note of what every owner has. Forgets these events in the log, and the oldest ones over the limit.
     fn trim_log(&mut self) {
         let known_to_all = self.peers.known_to_all(self.replica.knowledge().base());
+        self.note_stable(&known_to_all);
         let limit = self.config.max_log_events;
         let log = self.replica.log_mut();
         let mut trimmed = log.trim(&known_to_all);
@@ -380,48 +380,5 @@ impl<P: Policy> Partition<P> {
         let events = |base: &_| self.replica.lacking(base).event_count();
         let shown = self.peers.shown();
         shown.map(|(node, base)| (node, events(base))).collect()
-    }
-
-    /// The owners that have lost their data at least once more often than is known here who wrote for
-    /// them: a number is one above the highest that was recorded, so there was someone before. An event of
-    /// theirs may still come, and their promises are unknown.
-    pub(super) fn unheard_of_dead(&self) -> impl Iterator<Item = NodeId> + '_ {
-        let is_heard_of = |position, number| {
-            let mut all = self.view.incarnations();
-            all.any(|(p, id)| p == position && crate::incarnation_number(id) == number)
-        };
-        let missing = self.view.currents().filter(move |(position, current)| {
-            let retired = self.retired.get(position);
-            let first = retired.map_or(0, |id| crate::incarnation_number(*id));
-            let mut before = first..crate::incarnation_number(*current);
-            before.any(|number| !is_heard_of(*position, number))
-        });
-        missing.map(|(position, _)| NodeId(position))
-    }
-
-    /// Forgets the tombstones that no unseen write can be older than.
-    fn purge(&mut self) {
-        if self.replica.tombstone_count() == 0 || self.unheard_of_dead().next().is_some() {
-            return;
-        }
-        // With the caller's timestamps the clock is the horizon, and none has been set: tombstones stay.
-        if matches!(self.clock, Clock::Caller(Timestamp(0))) {
-            return;
-        }
-        let horizon = self.promises.horizon(
-            &self.view.without_those_before(&self.retired),
-            self.config.replication_factor as usize,
-            self.replica.id(),
-            self.replica.knowledge().base(),
-            self.clock.last(),
-        );
-        let Some(horizon) = horizon else { return };
-        for key in self.replica.purge(horizon) {
-            self.counters.tombstones_purged += 1;
-            self.journal.note_key(&key);
-            // The own clock is part of the horizon: after a restart too this node must write above what
-            // it has forgotten.
-            self.journal.note_meta();
-        }
     }
 }

@@ -87,6 +87,8 @@ fn report(change: impl FnOnce(&mut TombstoneReport)) -> TombstoneReport {
         held_back_by: Vec::new(),
         unheard_of: Vec::new(),
         own_clock: None,
+        no_horizon: false,
+        is_not_serving: false,
         is_kept_for_good: false,
     };
     change(&mut report);
@@ -103,12 +105,16 @@ fn a_tombstone_is_free_when_nothing_at_all_holds_it_back() {
         report(|r| r.held_back_by = vec![(writer, HeldBack::NoPromise)]),
         report(|r| r.unheard_of = vec![NodeId(3)]),
         report(|r| r.own_clock = Some(crdt::Timestamp(4))),
+        report(|r| r.no_horizon = true),
+        report(|r| r.is_not_serving = true),
         report(|r| r.is_kept_for_good = true),
     ];
     let words = [
         "by node 2",
         "by node 3",
         "by the own clock",
+        "no horizon is set",
+        "does not serve",
         "kept for good",
     ];
     for (report, word) in held.into_iter().zip(words) {
@@ -127,7 +133,7 @@ fn the_own_clock_holds_a_tombstone_back_until_it_has_come_as_far() {
     for (clock, held_back_at) in [(4, Some(4)), (5, None), (6, None)] {
         let mut partition = empty(config(3), 1);
         partition.clock.resume(crdt::Timestamp(clock));
-        let explained = partition.explain_tombstone(time);
+        let explained = partition.tombstone_report(time);
         assert_eq!(explained.own_clock, held_back_at.map(crdt::Timestamp));
         assert_eq!(explained.unheard_of, [2, 3].map(NodeId));
     }

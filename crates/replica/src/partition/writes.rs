@@ -461,12 +461,12 @@ impl<P: Policy> Partition<P> {
 
     /// Refuses what cannot succeed because too few owners can be reached.
     pub(super) fn check_reachable(&self, needed: usize) -> Result<(), RequestError> {
-        let reachable = self.peers.reachable_count() + 1;
-        if reachable >= needed {
+        if self.peers.reachable_count() + 1 >= needed {
             return Ok(());
         }
+        // Nobody was asked: this node alone knows of it.
         Err(RequestError::NoMajority {
-            acknowledged: reachable,
+            acknowledged: 1,
             needed,
             may_take_effect: false,
         })
@@ -478,6 +478,7 @@ impl<P: Policy> Partition<P> {
             timestamp,
             event: (dot.counter > 0).then_some(dot),
             seen,
+            stable: Arc::clone(self.stable()),
             took_effect: request.took_effect,
             acknowledged,
             met: request.met,
@@ -493,7 +494,7 @@ impl<P: Policy> Partition<P> {
         self.check_timestamp(given)?;
         let (clock, now) = (&mut self.clock, self.now);
         // What asks for the cell of the key does so where it is changed: one look-up serves all.
-        let mut time = given.ok_or(RequestError::ClockExhausted);
+        let mut time = given.ok_or(RequestError::TimestampNeeded);
         let mut held = None;
         let write = |edit: &mut crdt::Edit<'_, P::Cell>| {
             if given.is_none() {
@@ -649,6 +650,7 @@ impl<P: Policy> Partition<P> {
                 self.send_write(again, &minted.listing);
             }
             Err(error) => {
+                let error = error.of_a_write_made_before();
                 for (request, _) in self.writes.remove(&key, |_| true) {
                     self.reply(request.id, Err(error.clone()));
                 }

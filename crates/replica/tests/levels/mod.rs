@@ -555,13 +555,13 @@ fn level_all_with_one_owner_down_fails_cleanly() {
         bench.put_at(A, K, "v", Level::All),
         bench.get_at(A, K, Level::All),
     ];
-    let error = |may_take_effect| RequestError::NoMajority {
-        acknowledged: 2,
+    let error = |acknowledged, may_take_effect| RequestError::NoMajority {
+        acknowledged,
         needed: 3,
         may_take_effect,
     };
     for request in refused {
-        assert_eq!(bench.failure(request), &error(false));
+        assert_eq!(bench.failure(request), &error(1, false), "B was not asked");
     }
     assert!(bench.bag.is_empty(), "nothing was sent");
     assert_eq!(bench.node(A).replica().knowledge(), &before);

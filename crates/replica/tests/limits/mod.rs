@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use crdt::Timestamp;
-use replica::{ClockKind, Command, Config, Floor, Gossip, Level, LwwWrite, Request, RequestError};
+use replica::{
+    ClockKind, Command, Config, Envelope, Floor, Gossip, Level, LwwWrite, Message, NodeId, Request,
+    RequestError,
+};
 
 use crate::support::{Bench, put};
 use crate::{A, B};
@@ -68,9 +71,33 @@ fn a_hybrid_clock_bounds_tokens_by_physical_time_instead() {
     let refused = bench.ask(A, write(b"k", b"w").after(since(u64::MAX)));
     let error = bench.failure(refused);
     assert!(
-        matches!(error, RequestError::TimestampAhead { bound_ms: 60_000, ahead_ms } if *ahead_ms > 60_000),
+        matches!(error, RequestError::TimestampAhead { bound_ms: 60_000, ahead_ms, .. } if *ahead_ms > 60_000),
         "{error}"
     );
+    assert!(!error.may_take_effect(), "nothing was minted");
+    assert_eq!(bench.shows(A, "k"), Some("v"));
+    // It was minted, has lost at B, and what has won there is too far ahead to go above it.
+    let begun = bench.ask(A, Request::new(put(K, "x"), Level::Quorum));
+    bench.lose_all();
+    let sender = bench.node(B);
+    let superseded = Envelope {
+        from: sender.incarnation(),
+        view: sender.view().clone().into(),
+        clock: Timestamp::default(),
+        message: Message::Superseded {
+            dot: bench.live(A, K).expect("A has it"),
+            time: Timestamp(u64::MAX),
+        },
+    };
+    bench.feed(A, |p, now| {
+        p.handle_message(NodeId(B), superseded, now);
+    });
+    let error = bench.failure(begun);
+    assert!(
+        matches!(error, RequestError::TimestampAhead { .. }) && error.may_take_effect(),
+        "{error}"
+    );
+    assert_eq!(bench.shows(A, "k"), Some("x"));
 }
 
 #[test]

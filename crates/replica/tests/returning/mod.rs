@@ -2,7 +2,7 @@
 //! and no answer leads to one twice.
 
 use crdt::Timestamp;
-use replica::{Envelope, Extent, Message, NodeId, incarnation};
+use replica::{Envelope, Extent, Level, Message, NodeId, RequestError, incarnation};
 use std::sync::Arc;
 
 use crate::support::{Bench, Flight};
@@ -35,6 +35,27 @@ fn with_a_head_start(max_log_events: usize) -> Bench {
     }
     bench.come_back_with(C, disk);
     bench
+}
+
+/// Of five owners of which four hold each write, two others show what a node must know.
+#[test]
+fn who_has_come_back_says_how_many_have_to_confirm_it() {
+    let mut bench = Bench::new(5, |config| {
+        config.durable = true;
+        config.restart_patience_ms = 1 << 40;
+        (config.write_quorum, config.read_quorum) = (4, 2);
+    });
+    bench.write_one(A, K, Some("v"));
+    let disk = bench.disk(A);
+    bench.restart_with(A, disk);
+    assert_eq!(bench.node(A).status().recovery, Some((0, 2)));
+    let refused = bench.get_at(A, K, Level::One);
+    assert!(matches!(
+        bench.failure(refused),
+        RequestError::Recovering { needed: 2, .. }
+    ));
+    bench.talk(&[A, B, C]);
+    assert!(bench.is_up(A), "B and C suffice");
 }
 
 #[test]

@@ -190,7 +190,7 @@ impl Asked {
     /// Awaits a counter and a set.
     pub(super) async fn record(self) -> Result<(Record, Floor), Reply> {
         match self.answer().await? {
-            StoreAnswer::Record { record, seen } => Ok((record, seen)),
+            StoreAnswer::Record { record, seen, .. } => Ok((record, seen)),
             other => Err(unexpected(&other)),
         }
     }

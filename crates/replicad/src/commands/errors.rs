@@ -33,7 +33,7 @@ pub(super) fn request_error(error: &RequestError) -> Reply {
         RequestError::NoRoom { .. } => "NOROOM",
         RequestError::Overloaded { .. } | RequestError::SessionUnmet { .. } => "TRYAGAIN",
         RequestError::SessionLost { .. } => "SESSIONLOST",
-        RequestError::TimestampAhead { .. } | RequestError::ClockExhausted => "CLOCKAHEAD",
+        RequestError::TimestampAhead { .. } | RequestError::ClockExhausted { .. } => "CLOCKAHEAD",
         _ => "ERR",
     };
     Reply::Error(format!("{code} {error}"))

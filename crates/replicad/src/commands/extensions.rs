@@ -117,6 +117,7 @@ async fn values(asked: Asked) -> Result<Reply, Reply> {
         values,
         timestamp,
         seen,
+        ..
     } = asked.answer().await?
     else {
         return Err(Reply::error(

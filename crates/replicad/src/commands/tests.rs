@@ -234,11 +234,17 @@ fn every_failure_has_a_code_of_its_own() {
             },
             "SESSIONLOST the session has seen",
         ),
-        (RequestError::ClockExhausted, "CLOCKAHEAD the node's clock"),
+        (
+            RequestError::ClockExhausted {
+                may_take_effect: false,
+            },
+            "CLOCKAHEAD the node's clock",
+        ),
         (
             RequestError::TimestampAhead {
                 ahead_ms: 70_000,
                 bound_ms: 60_000,
+                may_take_effect: false,
             },
             "CLOCKAHEAD the key's timestamp is 70000 ms ahead",
         ),

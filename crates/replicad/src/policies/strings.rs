@@ -1,7 +1,8 @@
 //! Strings: the last writer wins, or all concurrent ones are kept.
 
-use crdt::{Cell as _, LwwCell, MvCell};
+use crdt::{CausalContext, Cell as _, LwwCell, MvCell};
 use replica::{Floor, Lww, LwwWrite, MultiValue, SiblingWrite};
+use std::sync::Arc;
 
 use super::{StorePolicy, StringPolicy, string_contents};
 use crate::store::{ConflictPolicy, Contents, Operation, Space, StoreAnswer};
@@ -18,11 +19,16 @@ impl StorePolicy for Lww {
         Some(LwwWrite { value, timestamp })
     }
 
-    fn read_answer(cell: LwwCell<bytes::Bytes>, seen: Floor) -> StoreAnswer {
+    fn read_answer(
+        cell: LwwCell<bytes::Bytes>,
+        seen: Floor,
+        stable: Arc<CausalContext>,
+    ) -> StoreAnswer {
         StoreAnswer::Values {
             values: cell.value().cloned().into_iter().collect(),
             timestamp: cell.timestamp(),
             seen,
+            stable,
         }
     }
 
@@ -49,11 +55,16 @@ impl StorePolicy for MultiValue {
         }
     }
 
-    fn read_answer(cell: MvCell<bytes::Bytes>, seen: Floor) -> StoreAnswer {
+    fn read_answer(
+        cell: MvCell<bytes::Bytes>,
+        seen: Floor,
+        stable: Arc<CausalContext>,
+    ) -> StoreAnswer {
         StoreAnswer::Values {
             values: cell.values().cloned().collect(),
             timestamp: None,
             seen,
+            stable,
         }
     }
 

@@ -1,10 +1,11 @@
 //! Counters and sets: values that merge.
 
 use bytes::Bytes;
-use crdt::{AddWinsSet, Edit};
+use crdt::{AddWinsSet, CausalContext, Edit};
 use replica::{CausalValue, CausalWrite, Floor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::StorePolicy;
 use super::counter::{self, Counter};
@@ -100,12 +101,20 @@ impl StorePolicy for Types {
         }
     }
 
-    fn read_answer((counter, set): StoredRecord, seen: Floor) -> StoreAnswer {
+    fn read_answer(
+        (counter, set): StoredRecord,
+        seen: Floor,
+        stable: Arc<CausalContext>,
+    ) -> StoreAnswer {
         let record = Record {
             counter: counter::value(&counter),
             members: (!set.is_empty()).then(|| set.iter().cloned().collect()),
         };
-        StoreAnswer::Record { record, seen }
+        StoreAnswer::Record {
+            record,
+            seen,
+            stable,
+        }
     }
 
     fn contents((counter, set): &StoredRecord) -> Contents {

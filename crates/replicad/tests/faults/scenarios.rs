@@ -8,6 +8,7 @@ use replica::{
     StoredCell,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use system_tests::scenario::{Driver, Held, Simulated, Step, config, play};
 
@@ -286,6 +287,7 @@ fn ask(node: NodeId, command: &Command, tokens: &mut Vec<String>) -> Result<Outc
             timestamp: Timestamp(0),
             event: None,
             seen: Floor::default(),
+            stable: Arc::default(),
             took_effect: took_effect == 1,
             acknowledged: 0,
             met: replica::Met::default(),
@@ -303,6 +305,7 @@ fn ask(node: NodeId, command: &Command, tokens: &mut Vec<String>) -> Result<Outc
     Ok(Outcome::Read {
         cell,
         seen: Floor::default(),
+        stable: Arc::default(),
         owners: 0,
         met: replica::Met::default(),
     })

@@ -72,6 +72,7 @@ fn written(time: u64) -> Answer<Lww> {
         timestamp: Timestamp(time),
         event: None,
         seen: Floor::default(),
+        stable: std::sync::Arc::default(),
         took_effect: true,
         acknowledged: 1,
         met: Met::default(),
