@@ -2,6 +2,7 @@
 
 pub mod scenario;
 pub mod scenarios;
+pub mod siblings;
 
 /// The examples of the README, compiled and run as documentation tests.
 #[cfg(doctest)]

@@ -54,6 +54,13 @@ pub trait Driver {
     /// Waits until all nodes that are up know the same; false if they never do.
     fn settle(&mut self) -> bool;
 
+    /// Raises the horizon of a store that takes the caller's timestamps, and waits until no node that is up holds
+    /// a tombstone; false if they stay, or the driver has no way to raise it.
+    fn raise_horizon(&mut self, horizon: u64) -> bool {
+        let _no_way = horizon;
+        false
+    }
+
     /// What a node holds under a key, a deletion included, without asking the others; `None` if the
     /// node is down.
     fn holds(&mut self, node: NodeId, key: &str) -> Option<Held>;
@@ -107,6 +114,8 @@ pub enum Step {
     Heal,
     /// Everything comes to rest; all nodes that are up then show the same.
     Settle,
+    /// The horizon is raised, and all tombstones are forgotten: they lie below it.
+    RaiseHorizon(u64),
     /// After [`Settle`](Self::Settle): every node that is up holds this.
     Holds(&'static str, Held),
 }
@@ -151,6 +160,8 @@ pub enum Expect {
     },
     /// The node asked has failed.
     NodeFailed,
+    /// A write under a timestamp that is not above this horizon.
+    BelowHorizon(u64),
 }
 
 /// A write that succeeds.
@@ -296,6 +307,11 @@ impl Run<'_> {
             }
             Step::Heal => self.driver.heal(),
             Step::Settle => self.settle()?,
+            Step::RaiseHorizon(horizon) => {
+                if !self.driver.raise_horizon(*horizon) {
+                    return Err("the tombstones stay".into());
+                }
+            }
             Step::Holds(key, held) => self.holds(key, held)?,
         }
         Ok(())
@@ -432,6 +448,10 @@ impl Expect {
                 ),
             ) => (acknowledged, needed, may_take_effect) == (got, of, may),
             (Self::NodeFailed, Err(RequestError::NodeFailed(failed))) => *failed == NodeId(node),
+            (
+                Self::BelowHorizon(expected),
+                Err(RequestError::TimestampBelowHorizon { horizon, .. }),
+            ) => horizon.0 == *expected,
             _ => false,
         }
     }

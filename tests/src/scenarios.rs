@@ -1,6 +1,7 @@
 //! Scenarios that are played on every driver: threads and the simulator by the tests of this crate, processes
-//! in networks of their own by `replicad`'s test `faults`. Those of systems A, B and C are here; the nodes of
-//! system D know nothing of quorums, and those of E nothing of each other, and neither is run as processes.
+//! in networks of their own by `replicad`'s test `faults`. Those of systems A, B, C and E are here; those of D,
+//! whose nodes know nothing of quorums, are in [`siblings`](crate::siblings). The nodes of E know nothing of each
+//! other, and are not run as processes.
 
 use crate::scenario::{Expect, Held, Request, Step, absent, delete, get, holds, put};
 
@@ -248,6 +249,183 @@ pub fn timestamps() -> Vec<Vec<Step>> {
         steps
     };
     scenarios.into_iter().map(steps).collect()
+}
+
+/// B5, B10, of three nodes: a node that lost its data comes back with what was acknowledged, nothing deleted returns
+/// with it, and a write that is older than what was acknowledged meanwhile is ignored.
+pub fn timestamps_and_a_failure() -> Vec<Step> {
+    vec![
+        put_at(1, "a", "x", 10, Expect::Effect(true)),
+        put_at(2, "b", "y", 10, Expect::Effect(true)),
+        Step::Fail(3),
+        Step::Ask(1, Request::DeleteAt("a", 11), Expect::Effect(true)),
+        put_at(2, "b", "old", 9, Expect::Effect(false)),
+        put_at(2, "c", "z", 5, Expect::Effect(true)),
+        Step::Ask(3, Request::Get("a"), Expect::NodeFailed),
+        Step::Recover(3),
+        Step::Fail(1),
+        absent(3, "a"),
+        get(3, "b", "y"),
+        get(2, "c", "z"),
+        put_at(3, "a", "late", 10, Expect::Effect(false)),
+        put_at(3, "c", "w", 6, Expect::Effect(true)),
+        Step::Recover(1),
+        Step::Settle,
+        deleted("a", 11),
+        holds("b", "y", 10),
+        holds("c", "w", 6),
+    ]
+}
+
+/// B10, of five nodes: where the network is parted and the nodes know it, the side without a majority refuses before
+/// anything is written; where they do not, its write may take effect, and does so by its timestamp.
+pub fn timestamps_on_two_sides() -> Vec<Step> {
+    vec![
+        put_at(1, "k", "before", 1, Expect::Effect(true)),
+        Step::Settle,
+        Step::Partition(vec![1, 2], vec![3, 4, 5]),
+        put_at(1, "k", "minority", 30, no_majority(2, 3, false)),
+        put_at(3, "k", "majority", 20, Expect::Effect(true)),
+        get(4, "k", "majority"),
+        Step::Ask(2, Request::Get("k"), no_majority(2, 3, false)),
+        Step::Heal,
+        Step::Settle,
+        holds("k", "majority", 20),
+        Step::CutOff(1),
+        put_at(1, "k", "unheard", 40, no_majority(1, 3, true)),
+        put_at(2, "k", "heard", 35, Expect::Effect(true)),
+        Step::Heal,
+        Step::Settle,
+        holds("k", "unheard", 40),
+    ]
+}
+
+/// B2, of four nodes of which two acknowledge a write and three answer a read: two may be silent, and what the other
+/// two have acknowledged is read through those.
+pub fn timestamps_of_half_the_nodes() -> Vec<Step> {
+    vec![
+        Step::CutOff(3),
+        Step::CutOff(4),
+        put_at(1, "k", "v", 5, Expect::Effect(true)),
+        Step::Ask(2, Request::Get("k"), no_majority(2, 3, false)),
+        Step::Heal,
+        Step::CutOff(1),
+        get(3, "k", "v"),
+        get(4, "k", "v"),
+        Step::Heal,
+        Step::Settle,
+        holds("k", "v", 5),
+    ]
+}
+
+/// B10, of three nodes: behind a horizon tombstones are forgotten and older writes refused, by a node that has come
+/// back without its data too, so that nothing deleted returns.
+pub fn timestamps_behind_a_horizon() -> Vec<Step> {
+    let below = || Expect::BelowHorizon(50);
+    vec![
+        put_at(1, "k", "v", 10, Expect::Effect(true)),
+        Step::Ask(2, Request::DeleteAt("k", 20), Expect::Effect(true)),
+        put_at(3, "k", "late", 15, Expect::Effect(false)),
+        Step::Settle,
+        deleted("k", 20),
+        Step::RaiseHorizon(50),
+        Step::Settle,
+        Step::Holds("k", Held::default()),
+        put_at(2, "k", "late", 15, below()),
+        put_at(1, "k", "late", 50, below()),
+        Step::Fail(3),
+        Step::Recover(3),
+        put_at(3, "k", "late", 15, below()),
+        absent(3, "k"),
+        put_at(3, "k", "new", 51, Expect::Effect(true)),
+        get(1, "k", "new"),
+        Step::Settle,
+        holds("k", "new", 51),
+    ]
+}
+
+fn put_at(node: u32, key: &'static str, value: &'static str, time: u64, expect: Expect) -> Step {
+    Step::Ask(node, Request::PutAt(key, value, time), expect)
+}
+
+/// A deletion held everywhere, made at this time.
+fn deleted(key: &'static str, time: u64) -> Step {
+    let held = Held {
+        value: None,
+        time: Some(time),
+    };
+    Step::Holds(key, held)
+}
+
+/// E1, E2, E3, E6, of nodes that gossip: a request is answered by the node asked from what it holds; what was written
+/// anywhere is everywhere once all is quiet, whoever was cut off or has lost its data meanwhile. Each request is that
+/// of a client of its own, which has seen nothing.
+pub fn gossip() -> Vec<Vec<Step>> {
+    vec![
+        gossip_resolves_by_time(),
+        gossip_reaches_who_was_cut_off(),
+        gossip_brings_back_what_was_lost(),
+    ]
+}
+
+/// E1: at equal times the smaller value wins, otherwise the later one; a delete is a write.
+fn gossip_resolves_by_time() -> Vec<Step> {
+    let write = |client, node, request| in_session(client, node, request, Expect::Done);
+    let mut steps: Vec<Step> = (1..=6).map(Step::CutOff).collect();
+    steps.extend([
+        write("a", 1, Request::Put("tie", "b")),
+        write("b", 2, Request::Put("tie", "a")),
+        write("c", 3, Request::Put("other", "x")),
+        write("d", 3, Request::Put("later", "z")),
+        write("e", 4, Request::Put("later", "a")),
+        in_session("f", 5, Request::Get("tie"), Expect::Found(None)),
+        in_session("g", 1, Request::Get("tie"), Expect::Found(Some("b"))),
+        Step::Heal,
+        Step::Settle,
+        holds("tie", "a", 1),
+        holds("later", "z", 2),
+        write("h", 5, Request::Delete("later")),
+        in_session("i", 5, Request::Get("later"), Expect::Found(None)),
+        Step::Settle,
+        deleted("later", 3),
+    ]);
+    steps
+}
+
+/// E3: a node that hears nothing for a while serves what it has, and misses nothing in the end.
+fn gossip_reaches_who_was_cut_off() -> Vec<Step> {
+    let write = |client, node, request| in_session(client, node, request, Expect::Done);
+    vec![
+        write("a", 1, Request::Put("k", "1")),
+        Step::Settle,
+        Step::CutOff(6),
+        write("b", 2, Request::Put("k", "2")),
+        write("c", 6, Request::Put("l", "alone")),
+        in_session("d", 6, Request::Get("k"), Expect::Found(Some("1"))),
+        Step::Heal,
+        Step::Settle,
+        holds("k", "2", 2),
+        holds("l", "alone", 2),
+    ]
+}
+
+/// E2: a node that has lost its data writes under another name at once, and gets the rest back.
+fn gossip_brings_back_what_was_lost() -> Vec<Step> {
+    let write = |client, node, request| in_session(client, node, request, Expect::Done);
+    vec![
+        write("a", 4, Request::Put("k", "1")),
+        write("b", 1, Request::Put("l", "2")),
+        Step::Settle,
+        Step::Fail(4),
+        in_session("c", 4, Request::Get("k"), Expect::NodeFailed),
+        write("d", 2, Request::Delete("l")),
+        Step::Recover(4),
+        write("e", 4, Request::Put("m", "3")),
+        Step::Settle,
+        holds("k", "1", 1),
+        in_session("f", 4, Request::Get("l"), Expect::Found(None)),
+        in_session("g", 6, Request::Get("m"), Expect::Found(Some("3"))),
+    ]
 }
 
 /// What sessions are promised, each of three nodes that compare what they know often.

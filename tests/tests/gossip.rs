@@ -8,6 +8,7 @@ use replica::{
     Request, RequestError, SiblingWrite,
 };
 use std::time::Duration;
+use system_tests::{scenario, scenarios};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -51,6 +52,17 @@ fn uninformed(simulation: &Simulation, key: &str, value: &str) -> usize {
         .node_ids()
         .filter(|n| get(simulation, *n, key) != value)
         .count()
+}
+
+/// E1, E2, E3, E6: what a node answers from its own copy, and what all hold in the end.
+#[test]
+fn gossip_is_the_same_on_threads_and_in_the_simulator() {
+    let mut config = scenario::config(6, 20);
+    let (fanout, peers) = (2, Vec::new());
+    config.gossip = Some(Gossip { fanout, peers });
+    for steps in scenarios::gossip() {
+        scenario::play_with(&config, &steps);
+    }
 }
 
 /// E1, E2, E3: 1000 nodes, five random peers each, one message in ten lost: one write is everywhere

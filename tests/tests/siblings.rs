@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use replica::codec::{Codec, CodecError, Json, Postcard};
 use replica::siblings::{Node, Update, UpdateError};
 use std::collections::BTreeSet;
+use system_tests::siblings::{all as scenarios, play_everywhere};
 
 /// Protocol Buffers: the message, and the same few lines.
 struct ProtocolBuffers;
@@ -63,6 +64,15 @@ fn exchange<C: Codec<Update>>(nodes: &[Node<C>]) {
     }
     for node in nodes {
         assert_eq!(node.process_messages().refused, []);
+    }
+}
+
+/// D1, D2, D4, D5: what is kept and what is replaced is the same with vector clocks, and with the dots of the
+/// protocol, in the simulator and on threads.
+#[test]
+fn siblings_are_the_same_with_clocks_and_with_dots() {
+    for scenario in scenarios() {
+        play_everywhere(&scenario);
     }
 }
 

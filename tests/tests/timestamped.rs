@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use crdt::{HybridClock, Timestamp};
 use replica::{
-    ClockKind, ClusterError, Command, ConfigError, Level, NodeId, Outcome, ReadMode, Request,
-    RequestError, TimestampedStore,
+    ClockKind, ClusterError, Command, Config, ConfigError, Level, NodeId, Outcome, ReadMode,
+    Request, RequestError, TimestampedStore,
 };
 use std::time::Duration;
 use system_tests::{scenario, scenarios};
@@ -24,11 +24,41 @@ fn text(text: &str) -> Bytes {
 /// deletion, and of two values the smaller one; threads and simulator agree, and so do processes.
 #[test]
 fn timestamps_decide_whatever_the_order_on_threads_and_in_the_simulator() {
-    let mut config = scenario::config(3, 20);
-    config.clock = ClockKind::Caller;
     for steps in scenarios::timestamps() {
-        scenario::play_with(&config, &steps);
+        scenario::play_with(&callers(3, 20), &steps);
     }
+}
+
+fn callers(nodes: u32, sync_interval_ms: u64) -> Config {
+    let mut config = scenario::config(nodes, sync_interval_ms);
+    config.clock = ClockKind::Caller;
+    config
+}
+
+/// B5, B10: a node that fails and comes back without its data.
+#[test]
+fn timestamps_survive_a_failure_on_threads_and_in_the_simulator() {
+    scenario::play_with(&callers(3, 20), &scenarios::timestamps_and_a_failure());
+}
+
+/// B10: a network that is parted, with and without the nodes knowing it.
+#[test]
+fn timestamps_decide_on_two_sides_on_threads_and_in_the_simulator() {
+    scenario::play_with(&callers(5, 20), &scenarios::timestamps_on_two_sides());
+}
+
+/// B2, B5: an even number of nodes, half of which acknowledge a write.
+#[test]
+fn half_the_nodes_are_enough_on_threads_and_in_the_simulator() {
+    let mut config = callers(4, 20);
+    (config.write_quorum, config.read_quorum) = (2, 3);
+    scenario::play_with(&config, &scenarios::timestamps_of_half_the_nodes());
+}
+
+/// B10: tombstones that are forgotten behind a horizon.
+#[test]
+fn a_horizon_holds_on_threads_and_in_the_simulator() {
+    scenario::play_with(&callers(3, 20), &scenarios::timestamps_behind_a_horizon());
 }
 
 /// B1, B11: N and K are set at the start, K defaults to a majority, and what cannot work says why.

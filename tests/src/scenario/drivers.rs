@@ -1,5 +1,6 @@
 //! The drivers that scenarios are played on.
 
+use crdt::Timestamp;
 use replica::sim::{SimConfig, Simulation};
 use replica::{
     ClockKind, Cluster, Command, Config, Counters, Guarantees, Level, NodeHandle, NodeId, Outcome,
@@ -7,7 +8,7 @@ use replica::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Barrier;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Driver, Held};
 
@@ -159,6 +160,23 @@ impl Driver for Threaded {
         self.cluster.wait_until_settled(PATIENCE).is_ok()
     }
 
+    fn raise_horizon(&mut self, horizon: u64) -> bool {
+        self.cluster.raise_horizon(Timestamp(horizon));
+        let statuses = |node: NodeHandle| self.cluster.status(node.id());
+        let are_gone = || {
+            let mut up = self.cluster.nodes().filter_map(statuses);
+            up.all(|status| status.tombstones == 0)
+        };
+        let start = Instant::now();
+        while !are_gone() {
+            if start.elapsed() > PATIENCE {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
     fn holds(&mut self, node: NodeId, key: &str) -> Option<Held> {
         let cell = self.cluster.node(node).cell_local(key.as_bytes()).ok()?;
         Some(held(cell.as_ref()))
@@ -295,7 +313,7 @@ impl Driver for Simulated {
         let state = |n: NodeId| self.simulation.partition(n).map(Partition::state);
         let up = self.simulation.node_ids();
         let reconciled = up.filter(|n| state(*n) == Some(State::Up)).count();
-        let needed = config(self.node_count(), 1).sources_needed();
+        let needed = self.simulation.config().sources_needed();
         if reconciled < needed && !accepts_loss {
             return false;
         }
@@ -333,6 +351,18 @@ impl Driver for Simulated {
 
     fn settle(&mut self) -> bool {
         self.run_until(Self::is_settled)
+    }
+
+    fn raise_horizon(&mut self, horizon: u64) -> bool {
+        let nodes: Vec<NodeId> = self.simulation.node_ids().collect();
+        for node in nodes {
+            self.simulation.raise_horizon(node, Timestamp(horizon));
+        }
+        self.run_until(|this| {
+            let up = this.simulation.node_ids();
+            let mut up = up.filter_map(|node| this.simulation.partition(node));
+            up.all(|partition| partition.status().tombstones == 0)
+        })
     }
 
     fn holds(&mut self, node: NodeId, key: &str) -> Option<Held> {

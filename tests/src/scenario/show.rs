@@ -27,6 +27,7 @@ impl fmt::Display for Step {
             Self::CutOff(node) => write!(f, "{node} is cut off, and nobody knows"),
             Self::Heal => f.write_str("the network is mended"),
             Self::Settle => f.write_str("everything comes to rest"),
+            Self::RaiseHorizon(time) => write!(f, "the horizon is raised to {time}"),
             Self::Holds(key, held) => write!(f, "all hold {held:?} under {key}"),
         }
     }
@@ -65,6 +66,7 @@ impl fmt::Display for Expect {
                 )
             }
             Self::NodeFailed => f.write_str("the node has failed"),
+            Self::BelowHorizon(time) => write!(f, "refused, not above the horizon {time}"),
         }
     }
 }

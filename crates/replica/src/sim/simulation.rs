@@ -433,6 +433,11 @@ impl<P: Simulated> Simulation<P> {
         self.input(node, |node, now| node.handle_accept_loss(now));
     }
 
+    /// Raises the horizon of a node that takes the caller's timestamps: [`Node::handle_horizon`].
+    pub fn raise_horizon(&mut self, node: NodeId, horizon: crdt::Timestamp) {
+        self.input(node, |node, now| node.handle_horizon(horizon, now));
+    }
+
     /// Tells a node whether it can reach another.
     pub fn hint(&mut self, node: NodeId, other: NodeId, reachable: bool) {
         self.input(node, |node, now| {
