@@ -1,13 +1,16 @@
-//! A7: many threads, hundreds of thousands of keys, and nodes that fail and come back meanwhile.
+//! A7: many threads, hundreds of thousands of keys, and nodes that fail and come back meanwhile; messages that
+//! take their time.
 
 use bytes::Bytes;
 use replica::sim::{Action, History, Operation};
-use replica::{Cluster, Command, Level, NodeHandle, NodeId, Outcome, Request, RequestError, State};
+use replica::{
+    Cluster, ClusterBuilder, Command, Level, NodeHandle, NodeId, Outcome, Request, RequestError,
+    State,
+};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 const THREADS: usize = 16;
-const KEYS_PER_THREAD: usize = 12_500;
 /// Keys that all threads write, delete and read.
 const SHARED_KEYS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What the threads share.
 struct Load {
     cluster: Cluster,
+    keys_per_thread: usize,
     /// Moments of the history: one total order of all invocations and completions.
     moment: AtomicU64,
     /// Keys written by all threads together.
@@ -22,6 +26,15 @@ struct Load {
 }
 
 impl Load {
+    fn new(cluster: ClusterBuilder, keys_per_thread: usize) -> Self {
+        Self {
+            cluster: cluster.build().expect("a valid configuration"),
+            keys_per_thread,
+            moment: AtomicU64::new(1),
+            written: AtomicUsize::new(0),
+        }
+    }
+
     /// Runs a command through some node that is up and records it; `turn` chooses the node.
     fn run(&self, turn: usize, command: &Command, record: &mut Vec<Operation>) {
         for attempt in turn.. {
@@ -58,7 +71,7 @@ impl Load {
 
     fn client(&self, thread: usize) -> Vec<Operation> {
         let mut record = Vec::new();
-        for i in 0..KEYS_PER_THREAD {
+        for i in 0..self.keys_per_thread {
             let (key, value) = (own_key(thread, i), own_value(thread, i));
             self.run(thread + i, &Command::put(key, value), &mut record);
             self.written.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +94,7 @@ impl Load {
 
     /// Takes down one node after the other while the clients are at work.
     fn fail_and_recover(&self) {
-        let total = THREADS * KEYS_PER_THREAD;
+        let total = THREADS * self.keys_per_thread;
         for (round, node) in [3, 1, 2].into_iter().enumerate() {
             self.wait_for(total * (2 * round + 1) / 8);
             self.cluster.fail(NodeId(node));
@@ -137,14 +150,24 @@ fn shared(thread: usize, i: usize) -> Command {
 /// hold everything. A node that lost everything catches up in bulk: in chunks of thousands of keys.
 #[test]
 fn a7_many_threads_and_keys_while_nodes_fail_and_recover() {
-    let load = Load {
-        cluster: Cluster::new(3).expect("a valid configuration"),
-        moment: AtomicU64::new(1),
-        written: AtomicUsize::new(0),
-    };
+    let load = Load::new(Cluster::builder(3), 12_500);
+    check_load(&load);
+    check_bulk_recovery(&load);
+}
+
+/// A7: the same where every message takes a time of its own, so that later ones overtake earlier ones.
+#[test]
+fn a7_many_threads_while_messages_take_their_time_and_nodes_fail_and_recover() {
+    let range = Duration::ZERO..=Duration::from_millis(4);
+    let load = Load::new(Cluster::builder(3).latency(range, 7), 200);
+    check_load(&load);
+    check_bulk_recovery(&load);
+}
+
+/// Has all clients work while nodes fail and come back, and judges what they saw.
+fn check_load(load: &Load) {
     let mut history = History::default();
     std::thread::scope(|scope| {
-        let load = &load;
         let clients: Vec<_> = (0..THREADS)
             .map(|thread| scope.spawn(move || load.client(thread)))
             .collect();
@@ -154,9 +177,8 @@ fn a7_many_threads_and_keys_while_nodes_fail_and_recover() {
             record.into_iter().for_each(|op| history.push(op));
         }
     });
-    let cluster = &load.cluster;
-    assert_eq!(cluster.wait_until_settled(PATIENCE), Ok(()));
-    check_copies(cluster);
+    assert_eq!(load.cluster.wait_until_settled(PATIENCE), Ok(()));
+    check_copies(load);
     let mut last = Vec::new();
     for key in (0..SHARED_KEYS).map(|k| Bytes::from(format!("shared {k}"))) {
         for turn in 0..3 {
@@ -165,16 +187,16 @@ fn a7_many_threads_and_keys_while_nodes_fail_and_recover() {
     }
     last.into_iter().for_each(|op| history.push(op));
     assert_eq!(history.check(), Ok(()));
-    check_bulk_recovery(cluster);
 }
 
 /// Every node holds every key that was written, and all show the same.
-fn check_copies(cluster: &Cluster) {
+fn check_copies(load: &Load) {
+    let cluster = &load.cluster;
     for node in cluster.nodes() {
         let maps = node.snapshot().expect("all nodes are up");
         let map = &maps[0];
         for thread in 0..THREADS {
-            for i in 0..KEYS_PER_THREAD {
+            for i in 0..load.keys_per_thread {
                 let held = map
                     .get(&own_key(thread, i)[..])
                     .and_then(|cell| cell.value());
@@ -187,14 +209,15 @@ fn check_copies(cluster: &Cluster) {
 }
 
 /// A node that has lost everything is sent chunks, not keys.
-fn check_bulk_recovery(cluster: &Cluster) {
+fn check_bulk_recovery(load: &Load) {
+    let cluster = &load.cluster;
     let node = NodeId(3);
     cluster.fail(node);
     assert_eq!(cluster.recover(node), Ok(()));
     assert_eq!(cluster.wait_until_up(node, PATIENCE), Ok(()));
     let status = cluster.status(node).expect("it has been recovered");
     assert_eq!(status.state, State::Up);
-    assert!(status.entries >= THREADS * KEYS_PER_THREAD);
+    assert!(status.entries >= THREADS * load.keys_per_thread);
     let chunks = status.counters.transfer_chunks;
     assert!((1..200).contains(&chunks), "{chunks} chunks");
     assert_eq!(cluster.checksum(node), cluster.checksum(NodeId(1)));
