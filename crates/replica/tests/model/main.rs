@@ -1,5 +1,6 @@
 //! The protocol under a model checker: every order in which messages arrive, are lost or arrive twice,
-//! with a node that loses its data at any moment, for a few operations on one key of three nodes.
+//! with a node that loses its data, or starts again with its disk, at any moment, for a few operations on
+//! one key of three nodes.
 //!
 //! The model runs the code of the store, not a copy of its ideas. What it leaves out is time: nothing
 //! is sent again and nothing times out, which is what losing or repeating a message stands for. A
@@ -13,7 +14,8 @@ mod nodes;
 mod world;
 
 use nodes::{Call, Consistency, Operation};
-use stateright::{Checker, Model as _, UniformChooser};
+use stateright::{Checker, Expectation, Model as _, UniformChooser};
+use std::collections::BTreeSet;
 use world::{Budget, Scenario, World, Wrong};
 
 /// States of each search in part, unless the environment says otherwise.
@@ -50,7 +52,7 @@ fn bound() -> usize {
 fn always_holds(scenario: Scenario) {
     let model = World::new(scenario).checker();
     let checked = model.target_state_count(SMALL).spawn_bfs().join();
-    must_hold(&checked);
+    must_be_reached(checked.model(), &must_hold(&checked));
     assert!(checked.state_count() < SMALL, "not searched to its end");
 }
 
@@ -60,14 +62,30 @@ fn holds(scenario: &Scenario) {
         let world = World::new(scenario.clone());
         world.checker().target_state_count(bound())
     };
-    must_hold(&model().spawn_dfs().join());
-    must_hold(&model().spawn_simulation(SEED, UniformChooser).join());
+    let in_depth = must_hold(&model().spawn_dfs().join());
+    let at_random = must_hold(&model().spawn_simulation(SEED, UniformChooser).join());
+    must_be_reached(&World::new(scenario.clone()), &(&in_depth | &at_random));
 }
 
-/// Nothing was found that must not be, and the run was not vacuous.
-fn must_hold(checked: &impl Checker<World>) {
+/// The names of what must be reached.
+fn aims(model: &World) -> impl Iterator<Item = &'static str> + use<> {
+    let properties = model.properties().into_iter();
+    let aims = properties.filter(|p| p.expectation == Expectation::Sometimes);
+    aims.map(|property| property.name)
+}
+
+/// The search was not vacuous.
+fn must_be_reached(model: &World, reached: &BTreeSet<&'static str>) {
+    for aim in aims(model) {
+        assert!(reached.contains(aim), "vacuous, never: {aim}");
+    }
+}
+
+/// Nothing was found that must not be; returns what was reached.
+fn must_hold(checked: &impl Checker<World>) -> BTreeSet<&'static str> {
     let (mut found, model) = (checked.discoveries(), checked.model());
-    assert!(found.remove("all is answered").is_some(), "vacuous");
+    let aims = aims(model);
+    let reached = aims.filter(|aim| found.remove(aim).is_some()).collect();
     if let Some((name, path)) = found.into_iter().next() {
         let last = path.last_state().clone();
         let (wrong, settled) = (last.wrong, model.settled(&last));
@@ -76,6 +94,7 @@ fn must_hold(checked: &impl Checker<World>) {
         let run = actions.join("\n");
         panic!("not so: {name}. {wrong:?}; in the end all show {settled:?}; the run:\n{run}");
     }
+    reached
 }
 
 #[test]
@@ -194,9 +213,80 @@ fn sessions_never_go_back() {
 }
 
 #[test]
-fn a_deleted_value_does_not_come_back_after_a_purge() {
-    let level = Consistency::Quorum;
+fn sessions_while_a_node_loses_its_data() {
+    let level = Consistency::One;
     holds(&Scenario {
+        nodes: 3,
+        clients: vec![
+            vec![put(0, 'x', level), get(1, level), put(1, 'z', level)],
+            vec![put(1, 'y', level), get(2, level), get(0, level)],
+        ],
+        sessions: true,
+        budget: Budget {
+            crashes: 1,
+            exchanges: 1,
+            ..Budget::default()
+        },
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn a_session_goes_on_at_a_node_that_starts_again_with_its_disk() {
+    let level = Consistency::One;
+    always_holds(Scenario {
+        nodes: 3,
+        clients: vec![vec![put(0, 'x', level), get(0, level), put(0, 'y', level)]],
+        sessions: true,
+        budget: Budget {
+            restarts: 1,
+            ..Budget::default()
+        },
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn sessions_while_a_node_starts_again_with_its_disk() {
+    let level = Consistency::One;
+    holds(&Scenario {
+        nodes: 3,
+        clients: vec![
+            vec![put(0, 'x', level), get(1, level), put(1, 'z', level)],
+            vec![put(1, 'y', level), get(2, level), get(0, level)],
+        ],
+        sessions: true,
+        budget: Budget {
+            restarts: 1,
+            exchanges: 1,
+            ..Budget::default()
+        },
+        ..Scenario::default()
+    });
+}
+
+#[test]
+fn linearizable_operations_while_a_node_starts_again_with_its_disk() {
+    let level = Consistency::Linearizable;
+    holds(&Scenario {
+        nodes: 3,
+        clients: vec![
+            vec![put(0, 'x', level), get(1, level)],
+            vec![put(2, 'y', level), get(0, level)],
+        ],
+        linearizable: true,
+        budget: Budget {
+            restarts: 1,
+            ..Budget::default()
+        },
+        ..Scenario::default()
+    });
+}
+
+/// A value is written and deleted, and tombstones are forgotten, while one thing more happens.
+fn deletes_and_purges(budget: Budget) -> Scenario {
+    let level = Consistency::Quorum;
+    Scenario {
         nodes: 3,
         clients: vec![
             vec![put(1, 'v', level), delete(0, level)],
@@ -204,11 +294,27 @@ fn a_deleted_value_does_not_come_back_after_a_purge() {
         ],
         deletes_for_good: true,
         budget: Budget {
-            copies: 1,
-            crashes: 1,
             exchanges: 3,
             purges: 2,
+            ..budget
         },
         ..Scenario::default()
-    });
+    }
+}
+
+#[test]
+fn a_deleted_value_does_not_come_back_after_a_purge() {
+    holds(&deletes_and_purges(Budget {
+        copies: 1,
+        crashes: 1,
+        ..Budget::default()
+    }));
+}
+
+#[test]
+fn a_purge_holds_when_a_node_starts_again_with_its_disk() {
+    holds(&deletes_and_purges(Budget {
+        restarts: 1,
+        ..Budget::default()
+    }));
 }

@@ -7,8 +7,8 @@
 
 use bytes::Bytes;
 use replica::{
-    Command, Config, Envelope, Floor, Level, Message, NodeId, Now, Outcome, Output, Partition,
-    Ready, Request, RequestId, State,
+    Command, Config, Envelope, Floor, Level, MemoryStorage, Message, NodeId, Now, Outcome, Output,
+    Partition, Ready, Request, RequestId, State, Storage as _,
 };
 use std::collections::BTreeMap;
 use twox_hash::XxHash3_128;
@@ -63,6 +63,8 @@ pub(crate) enum Input {
     Greets(usize),
     /// Its next deadline has come.
     Ticks,
+    /// It stops and starts again with what is on its disk.
+    Restarts,
 }
 
 /// What a client is told.
@@ -86,6 +88,8 @@ pub(crate) struct Step {
     pub(crate) next: NodeState,
     pub(crate) sent: Vec<Parcel>,
     pub(crate) answers: Vec<(u64, Answer)>,
+    /// Whether a tombstone was forgotten.
+    pub(crate) has_purged: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +100,8 @@ struct Known {
     /// The state before and the input that led here; `None` at the start of a life.
     origin: Option<(NodeState, Input)>,
     is_up: bool,
+    has_entries: bool,
+    has_tombstones: bool,
 }
 
 #[derive(Debug)]
@@ -125,13 +131,29 @@ pub(crate) type Settled = Result<Option<char>, String>;
 struct Live {
     partition: Partition,
     now: Now,
+    disk: MemoryStorage,
+    /// How often it has been started again with its disk.
+    restarts: u64,
+}
+
+impl Live {
+    /// What the last input has brought about, once it is durable.
+    fn take_ready(&mut self) -> Ready {
+        let ready = self.partition.take_ready();
+        if let Some(batch) = &ready.persist {
+            self.disk.commit(batch).expect("memory takes everything");
+        }
+        ready
+    }
 }
 
 impl Nodes {
-    pub(crate) fn new(nodes: u32) -> Self {
+    pub(crate) fn new(nodes: u32, durable: bool) -> Self {
         let mut config = Config::new(NodeId(1), nodes);
         // Nothing is sent again by itself and nothing times out: what is lost stays lost.
         (config.resend_ms, config.request_timeout_ms) = (1 << 40, 1 << 40);
+        // The disk is the latest: there is nothing to be confirmed by others.
+        (config.durable, config.restart_patience_ms) = (durable, 0);
         Self {
             config,
             states: Vec::new(),
@@ -148,12 +170,22 @@ impl Nodes {
     /// data.
     pub(crate) fn born(&mut self, node: usize, life: u64) -> NodeState {
         let mut live = self.start(node, life);
-        let _hellos = live.partition.take_ready();
+        let _hellos = live.take_ready();
         self.number(&live, node, life, None)
     }
 
     pub(crate) fn is_up(&self, state: NodeState) -> bool {
         self.states[state as usize].is_up
+    }
+
+    /// Whether it holds anything, a tombstone included.
+    pub(crate) fn has_entries(&self, state: NodeState) -> bool {
+        self.states[state as usize].has_entries
+    }
+
+    /// Whether it holds a tombstone.
+    pub(crate) fn has_tombstones(&self, state: NodeState) -> bool {
+        self.states[state as usize].has_tombstones
     }
 
     pub(crate) fn life(&self, state: NodeState) -> u64 {
@@ -209,9 +241,11 @@ impl Nodes {
             return step.clone();
         }
         let mut live = self.replay(state);
+        let purged = live.partition.counters().tombstones_purged;
         let ready = self.feed(&mut live, input);
         let Known { node, life, .. } = self.states[state as usize];
-        let step = self.outcome(&live, (node, life), (state, input), ready);
+        let mut step = self.outcome(&live, (node, life), (state, input), ready);
+        step.has_purged = live.partition.counters().tombstones_purged > purged;
         self.steps.insert((state, input), step.clone());
         step
     }
@@ -241,6 +275,7 @@ impl Nodes {
             next,
             sent,
             answers,
+            has_purged: false,
         }
     }
 
@@ -268,8 +303,22 @@ impl Nodes {
             0 => Partition::bootstrap(config, random, now),
             _ => Partition::recover(config, random, now),
         };
-        let partition = partition.expect("a valid configuration");
-        Live { partition, now }
+        Live {
+            partition: partition.expect("a valid configuration"),
+            now,
+            disk: MemoryStorage::default(),
+            restarts: 0,
+        }
+    }
+
+    /// Starts a node again with its disk. What it had not answered is forgotten.
+    fn restart(live: &mut Live) {
+        live.restarts += 1;
+        let config = live.partition.config().clone();
+        let random = (u64::from(config.node.0) << 16 | live.restarts) << 40;
+        let restored = Partition::restore(config, &live.disk, random, live.now);
+        let restored = restored.expect("a valid disk");
+        live.partition = restored.expect("a disk that is not empty");
     }
 
     fn replay(&self, state: NodeState) -> Live {
@@ -280,7 +329,7 @@ impl Nodes {
         }
         let Known { node, life, .. } = self.states[at as usize];
         let mut live = self.start(node, life);
-        let _hellos = live.partition.take_ready();
+        let _hellos = live.take_ready();
         for input in inputs.into_iter().rev() {
             let _seen_before = self.feed(&mut live, input);
         }
@@ -288,7 +337,7 @@ impl Nodes {
     }
 
     fn feed(&self, live: &mut Live, input: Input) -> Ready {
-        let Live { partition, now } = live;
+        let Live { partition, now, .. } = live;
         match input {
             Input::Arrives(parcel) => {
                 let Sent { from, envelope, .. } = &self.parcels[parcel as usize];
@@ -308,10 +357,11 @@ impl Nodes {
                 now.elapsed_ms = partition.deadline().expect("storage cannot fail");
                 partition.handle_timeout(*now);
             }
+            Input::Restarts => Self::restart(live),
         }
-        let invariants = partition.replica().check_invariants();
+        let invariants = live.partition.replica().check_invariants();
         assert_eq!(invariants, Ok(()), "after {input:?}");
-        partition.take_ready()
+        live.take_ready()
     }
 
     /// The number of a state. Its last fields are left out, the view that need not be compared again and the
@@ -326,17 +376,20 @@ impl Nodes {
         let mut text = format!("{:?}", live.partition);
         let history = text.rfind("included: OwnerView").expect("the last but one");
         text.truncate(history);
-        text += &format!("{:?}", live.partition.replica().log());
+        text += &format!("{:?}{:?}", live.partition.replica().log(), live.disk);
         let digest = XxHash3_128::oneshot(text.as_bytes());
         let next = self.states.len() as NodeState;
         let number = *self.states_by_text.entry(digest).or_insert(next);
         if number == next {
             let is_up = live.partition.state() == State::Up;
+            let replica = live.partition.replica();
             self.states.push(Known {
                 node,
                 life,
                 origin,
                 is_up,
+                has_entries: !replica.map().is_empty(),
+                has_tombstones: replica.tombstone_count() > 0,
             });
         }
         number
@@ -432,7 +485,7 @@ impl Nodes {
                 continue;
             };
             let (from, to) = (NodeId(from as u32 + 1), to.0 as usize - 1);
-            let Live { partition, now } = &mut live[to];
+            let Live { partition, now, .. } = &mut live[to];
             partition.handle_message(from, envelope, *now);
             let outputs = partition.take_ready().outputs;
             queue.extend(outputs.into_iter().map(|output| (to, output)));

@@ -21,6 +21,8 @@ pub(crate) struct Budget {
     pub(crate) copies: u8,
     /// Nodes that lose their data.
     pub(crate) crashes: u8,
+    /// Nodes that stop and start again with their disks.
+    pub(crate) restarts: u8,
     /// Two nodes compare what they know and exchange it.
     pub(crate) exchanges: u8,
     /// A node forgets the tombstones it may.
@@ -60,6 +62,8 @@ pub(crate) struct WorldState {
     left: Budget,
     /// The key must stay absent from now on.
     deleted: bool,
+    /// Whether a node has forgotten a tombstone.
+    has_purged: bool,
     /// What went wrong.
     pub(crate) wrong: Option<Wrong>,
 }
@@ -100,6 +104,8 @@ pub(crate) enum Action {
     LosesData(usize),
     /// A node that has lost its data catches up, undisturbed.
     Recovers(usize),
+    /// A node stops and starts again with its disk. What it has sent stays in flight.
+    Restarts(usize),
     /// A node compares what it knows with another, undisturbed.
     Exchanges(usize, usize),
     /// A node forgets the tombstones it may.
@@ -108,7 +114,8 @@ pub(crate) enum Action {
 
 impl World {
     pub(crate) fn new(scenario: Scenario) -> Self {
-        let nodes = Mutex::new(Nodes::new(scenario.nodes as u32));
+        let are_durable = scenario.budget.restarts > 0;
+        let nodes = Mutex::new(Nodes::new(scenario.nodes as u32, are_durable));
         Self { scenario, nodes }
     }
 
@@ -136,6 +143,7 @@ impl World {
     fn feed(&self, state: &mut WorldState, at: usize, input: Input) -> Vec<Parcel> {
         let step = self.nodes().step(state.nodes[at], input);
         state.nodes[at] = step.next;
+        state.has_purged |= step.has_purged;
         for (id, answer) in step.answers {
             self.note_answer(state, id as usize, answer);
         }
@@ -222,6 +230,17 @@ impl World {
         let life = nodes.life(state.nodes[at]) + 1;
         state.nodes[at] = nodes.born(at, life);
         drop(nodes);
+        self.forget_requests(state, at);
+    }
+
+    fn restart(&self, state: &mut WorldState, at: usize) {
+        let sent = self.feed(state, at, Input::Restarts);
+        state.network.extend(sent);
+        self.forget_requests(state, at);
+    }
+
+    /// Who waits for an answer of this node will not get it.
+    fn forget_requests(&self, state: &mut WorldState, at: usize) {
         for client in 0..state.clients.len() {
             let operation = self.operation(state, client);
             if state.clients[client].waits && operation.is_some_and(|o| o.node == at) {
@@ -282,6 +301,7 @@ impl Model for World {
             history: LinearizabilityTester::new(Register(None)),
             left: self.scenario.budget,
             deleted: false,
+            has_purged: false,
             wrong: None,
         }]
     }
@@ -313,11 +333,17 @@ impl Model for World {
             if state.left.crashes > 0 && all_up {
                 actions.push(Action::LosesData(node));
             }
-            if state.left.purges > 0 {
+            if state.left.restarts > 0 {
+                actions.push(Action::Restarts(node));
+            }
+            if state.left.purges > 0 && nodes.has_tombstones(state.nodes[node]) {
                 actions.push(Action::Purges(node));
             }
             if state.left.exchanges > 0 {
+                let has_entries = |node: usize| nodes.has_entries(state.nodes[node]);
                 let others = (0..self.scenario.nodes).filter(|other| *other != node);
+                // Two that hold nothing have nothing to tell each other.
+                let others = others.filter(|other| has_entries(node) || has_entries(*other));
                 actions.extend(others.map(|other| Action::Exchanges(node, other)));
             }
         }
@@ -344,6 +370,10 @@ impl Model for World {
                 self.lose_data(&mut state, node);
             }
             Action::Recovers(node) => self.recover(&mut state, node),
+            Action::Restarts(node) => {
+                state.left.restarts -= 1;
+                self.restart(&mut state, node);
+            }
             Action::Exchanges(node, other) => {
                 state.left.exchanges -= 1;
                 self.feed_undisturbed(&mut state, node, Input::Greets(other), &[node, other]);
@@ -368,7 +398,7 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![
+        let mut properties = vec![
             Property::always("no promise is broken", |_, state: &WorldState| {
                 state.wrong.is_none()
             }),
@@ -384,6 +414,11 @@ impl Model for World {
             Property::sometimes("all is answered", |world: &Self, state| {
                 world.is_answered(state)
             }),
-        ]
+        ];
+        if self.scenario.budget.purges > 0 {
+            let has_purged = |_: &Self, state: &WorldState| state.has_purged;
+            properties.push(Property::sometimes("a tombstone is forgotten", has_purged));
+        }
+        properties
     }
 }
