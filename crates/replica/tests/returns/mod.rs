@@ -75,6 +75,72 @@ fn a_repair_shows_a_rolled_back_node_what_it_has_lost() {
     assert_eq!(bench.settled("j"), Some("second"));
 }
 
+/// Two live nodes at C's place, from one disk: they serve under one identity only until one of them hears of an
+/// event of the other. The other is then refused, and goes on as somebody else; nothing that was acknowledged is
+/// lost.
+#[test]
+fn two_live_nodes_from_one_disk_part_when_one_hears_of_the_others_write() {
+    for has_served in [false, true] {
+        let mut bench = patient(3, |_| ());
+        let first = bench.put(C, "k", "first");
+        bench.run(|_| true);
+        assert!(bench.is_written(first));
+        let identity = bench.node(C).incarnation();
+        let original = {
+            let disk = bench.disk(C);
+            bench.start_twin(C, disk)
+        };
+        bench.lose_all();
+        if has_served {
+            bench.talk(&[A, B, C]);
+            let read = bench.get(C, "k");
+            bench.run(|_| true);
+            assert_eq!(bench.read(read), Some("first"));
+        }
+        assert_eq!(bench.is_up(C), has_served);
+        assert_eq!(
+            bench.node(C).incarnation(),
+            identity,
+            "nothing is wrong yet"
+        );
+        // The network reaches the original, and A and C acknowledge a write.
+        let copy = bench.swap(C, original);
+        assert_eq!(bench.node(C).incarnation(), identity);
+        let second = bench.put(C, "j", "second");
+        bench.run(|f| f.among(&[A, C]));
+        assert!(bench.is_written(second));
+        bench.lose_all();
+        let unheard = bench.put(C, "i", "unheard");
+        let late = bench.take(|f| f.from == C);
+        // Now it reaches the copy, which hears of an event that it has not minted.
+        let original = bench.swap(C, copy);
+        bench.talk(&[A, B, C]);
+        assert!(bench.is_up(C));
+        assert_ne!(bench.node(C).incarnation(), identity, "it has noticed");
+        let third = bench.put(C, "j", "third");
+        bench.run(|_| true);
+        assert!(bench.is_written(third));
+        // What the original had sent is refused, and it learns that somebody has taken its place.
+        let copy = bench.swap(C, original);
+        let fenced = |bench: &Bench| [A, B].map(|n| bench.node(n).counters().fenced_messages);
+        let before = fenced(&bench);
+        late.into_iter().for_each(|f| bench.arrive(f));
+        assert_eq!(fenced(&bench), before.map(|count| count + 1));
+        bench.lose_all();
+        while bench.deliver(|f| f.goes(A, C)) == 0 {
+            bench.tick(A);
+        }
+        assert_eq!(bench.node(C).incarnation(), None);
+        assert!(!bench.is_up(C) && !bench.is_written(unheard));
+        bench.lose_all();
+        // It is switched off.
+        bench.swap(C, copy);
+        assert_eq!(bench.settled("j"), Some("third"));
+        assert_eq!(bench.settled("k"), Some("first"));
+        assert_eq!(bench.settled("i"), None, "its author was told so");
+    }
+}
+
 #[test]
 fn a_node_that_has_forgotten_what_it_acknowledged_learns_it_again_before_it_counts() {
     let mut bench = patient(3, |_| ());

@@ -54,6 +54,9 @@ impl<C> Flight<C> {
     }
 }
 
+/// A node that the network does not reach, with its disk.
+pub(crate) type Twin<P = Lww> = (Partition<P>, MemoryStorage);
+
 /// The nodes, their disks, and the messages in flight in the order in which they were sent.
 #[derive(Debug)]
 pub(crate) struct Bench<P: Policy = Lww> {
@@ -366,6 +369,20 @@ impl<P: Policy> Bench<P> {
         self.nodes
             .insert(node, restored.expect("a disk that is not empty"));
         self.release(node);
+    }
+
+    /// Starts a second node at a place whose first one lives on, with this disk. The network now reaches the
+    /// second one; returns the first.
+    pub(crate) fn start_twin(&mut self, node: u32, disk: MemoryStorage) -> Twin<P> {
+        let first = (self.nodes.remove(&node).expect("a node"), self.disk(node));
+        self.restart_with(node, disk);
+        first
+    }
+
+    /// Of two nodes at one place the network now reaches this one; returns the other.
+    pub(crate) fn swap(&mut self, node: u32, (twin, disk): Twin<P>) -> Twin<P> {
+        let disk = self.disks.insert(node, disk).expect("it has one");
+        (self.nodes.insert(node, twin).expect("a node"), disk)
     }
 
     /// A node starts under a new identity, with this disk as a head start.
