@@ -156,6 +156,25 @@ fn an_absence_that_was_read_stays_absent() {
     assert_eq!(bench.settled("k"), None);
 }
 
+/// The same absence, where nobody asks for it: the only ones who know that v is obsolete know it of this key alone,
+/// and pass it on with what they answer.
+#[test]
+fn an_absence_that_one_node_knows_by_an_exception_reaches_the_others() {
+    let mut bench = Bench::new(3, |_| ());
+    let late = a_forgotten_delete(&mut bench);
+    bench.arrive(late);
+    let read = bench.get(C, "k");
+    bench.run(|f| f.among(&[A, C]));
+    assert_eq!(bench.read(read), None);
+    assert_eq!(bench.node(C).status().exceptions, 1);
+    bench.lose_all();
+    bench.lose_data(A);
+    assert_eq!(bench.shows(B, "k"), Some("v"));
+    bench.talk(&[B, C]);
+    assert_eq!(bench.shows(B, "k"), None, "C has said so");
+    assert_eq!(bench.settled("k"), None);
+}
+
 #[test]
 fn recovering_nodes_vouch_for_each_other() {
     let mut bench = Bench::new(5, |_| ());
@@ -430,6 +449,44 @@ fn a_transfer_resumed_from_another_sender() {
     take_chunks(&mut bench, 20);
     assert!(bench.is_up(C));
     assert_eq!(bench.settled("a"), Some("new"));
+}
+
+/// A alone has an event of d. The first chunk, of a, comes from A and says so; the others come from B, which does
+/// not have it: C knows it of a, and of nothing else.
+#[test]
+fn a_transfer_begun_at_a_sender_that_knows_more() {
+    let mut bench = a_transfer();
+    bench.write_one(A, "d", Some("new"));
+    bench.take(|f| f.from == A);
+    let event = bench.live(A, "d").expect("it was written");
+    let mut sender = A;
+    let mut chunks = Vec::new();
+    for _ in 0..40 {
+        bench.tick(C);
+        while let Some(at) = bench.bag.iter().position(|f| f.from == C || f.to == C) {
+            let flight = bench.bag.remove(at);
+            let is_chunk = flight.kind() == "transfer answer";
+            if flight.kind().starts_with("transfer") && !flight.among(&[sender, C]) {
+                continue;
+            }
+            let from = flight.from;
+            bench.arrive(flight);
+            if is_chunk {
+                chunks.push(from);
+                sender = B;
+            }
+        }
+        bench.take(|f| f.among(&[A, B]));
+        if chunks.len() >= 4 {
+            break;
+        }
+    }
+    assert_eq!(chunks.first(), Some(&A), "{chunks:?}");
+    assert!(chunks[1..].contains(&B), "{chunks:?}");
+    let knows = |bench: &Bench| bench.node(C).replica().knowledge().base().contains(event);
+    assert_eq!(bench.shows(C, "d") == Some("new"), knows(&bench));
+    assert_eq!(bench.settled("d"), Some("new"));
+    assert!(knows(&bench));
 }
 
 #[test]

@@ -10,6 +10,58 @@ use crate::{A, B, C, D, E};
 
 const K: &str = "k";
 
+/// Stores of which each key is on every node, by each way to choose the quorums that are offered.
+fn stores() -> Vec<Bench> {
+    let stores = (3..=7).flat_map(|nodes| {
+        let by_owners = Bench::new(nodes, |config| *config = config.clone().with_owners(nodes));
+        [Bench::new(nodes, |_| ()), by_owners]
+    });
+    stores.collect()
+}
+
+/// Lets the first of `nodes` hear one more of the others after the other, until the request is answered.
+fn hears_until_answered(bench: &mut Bench, nodes: &[u32], request: u64) {
+    for heard in 1..=nodes.len() {
+        bench.run(|f| f.among(&nodes[..heard]));
+        if bench.reply(request).is_some() {
+            break;
+        }
+    }
+    bench.lose_all();
+}
+
+/// The fewest owners that acknowledge a write, and the fewest that answer a read, from the other end.
+#[test]
+fn a_read_by_the_fewest_owners_meets_a_write_by_the_fewest() {
+    for mut bench in stores() {
+        let mut nodes = bench.owners();
+        let write = bench.put(nodes[0], K, "v");
+        hears_until_answered(&mut bench, &nodes, write);
+        assert!(bench.is_written(write));
+        nodes.reverse();
+        let read = bench.get(nodes[0], K);
+        hears_until_answered(&mut bench, &nodes, read);
+        assert_eq!(bench.read(read), Some("v"), "{nodes:?}");
+    }
+}
+
+/// The same for two writes, the second of which is made by a clock that lags.
+#[test]
+fn a_write_by_the_fewest_owners_wins_over_an_earlier_one_by_the_fewest() {
+    for mut bench in stores() {
+        let mut nodes = bench.owners();
+        bench.nudge(nodes[0], 9);
+        let first = bench.put(nodes[0], K, "first");
+        hears_until_answered(&mut bench, &nodes, first);
+        assert!(bench.is_written(first));
+        nodes.reverse();
+        let second = bench.put(nodes[0], K, "second");
+        hears_until_answered(&mut bench, &nodes, second);
+        assert!(bench.is_written(second));
+        assert_eq!(bench.settled(K), Some("second"), "{nodes:?}");
+    }
+}
+
 #[test]
 fn a_copy_of_an_acknowledgement_counts_once() {
     for level in [Level::Quorum, Level::Linearizable] {
