@@ -116,6 +116,103 @@ fn a_write_through_a_node_that_fails_is_answered() {
     });
 }
 
+/// One direction of a link is cut, and nobody is told, while two nodes write; each still has a majority.
+#[test]
+fn writes_are_answered_beside_a_cut_and_what_was_acknowledged_is_read_when_it_is_mended() {
+    explore(|| {
+        let cluster = cluster();
+        let writers = [(1, "a"), (2, "b")].map(|(node, key)| {
+            let node = cluster.node(NodeId(node));
+            thread::spawn(move || put(&node, key, "v").is_ok())
+        });
+        cluster.cut(NodeId(1), NodeId(3));
+        let written = writers.map(|writer| writer.join().expect("it is answered"));
+        assert_eq!(written, [true; 2], "two of three nodes hear each other");
+        cluster.heal();
+        for node in cluster.nodes() {
+            for key in ["a", "b"] {
+                assert_eq!(get(&node, key), Some("v".into()), "{key} at {node:?}");
+            }
+        }
+    });
+}
+
+/// The network is parted and mended, and the nodes are told each time, while nodes on both sides write.
+#[test]
+fn writes_are_answered_on_both_sides_of_a_partition_that_is_mended() {
+    explore(|| {
+        let cluster = cluster();
+        let writers = [(1, "a"), (2, "b")].map(|(node, key)| {
+            let node = cluster.node(NodeId(node));
+            thread::spawn(move || put(&node, key, "v"))
+        });
+        cluster.partition(&[NodeId(1)], &[NodeId(2), NodeId(3)]);
+        cluster.heal();
+        let written = writers.map(|writer| writer.join().expect("it is answered"));
+        assert!(written[1].is_ok(), "2 and 3 always hear each other");
+        for (key, written) in ["a", "b"].into_iter().zip(&written) {
+            for node in cluster.nodes() {
+                let read = get(&node, key);
+                assert!(written.is_err() || read.is_some(), "{key} at {node:?}");
+            }
+        }
+    });
+}
+
+/// Messages take time, though no moment passes: they all go through the thread in the background.
+#[test]
+fn messages_that_take_time_are_all_delivered() {
+    explore(|| {
+        let range = Duration::ZERO..=Duration::ZERO;
+        let cluster = Cluster::builder(3).seed(7).latency(range, 7).build();
+        let cluster = cluster.expect("a valid configuration");
+        let writers = [(1, "one"), (2, "two")].map(|(node, value)| {
+            let node = cluster.node(NodeId(node));
+            thread::spawn(move || assert!(put(&node, "k", value).is_ok()))
+        });
+        for writer in writers {
+            writer.join().expect("its write succeeds");
+        }
+        let end = get(&cluster.node(NodeId(3)), "k");
+        assert!(
+            end == Some("one".into()) || end == Some("two".into()),
+            "{end:?}"
+        );
+        assert_eq!(get(&cluster.node(NodeId(1)), "k"), end);
+    });
+}
+
+/// A node that owns nothing asks the owners one after the other, the first of which fails meanwhile.
+#[test]
+fn a_forwarded_request_is_answered_while_the_owner_that_was_asked_fails() {
+    explore(|| {
+        let cluster = Cluster::builder(4).configure(|config| {
+            *config = config.clone().with_owners(3);
+        });
+        let cluster = cluster.seed(7).build().expect("a valid configuration");
+        let placement = cluster.placement();
+        let owners = placement.owners(placement.partition_of(b"k"));
+        let mut nodes = cluster.nodes();
+        let asked = nodes.find(|node| !owners.contains(&node.id()));
+        let asked = asked.expect("one node owns nothing");
+        let reader = asked.clone();
+        let writer = thread::spawn(move || put(&asked, "k", "v"));
+        cluster.fail(owners[0]);
+        let written = writer.join().expect("it is answered");
+        assert!(written.is_ok() || is_undecided(&written), "{written:?}");
+        let read = get(&reader, "k");
+        assert!(written.is_err() || read.is_some(), "{written:?}, {read:?}");
+    });
+}
+
+/// Whether a write failed and may take effect all the same.
+const fn is_undecided(written: &Result<Outcome, RequestError>) -> bool {
+    match written {
+        Err(error) => error.may_take_effect(),
+        Ok(_) => false,
+    }
+}
+
 #[test]
 fn a_subscriber_hears_of_every_write_and_can_read_it() {
     explore(|| {
