@@ -59,9 +59,7 @@ impl Clock {
         above: Timestamp,
         now: Now,
     ) -> Result<Timestamp, ClockError> {
-        if above > Timestamp::default() {
-            self.observe(above, now)?;
-        }
+        self.observe(above, now)?;
         self.tick(now)
     }
 
@@ -84,5 +82,129 @@ impl Clock {
             Self::Hybrid(clock) => clock.resume(last),
             Self::Caller(horizon) => *horizon = (*horizon).max(last),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeId;
+
+    const MINUTE_MS: u64 = 60_000;
+    /// Some moment of 2024.
+    const START_MS: u64 = 1_720_000_000_000;
+
+    fn clock(kind: ClockKind) -> Clock {
+        let mut config = Config::new(NodeId(2), 3);
+        config.clock = kind;
+        Clock::new(&config)
+    }
+
+    fn hybrid() -> Clock {
+        let drift_bound_ms = MINUTE_MS;
+        clock(ClockKind::Hybrid { drift_bound_ms })
+    }
+
+    const fn at(unix_ms: u64) -> Now {
+        let elapsed_ms = 0;
+        Now {
+            elapsed_ms,
+            unix_ms,
+        }
+    }
+
+    /// The timestamp that another node gives at this moment.
+    fn of_another(unix_ms: u64) -> Timestamp {
+        let mut other = HybridClock::new(1, MINUTE_MS).expect("a slot");
+        other.tick(unix_ms).expect("this side of 2159")
+    }
+
+    #[test]
+    fn lamport_time_counts_and_goes_above_all_that_was_seen() {
+        let mut clock = clock(ClockKind::Lamport);
+        assert_eq!(clock.last(), Timestamp(0));
+        assert_eq!(
+            clock.tick_above(Timestamp(0), at(START_MS)),
+            Ok(Timestamp(1))
+        );
+        assert_eq!(
+            clock.tick_above(Timestamp(7), at(START_MS)),
+            Ok(Timestamp(8))
+        );
+        assert_eq!(
+            clock.tick_above(Timestamp(3), at(START_MS)),
+            Ok(Timestamp(9))
+        );
+        assert_eq!(clock.observe(Timestamp(20), at(START_MS)), Ok(()));
+        assert_eq!(clock.last(), Timestamp(20));
+        clock.resume(Timestamp(30));
+        clock.resume(Timestamp(10));
+        assert_eq!(clock.last(), Timestamp(30));
+        clock.resume(Timestamp(u64::MAX));
+        let exhausted = clock.tick_above(Timestamp(0), at(START_MS));
+        assert_eq!(exhausted, Err(ClockError::Exhausted));
+    }
+
+    #[test]
+    fn hybrid_time_follows_physical_time_and_names_its_node() {
+        let mut clock = hybrid();
+        let first = clock
+            .tick_above(Timestamp(0), at(START_MS))
+            .expect("a time");
+        assert!(
+            first > of_another(START_MS),
+            "the node comes last, 2 after 1"
+        );
+        assert!(first < of_another(START_MS + 1));
+        // Physical time stands still, or steps back.
+        let second = clock
+            .tick_above(Timestamp(0), at(START_MS))
+            .expect("a time");
+        let third = clock
+            .tick_above(Timestamp(0), at(START_MS - MINUTE_MS))
+            .expect("a time");
+        assert!(first < second && second < third);
+        assert!(clock.last() >= third);
+        let later = clock
+            .tick_above(Timestamp(0), at(START_MS + 1))
+            .expect("a time");
+        assert!(later > of_another(START_MS + 1));
+    }
+
+    #[test]
+    fn hybrid_time_goes_above_what_was_seen_within_the_drift_bound_only() {
+        let mut clock = hybrid();
+        let near = of_another(START_MS + MINUTE_MS);
+        let above = clock
+            .tick_above(near, at(START_MS))
+            .expect("within the bound");
+        assert!(above > near);
+        assert_eq!(clock.observe(near, at(START_MS)), Ok(()));
+        let (far, before) = (of_another(START_MS + MINUTE_MS + 1), clock.clone());
+        let (ahead_ms, bound_ms) = (MINUTE_MS + 1, MINUTE_MS);
+        let refused = ClockError::Ahead { ahead_ms, bound_ms };
+        assert_eq!(clock.observe(far, at(START_MS)), Err(refused));
+        assert_eq!(clock.tick_above(far, at(START_MS)), Err(refused));
+        assert_eq!(clock, before, "nothing has changed");
+        // What was stored is resumed whatever physical time says.
+        clock.resume(far);
+        let above = clock
+            .tick_above(Timestamp(0), at(START_MS))
+            .expect("a time");
+        assert!(above > far);
+    }
+
+    #[test]
+    fn the_callers_clock_is_a_horizon_that_only_rises_when_it_is_raised() {
+        let mut clock = clock(ClockKind::Caller);
+        assert_eq!(clock.last(), Timestamp(0));
+        assert_eq!(clock.observe(Timestamp(9), at(START_MS)), Ok(()));
+        assert_eq!(clock.last(), Timestamp(0), "what is seen does not raise it");
+        clock.resume(Timestamp(5));
+        clock.resume(Timestamp(3));
+        assert_eq!(clock.last(), Timestamp(5));
+        let refused = clock.tick_above(Timestamp(9), at(START_MS));
+        assert_eq!(refused, Err(ClockError::Exhausted), "it gives no times");
+        assert_eq!(clock.last(), Timestamp(5));
     }
 }

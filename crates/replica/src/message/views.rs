@@ -157,10 +157,53 @@ mod tests {
         }
     }
 
+    /// A view of three positions, each of which `first` and its successors have been at.
+    fn view_of(first: u64, incarnations: u64) -> OwnerView {
+        let mut view = OwnerView::default();
+        for i in 0..incarnations {
+            view.record(u32::try_from(i % 3).expect("small"), ReplicaId(first + i));
+        }
+        view
+    }
+
+    #[test]
+    fn views_of_many_partitions_are_remembered_beside_each_other() {
+        let views: Vec<OwnerView> = (0..16).map(|n| view_of(1_000 * n + 1, 3)).collect();
+        let first: Vec<Arc<OwnerView>> = views.iter().map(sent).collect();
+        let again = views.iter().zip(&first);
+        let found = again.filter(|(view, first)| Arc::ptr_eq(&sent(view), first));
+        assert!(found.count() >= 12, "some may share a place");
+    }
+
+    #[test]
+    fn a_view_of_very_many_incarnations_is_not_remembered() {
+        for (incarnations, is_remembered) in [(64, true), (65, false)] {
+            let view = view_of(7, incarnations);
+            let first = sent(&view);
+            assert_eq!(Arc::ptr_eq(&first, &sent(&view)), is_remembered);
+        }
+    }
+
     #[test]
     fn a_position_without_incarnations_is_refused() {
         let empty = [1, 5, 0];
         assert!(postcard::from_bytes::<Wire>(&empty).is_err());
         assert!(postcard::from_bytes::<OwnerView>(&empty).is_err());
+    }
+
+    #[test]
+    fn what_is_no_view_is_refused_by_name() {
+        for (text, expected) in [
+            (r#"{"positions": 5}"#, "expected incarnations by position"),
+            (r#"{"positions": {"5": 5}}"#, "expected incarnations"),
+            (
+                r#"{"positions": {"5": []}}"#,
+                "a position of an owner view is empty",
+            ),
+        ] {
+            let refused = serde_json::from_str::<Wire>(text).map(|_| ());
+            let error = refused.expect_err(text).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }
