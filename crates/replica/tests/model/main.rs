@@ -311,6 +311,27 @@ fn a_deleted_value_does_not_come_back_after_a_purge() {
     }));
 }
 
+/// What the deleted value was written with may still be on its way to the node that deletes it: nobody has promised
+/// anything, so nobody may forget the tombstone.
+#[test]
+fn a_late_value_does_not_come_back_after_a_purge() {
+    let level = Consistency::Quorum;
+    holds(&Scenario {
+        nodes: 3,
+        clients: vec![vec![
+            put(1, 'v', level),
+            delete(0, level),
+            get(0, Consistency::One),
+        ]],
+        deletes_for_good: true,
+        budget: Budget {
+            purges: 1,
+            ..Budget::default()
+        },
+        ..Scenario::default()
+    });
+}
+
 #[test]
 fn a_purge_holds_when_a_node_starts_again_with_its_disk() {
     holds(&deletes_and_purges(Budget {

@@ -415,7 +415,8 @@ impl Model for World {
                 world.is_answered(state)
             }),
         ];
-        if self.scenario.budget.purges > 0 {
+        // Without an exchange there are no promises, and without promises no purge.
+        if self.scenario.budget.purges > 0 && self.scenario.budget.exchanges > 0 {
             let has_purged = |_: &Self, state: &WorldState| state.has_purged;
             properties.push(Property::sometimes("a tombstone is forgotten", has_purged));
         }
