@@ -151,7 +151,8 @@ pub enum Expect {
     /// There is no majority, or none has answered in time: which of the two it is depends on when a driver notices who
     /// is gone.
     NoMajority {
-        /// Nodes that answered.
+        /// Nodes that answered. Of what cannot take effect it is not compared: who knows that too few are there
+        /// asks nobody.
         acknowledged: usize,
         /// Nodes that had to.
         needed: usize,
@@ -446,7 +447,7 @@ impl Expect {
                         may_take_effect: may,
                     },
                 ),
-            ) => (acknowledged, needed, may_take_effect) == (got, of, may),
+            ) => (needed, may_take_effect) == (of, may) && (acknowledged == got || !may),
             (Self::NodeFailed, Err(RequestError::NodeFailed(failed))) => *failed == NodeId(node),
             (
                 Self::BelowHorizon(expected),
@@ -472,6 +473,7 @@ fn show(result: &Result<Outcome, RequestError>) -> String {
         }) => {
             let (acknowledged, needed, may_take_effect) =
                 (*acknowledged, *needed, *may_take_effect);
+            let acknowledged = if may_take_effect { acknowledged } else { 1 };
             let too_few = RequestError::NoMajority {
                 acknowledged,
                 needed,

@@ -48,7 +48,7 @@ impl Clocks {
                 continue;
             }
             for message in messages {
-                node.deliver(message.clone());
+                node.deliver(message.clone()).expect("there is room");
             }
             let refused = node.process_messages().refused.into_iter();
             let refused = refused.map(|error| format!("node {}: {error}", to + 1));
@@ -57,7 +57,8 @@ impl Clocks {
     }
 
     fn contents(&self, node: &siblings::Node) -> BTreeSet<Vec<u8>> {
-        node.all_messages().into_iter().collect()
+        let all = node.all_messages().expect("there is room");
+        all.into_iter().collect()
     }
 }
 
@@ -68,7 +69,8 @@ impl Driver for Clocks {
 
     fn put(&mut self, node: u32, key: &str, value: &str) {
         let at = node as usize - 1;
-        self.nodes[at].put(key.into(), value.into());
+        let put = self.nodes[at].put(key.into(), value.into());
+        put.expect("there is room");
         let messages = self.nodes[at].take_messages();
         self.carry(at, &messages);
     }
@@ -89,6 +91,7 @@ impl Driver for Clocks {
     fn settle(&mut self) -> bool {
         for from in 0..self.nodes.len() {
             let messages = self.nodes[from].all_messages();
+            let messages = messages.expect("there is room");
             self.carry(from, &messages);
         }
         let first = self.contents(&self.nodes[0]);
