@@ -246,9 +246,125 @@ fn unknown_writes_that_nobody_read_cost_nothing() {
 
 #[test]
 fn a_search_that_grows_too_large_is_given_up_and_says_so() {
-    let writes: Vec<String> = (0..30).map(|n| format!("={n}")).collect();
+    // Each value twice: only the search is left.
+    let writes: Vec<String> = (0..30).map(|n| format!("={}", n / 2)).collect();
     let mut plan: Vec<Plan<'_>> = writes.iter().map(|w| (w.as_str(), 1, Some(100))).collect();
     plan.extend([("?3", 101, Some(102)), ("?4", 103, Some(104))]);
     let found = check_within(&history(&plan), 1_000).expect_err("a million orders");
     assert_eq!(found.to_string(), "k: given up after 1001 configurations");
+}
+
+#[test]
+fn values_that_are_written_once_are_judged_whatever_overlaps() {
+    let writes: Vec<String> = (0..300).map(|n| format!("={n}")).collect();
+    let ends = |n: usize| (n % 3 > 0).then_some(5_000);
+    let writes = (0..).zip(&writes);
+    let mut plan: Vec<Plan<'_>> = writes.map(|(n, w)| (w.as_str(), 1, ends(n))).collect();
+    plan.extend((0..100).map(|n| ("=-", 1, ends(n))));
+    let reads: Vec<String> = (0..300).map(|n| format!("?{n}")).collect();
+    for (at, read) in (1_000..).zip(&reads) {
+        plan.push((read, 2 * at, Some(2 * at)));
+        if at % 7 == 0 {
+            plan.push(("?-", 2 * at + 1, Some(2 * at + 1)));
+        }
+    }
+    assert_eq!(check_within(&history(&plan), 1_000), Ok(()));
+    plan.push(("?5", 3_000, Some(3_001)));
+    let found = check_within(&history(&plan), 1_000).expect_err("5 was overwritten");
+    assert!(matches!(&found.0[..], [Violation::NotLinearizable { .. }]));
+}
+
+#[test]
+fn deletes_are_used_up_by_the_reads_of_nothing_between_values() {
+    let delete = ("=-", 1, None);
+    let values = [("=a", 1, Some(90)), ("=b", 1, Some(90))];
+    let reads = [
+        ("?-", 10, Some(11)),
+        ("?a", 20, Some(21)),
+        ("?-", 30, Some(31)),
+        ("?b", 40, Some(41)),
+        ("?-", 50, Some(51)),
+    ];
+    let with = |deletes: usize| {
+        let plan = [vec![delete; deletes], values.to_vec(), reads.to_vec()];
+        is_linearizable(&plan.concat())
+    };
+    assert!(with(2));
+    assert!(!with(1), "two values were deleted");
+    // One delete has completed before the second value was begun, so it is of no use after it.
+    let early = [("=-", 1, Some(2)), ("=b", 3, Some(90)), ("=a", 3, Some(90))];
+    let early = |extra: &[Plan<'static>]| {
+        let plan = [early.to_vec(), extra.to_vec(), reads.to_vec()];
+        is_linearizable(&plan.concat())
+    };
+    assert!(!early(&[delete]));
+    assert!(early(&[delete, delete]));
+}
+
+/// A small history of values that are written once: the reads return what somebody might have seen, so that
+/// many are linearizable and many are not.
+fn small_history(seed: u64) -> History {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut history, mut written) = (History::default(), vec![None]);
+    for session in 0..rng.random_range(3..=12) {
+        let invoked = rng.random_range(0..24);
+        let longest = rng.random_range(1..=12);
+        let length = rng.random_range(0..=longest);
+        let completed = rng.random_bool(0.85).then_some(invoked + length);
+        let version = None;
+        let call = match rng.random_range(0..6) {
+            0 => {
+                let value = None;
+                Call::Write { value, version }
+            }
+            1..3 => {
+                let value = Some(Bytes::from(session.to_string()));
+                written.push(value.clone());
+                Call::Write { value, version }
+            }
+            _ => {
+                let late = written.len() - rng.random_range(1..=written.len().min(3));
+                let value = written[late].clone();
+                Call::Read { value, version }
+            }
+        };
+        history.push(Operation {
+            session: SessionId(session),
+            node: None,
+            key: Bytes::from_static(b"k"),
+            invoked,
+            completed,
+            call,
+        });
+    }
+    history
+}
+
+#[test]
+fn blocks_and_the_search_give_the_same_verdict_on_random_small_histories() {
+    let (mut good, mut bad) = (0, 0);
+    for seed in 0..12_000 {
+        let history = small_history(seed);
+        let operations: Vec<(OperationId, &Operation)> = history.operations().collect();
+        if reads_from_nowhere(&operations).next().is_some() {
+            continue;
+        }
+        let (steps, _) = steps(&operations);
+        let judged = blocks::judge(&steps, usize::MAX).expect("no value is written twice");
+        let searched = Search::new(&steps).run(usize::MAX);
+        let moments: Vec<_> = history.operations().map(|(_, op)| op.to_string()).collect();
+        assert_eq!(
+            judged.is_ok(),
+            searched.is_ok(),
+            "seed {seed}: {moments:#?}, {judged:?}"
+        );
+        match searched {
+            Ok(()) => good += 1,
+            Err(_) => bad += 1,
+        }
+    }
+    assert!(
+        good > 2_000 && bad > 2_000,
+        "{good} linearizable, {bad} not"
+    );
 }
