@@ -15,7 +15,9 @@
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use replica::Counters;
-use replica::sim::{Campaign, DiskFaults, Report, System, record_seed, run_seed, shrink};
+use replica::sim::{
+    Campaign, DiskFaults, NamedWrites, Report, System, record_seed, run_seed, shrink,
+};
 use std::path::PathBuf;
 
 #[path = "simulate/plot.rs"]
@@ -30,9 +32,10 @@ struct Options {
     /// The seeds, as FROM..TO.
     #[arg(long, default_value = "0..100", value_parser = parse_range)]
     seeds: std::ops::Range<u64>,
-    /// Random actions in each run.
-    #[arg(long, default_value_t = Campaign::default().actions)]
-    actions: usize,
+    /// Random actions in each run; 150 if it is not given. Without it a run of E with more than 100 nodes is
+    /// about one write that spreads while messages are lost.
+    #[arg(long)]
+    actions: Option<usize>,
     /// Number of nodes; drawn from each seed if it is not given.
     #[arg(long)]
     nodes: Option<u32>,
@@ -56,11 +59,17 @@ struct Options {
     svg: Option<PathBuf>,
 }
 
+/// With more nodes than this a run of E is about how a write spreads, unless it is said what happens.
+const SPREAD_ABOVE: u32 = 100;
+
 fn main() {
     let options = Options::parse();
     let campaign = Campaign {
         system: options.system,
-        actions: options.actions,
+        spread: options.actions.is_none()
+            && options.system == System::Gossip
+            && options.nodes > Some(SPREAD_ABOVE),
+        actions: options.actions.unwrap_or(Campaign::default().actions),
         nodes: options.nodes,
         fanout: options.fanout,
         loss: options.loss,
@@ -176,13 +185,34 @@ fn sorted(reports: &[Report], value: impl Fn(&Report) -> u64) -> Vec<u64> {
 
 fn summary(reports: &[Report], violations: usize) -> serde_json::Value {
     let rounds = sorted(reports, |r| r.rounds.len() as u64);
+    let (counters, named) = (counters_of(reports), named_of(reports));
     serde_json::json!({
         "seeds": reports.len(),
         "violations": violations,
         "unjudged": reports.iter().map(|r| r.unjudged).sum::<usize>(),
         "rounds_p50": percentile(&rounds, 50),
         "rounds_p99": percentile(&rounds, 99),
+        "named": {
+            "begun": named.begun,
+            "retries": named.retries,
+            "answered_elsewhere": named.answered_elsewhere,
+            "found": counters.operations_found,
+            "carried_out_after_denial": counters.operations_begun,
+            "unknown": named.unknown,
+            "forgotten": named.forgotten,
+            "undecided": named.undecided,
+        },
     })
+}
+
+fn counters_of(reports: &[Report]) -> Counters {
+    let counters = reports.iter().map(|r| r.counters);
+    counters.fold(Counters::default(), Counters::plus)
+}
+
+fn named_of(reports: &[Report]) -> NamedWrites {
+    let named = reports.iter().map(|r| r.named);
+    named.fold(NamedWrites::default(), NamedWrites::plus)
 }
 
 fn print_table(options: &Options, reports: &[Report], violations: usize) {
@@ -210,12 +240,10 @@ fn print_table(options: &Options, reports: &[Report], violations: usize) {
             percentile(&values, 99)
         );
     }
-    let counters = reports
-        .iter()
-        .fold(Counters::default(), |sum, r| sum.plus(r.counters));
+    let (counters, named) = (counters_of(reports), named_of(reports));
     let disks = reports.iter().map(|r| r.disk_faults);
     let disks = disks.fold(DiskFaults::default(), DiskFaults::plus);
-    println!("{counters:#?}\n{disks:#?}");
+    println!("{counters:#?}\n{disks:#?}\n{named:#?}");
     let (system, seeds) = (options.system.letter(), &options.seeds);
     let unjudged: usize = reports.iter().map(|r| r.unjudged).sum();
     if unjudged > 0 {

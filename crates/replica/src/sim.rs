@@ -14,6 +14,7 @@
 
 mod campaign;
 mod history;
+mod mints;
 mod network;
 mod oracle;
 mod player;
@@ -22,7 +23,7 @@ mod shrink;
 mod simulation;
 mod workload;
 
-pub use campaign::{Campaign, DiskFaults, Report, System, record_seed, run_seed};
+pub use campaign::{Campaign, DiskFaults, NamedWrites, Report, System, record_seed, run_seed};
 pub use history::{Action, History, Operation};
 pub use network::Network;
 pub use oracle::{CausalOracle, LwwOracle, Oracle, Simulated};

@@ -1,7 +1,7 @@
 //! A fixed list of simulator seeds, and probes that show that the runs were not vacuous.
 
 use replica::sim::{
-    Campaign, DiskFaults, SimConfig, Simulation, System, record_seed, run_seed, shrink,
+    Campaign, DiskFaults, NamedWrites, SimConfig, Simulation, System, record_seed, run_seed, shrink,
 };
 use replica::{Command, Config, Counters, NodeId};
 
@@ -11,7 +11,12 @@ const SEEDS: std::ops::Range<u64> = 0..150;
 /// Found that a write which was minted again was answered by the event that lost.
 #[test]
 fn seed_22075_converges_to_the_last_acknowledged_write() {
-    let report = run_seed(22_075, &Campaign::default());
+    let retries = Some(false);
+    let campaign = Campaign {
+        retries,
+        ..Campaign::default()
+    };
+    let report = run_seed(22_075, &campaign);
     assert!(report.violations.is_empty(), "{report}");
 }
 
@@ -24,6 +29,7 @@ fn seed_430_of_siblings_gets_its_transfer_from_a_peer_that_has_what_is_missing()
         430,
         &Campaign {
             system,
+            retries: Some(false),
             ..Campaign::default()
         },
     );
@@ -39,6 +45,7 @@ fn seed_42554_of_siblings_closes_a_writer_whose_delete_is_an_exception() {
         42_554,
         &Campaign {
             system,
+            retries: Some(false),
             ..Campaign::default()
         },
     );
@@ -53,6 +60,7 @@ fn seed_10185_of_timestamps_keeps_its_tombstone() {
         10_185,
         &Campaign {
             system,
+            retries: Some(false),
             ..Campaign::default()
         },
     );
@@ -68,8 +76,11 @@ fn the_fixed_seeds_of_every_system_pass() {
             ..Campaign::default()
         };
         let (mut counters, mut succeeded) = (Counters::default(), 0);
+        let (mut named, mut unjudged) = (NamedWrites::default(), 0);
         for seed in 0..40 {
             let report = run_seed(seed, &campaign);
+            named = named.plus(report.named);
+            unjudged += report.unjudged;
             assert!(report.violations.is_empty(), "{report}");
             counters = counters.plus(report.counters);
             succeeded += report.succeeded.0;
@@ -82,6 +93,17 @@ fn the_fixed_seeds_of_every_system_pass() {
             succeeded > 500,
             "{system:?}: only {succeeded} operations succeeded"
         );
+        assert_eq!(unjudged, 0, "{system:?}: histories that say nothing");
+        if system != System::Gossip {
+            let sometimes = [
+                ("retries answered elsewhere", named.answered_elsewhere),
+                ("retries that begin the write", counters.operations_begun),
+                ("named writes of unknown outcome", named.unknown),
+            ];
+            for (path, times) in sometimes {
+                assert!(times > 0, "{system:?} has not reached: {path}");
+            }
+        }
         let sometimes = match system {
             System::Gossip => [("probes that differed", counters.probes_differed)],
             System::Linearizable => [("write backs", counters.write_backs)],
@@ -97,9 +119,10 @@ fn the_fixed_seeds_of_every_system_pass() {
 fn the_fixed_seeds_pass_and_reach_every_rare_path() {
     let campaign = Campaign::default();
     let (mut counters, mut failed, mut succeeded) = (Counters::default(), Vec::new(), 0);
-    let mut disks = DiskFaults::default();
+    let (mut disks, mut named) = (DiskFaults::default(), NamedWrites::default());
     for seed in SEEDS {
         let report = run_seed(seed, &campaign);
+        named = named.plus(report.named);
         counters = counters.plus(report.counters);
         disks = disks.plus(report.disk_faults);
         succeeded += report.succeeded.0;
@@ -141,9 +164,34 @@ fn the_fixed_seeds_pass_and_reach_every_rare_path() {
         ("rolled-back disks noticed", disks.rollbacks_noticed),
         ("disks rolled back under way", disks.rollbacks_under_way),
         ("returns confirmed", counters.returns_confirmed),
+        ("retries answered elsewhere", named.answered_elsewhere),
+        ("retries that begin the write", counters.operations_begun),
+        ("named writes of unknown outcome", named.unknown),
+        ("names forgotten", named.forgotten),
     ];
     for (path, times) in sometimes {
         assert!(times > 0, "no seed of the list has reached: {path}");
+    }
+}
+
+/// With all faults on and many writes. More seeds run with the example `simulate`.
+#[test]
+fn large_clusters_of_the_causal_and_the_gossip_store_pass() {
+    for (system, nodes, actions) in [(System::Causal, 100, 300), (System::Gossip, 100, 60)] {
+        let campaign = Campaign {
+            system,
+            actions,
+            nodes: Some(nodes),
+            ..Campaign::default()
+        };
+        let (report, schedule) = record_seed(3, &campaign);
+        assert!(report.violations.is_empty(), "{report}");
+        let schedule = schedule.expect("a run of single steps");
+        assert!(
+            schedule.steps.len() > actions / 2,
+            "{system:?} has left out too much"
+        );
+        assert_eq!(schedule.run().trace_hash, report.trace_hash);
     }
 }
 
@@ -218,7 +266,7 @@ fn a_seed_and_its_schedule_are_the_same_run() {
         };
         for seed in 0..8 {
             let (report, schedule) = record_seed(seed, &campaign);
-            let schedule = schedule.expect("only large gossip runs have none");
+            let schedule = schedule.expect("a run of single steps");
             let again = schedule.run();
             assert_eq!(again.trace_hash, report.trace_hash, "{report}");
             assert_eq!(again.counters, report.counters);
@@ -234,11 +282,15 @@ fn is_broken(report: &replica::sim::Report) -> bool {
 
 #[test]
 fn a_seed_that_fails_is_reduced_to_a_few_steps_that_still_fail() {
-    let campaign = Campaign::default();
+    let retries = Some(false);
+    let campaign = Campaign {
+        retries,
+        ..Campaign::default()
+    };
     let mut reduced = 0;
     for seed in 0..12 {
         let (report, schedule) = record_seed(seed, &campaign);
-        let schedule = schedule.expect("only large gossip runs have none");
+        let schedule = schedule.expect("a run of single steps");
         let Some(small) = shrink(&schedule, 2_000, is_broken) else {
             assert!(!is_broken(&report), "a failing run is a failing schedule");
             continue;
@@ -315,6 +367,16 @@ fn what_is_printed_is_a_test_that_compiles_and_does_what_the_schedule_does() {
             fault: CommitFault::Prefix(1),
         },
         write(2, "b", None),
+        Step::WriteNamed {
+            node: NodeId(3),
+            key: "a".into(),
+            value: Some("n1".into()),
+            name: 1,
+        },
+        Step::Retry {
+            node: NodeId(1),
+            name: 1,
+        },
         Step::WriteOne {
             node: NodeId(4),
             key: "c".into(),

@@ -50,6 +50,7 @@ pub fn spread(nodes: u32, seed: u64) -> Run {
     let campaign = Campaign {
         system: System::Gossip,
         nodes: Some(nodes),
+        spread: true,
         fanout: FANOUT,
         loss: Some(LOSS),
         ..Campaign::default()

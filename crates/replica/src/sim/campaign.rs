@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::network::Network;
 use super::oracle::Simulated;
-use super::player::{KEYS, Player};
+use super::player::{self, Player};
 use super::schedule::{Schedule, Step};
 use super::simulation::{Round, SimConfig, Simulation};
 use super::workload::{
@@ -70,6 +70,9 @@ impl System {
 pub struct Campaign {
     /// The system.
     pub system: System,
+    /// Whether a run is about how one write spreads while messages are lost, and nothing else happens; for
+    /// [`System::Gossip`].
+    pub spread: bool,
     /// Random actions in each run: operations, faults, and time that passes.
     pub actions: usize,
     /// Virtual milliseconds within which a healed cluster must have converged.
@@ -80,17 +83,21 @@ pub struct Campaign {
     pub fanout: u32,
     /// Probability that a message is lost; drawn from each seed if it is not said.
     pub loss: Option<f64>,
+    /// Whether clients name their writes and ask again for them; drawn from each seed if it is not said.
+    pub retries: Option<bool>,
 }
 
 impl Default for Campaign {
     fn default() -> Self {
         Self {
             system: System::default(),
+            spread: false,
             actions: 150,
             settle_ms: 120_000,
             nodes: None,
             fanout: 3,
             loss: None,
+            retries: None,
         }
     }
 }
@@ -108,6 +115,8 @@ pub struct Report {
     pub counters: Counters,
     /// How often disks failed, and what was noticed of it.
     pub disk_faults: DiskFaults,
+    /// What became of writes that have a name.
+    pub named: NamedWrites,
     /// Operations that succeeded, and all that were made.
     pub succeeded: (usize, usize),
     /// Nodes.
@@ -163,6 +172,39 @@ impl DiskFaults {
     }
 }
 
+/// What became of the writes of a run that have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct NamedWrites {
+    /// Writes that were asked for under a name.
+    pub begun: u64,
+    /// Times that one of them was asked for again.
+    pub retries: u64,
+    /// Retries that were answered by another owner than the one that had carried out the write.
+    pub answered_elsewhere: u64,
+    /// Answers that it is not known whether the write was carried out.
+    pub unknown: u64,
+    /// Writes that were carried out twice, since the owners had forgotten their names.
+    pub forgotten: u64,
+    /// Writes of which it is not known whether they were carried out, after all else has come to an end.
+    pub undecided: u64,
+}
+
+impl NamedWrites {
+    /// The sums.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            begun: self.begun + other.begun,
+            retries: self.retries + other.retries,
+            answered_elsewhere: self.answered_elsewhere + other.answered_elsewhere,
+            unknown: self.unknown + other.unknown,
+            forgotten: self.forgotten + other.forgotten,
+            undecided: self.undecided + other.undecided,
+        }
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -199,6 +241,8 @@ struct Faults {
     hot_spot: bool,
     /// Commits that fail or are torn, and disks that are rolled back.
     disks: bool,
+    /// Clients that name their writes, and ask again for them.
+    retries: bool,
 }
 
 /// Runs one seed: a random cluster under random operations and faults, then healing, then the checks.
@@ -206,28 +250,26 @@ pub fn run_seed(seed: u64, campaign: &Campaign) -> Report {
     record_seed(seed, campaign).0
 }
 
-/// The same, with the run as a schedule; a gossip run with more than 100 nodes has none.
+/// The same, with the run as a schedule; one in which a single write spreads has none.
 pub fn record_seed(seed: u64, campaign: &Campaign) -> (Report, Option<Schedule>) {
     let (report, schedule) = match campaign.system {
-        System::Majority => run(seed, campaign, Majority),
+        System::Majority => run(seed, campaign, Majority::default()),
         System::Timestamped => run(seed, campaign, Timestamped::default()),
         System::Causal => run(seed, campaign, Sessions::default()),
         System::Siblings => run(seed, campaign, Siblings::default()),
-        System::Gossip if campaign.nodes > Some(SPREAD_ABOVE) => {
-            return (spread(seed, campaign), None);
-        }
+        System::Gossip if campaign.spread => return (spread(seed, campaign), None),
         System::Gossip => run(seed, campaign, Gossips::default()),
         System::Linearizable => run(seed, campaign, Linearizable::default()),
     };
     (report, Some(schedule))
 }
 
-/// With more nodes than this a gossip run is about how a write spreads.
-const SPREAD_ABOVE: u32 = 100;
+/// Nodes of a gossip store, if it is not said how many.
+const GOSSIPING: u32 = 30;
 
 /// One write in a large cluster whose network loses messages throughout: how it spreads.
 fn spread(seed: u64, campaign: &Campaign) -> Report {
-    let mut config = Config::new(NodeId(1), campaign.nodes.unwrap_or(SPREAD_ABOVE));
+    let mut config = Config::new(NodeId(1), campaign.nodes.unwrap_or(GOSSIPING));
     configure(&mut config, campaign, seed);
     config.max_log_events = 10_000;
     let nodes = config.nodes;
@@ -256,6 +298,7 @@ fn spread(seed: u64, campaign: &Campaign) -> Report {
         violations,
         counters: (simulation.counters().into_iter()).fold(Counters::default(), Counters::plus),
         disk_faults: DiskFaults::default(),
+        named: NamedWrites::default(),
         succeeded: (1, 1),
         refused: 0,
         unjudged: 0,
@@ -294,7 +337,7 @@ fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
     let rng = simulation.rng();
     let drawn = *[3, 3, 3, 5, 5, 7].choose(rng).unwrap_or(&3);
     let nodes = campaign.nodes.unwrap_or(match campaign.system {
-        System::Gossip => 30,
+        System::Gossip => GOSSIPING,
         _ => drawn,
     });
     let mut config = Config::new(NodeId(1), nodes);
@@ -319,6 +362,7 @@ fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
         hints: rng.random_bool(0.3),
         hot_spot: rng.random_bool(0.3),
         disks: false,
+        retries: false,
     };
     config.durable = faults.durable;
     // A disk may be rolled back at any time.
@@ -336,6 +380,14 @@ fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
     };
     // Drawn last: what was drawn before stays the same for seeds that are kept.
     faults.disks = faults.durable && rng.random_bool(0.5);
+    let (names_writes, remembers_few) = (rng.random_bool(0.4), rng.random_bool(0.25));
+    let few = *[2, 4, 16].choose(rng).unwrap_or(&2);
+    // A gossip store refuses names.
+    faults.retries = campaign.retries.unwrap_or(names_writes) && config.gossip.is_none();
+    // A write whose name was forgotten is two writes of one value, which are hard to put in order.
+    if faults.retries && remembers_few && campaign.system != System::Linearizable {
+        config.operation_memory = few;
+    }
     let mut schedule = Schedule::new(campaign.system, seed, config);
     (schedule.network, schedule.settle_ms) = (network, campaign.settle_ms);
     (schedule, faults)
@@ -354,7 +406,11 @@ fn configure(config: &mut Config, campaign: &Campaign, seed: u64) {
             config.partitions = 1 + (seed % 3) as u32;
         }
         System::Causal => {
-            config.partitions = 1 + (seed % 5) as u32;
+            config.partitions = match nodes <= player::SMALL {
+                true => 1 + (seed % 5) as u32,
+                // Most nodes own a part of the keys, and none of most keys.
+                false => 32 + (seed % 33) as u32,
+            };
             *config = config.clone().with_owners(3);
         }
         System::Gossip => {
@@ -362,6 +418,10 @@ fn configure(config: &mut Config, campaign: &Campaign, seed: u64) {
             config.gossip = Some(Gossip { fanout, peers });
             // The log is all that can name what a peer lacks: without one every difference is a transfer.
             config.max_log_events = config.max_log_events.max(20);
+            if nodes > player::SMALL {
+                // A round of all nodes is many messages.
+                config.sync_interval_ms = config.sync_interval_ms.max(300);
+            }
         }
     }
 }
@@ -370,18 +430,29 @@ fn configure(config: &mut Config, campaign: &Campaign, seed: u64) {
 fn act<P: Simulated>(player: &mut Player<P, impl Workload<P>>, faults: &Faults, action: usize) {
     let nodes: Vec<NodeId> = player.simulation.node_ids().collect();
     let (down, imaged) = (player.down(), player.imaged());
+    if faults.retries
+        && let Some(step) = ask_again(player, &nodes)
+    {
+        return player.take(step);
+    }
+    let is_large = nodes.len() > player::SMALL as usize;
+    let keys = player::keys(nodes.len() as u32);
     let rng = player.simulation.rng();
     let node = *nodes.choose(rng).unwrap_or(&NodeId(1));
-    let keys = if faults.hot_spot { &KEYS[..1] } else { &KEYS };
-    let key = Bytes::from_static(keys.choose(rng).unwrap_or(&"a").as_bytes());
+    let keys = if faults.hot_spot { &keys[..1] } else { &keys };
+    let key = keys.choose(rng).cloned().unwrap_or_default();
     let step = match rng.random_range(0..100) {
         0..5 if faults.hot_spot => {
-            // All nodes write the same key before any message arrives; some of them delete it.
-            for node in nodes {
+            // All nodes, or many, write the same key before any message arrives; some of them delete it.
+            let writers = match is_large {
+                true => sample(rng, &nodes, player::SMALL as usize),
+                false => nodes,
+            };
+            for node in writers {
                 let rng = player.simulation.rng();
                 let (key, is_delete) = (key.clone(), rng.random_bool(0.3));
                 let value = (!is_delete).then(|| value(rng, action));
-                player.take(Step::Write { node, key, value });
+                take(player, faults, Step::Write { node, key, value });
             }
             return;
         }
@@ -395,7 +466,7 @@ fn act<P: Simulated>(player: &mut Player<P, impl Workload<P>>, faults: &Faults, 
                     1 => Step::Read { node, key },
                     _ => write(node, key, Some(value(rng, action))),
                 };
-                player.take(step);
+                take(player, faults, step);
             }
             return;
         }
@@ -410,6 +481,13 @@ fn act<P: Simulated>(player: &mut Player<P, impl Workload<P>>, faults: &Faults, 
             Step::WriteOne { node, key, value }
         }
         45..65 => Step::Read { node, key },
+        65..72 if faults.partitions && is_large && rng.random_bool(0.7) => {
+            let count = rng.random_range(1..=player::SMALL as usize);
+            let one = sample(rng, &nodes, count);
+            let other = nodes.into_iter().filter(|node| !one.contains(node));
+            let other = other.collect();
+            Step::Part { one, other }
+        }
         65..72 if faults.partitions => cut(rng, &nodes),
         72..80 if faults.partitions => Step::Heal,
         80..84 if faults.crashes => match player.may_fail(node) {
@@ -450,7 +528,53 @@ fn act<P: Simulated>(player: &mut Player<P, impl Workload<P>>, faults: &Faults, 
             Step::Run { ms }
         }
     };
+    take(player, faults, step);
+}
+
+/// Takes a step; most writes of clients who name theirs get a name, and with it a value of their own.
+fn take<P: Simulated>(player: &mut Player<P, impl Workload<P>>, faults: &Faults, step: Step) {
+    let step = match step {
+        Step::Write { node, key, value }
+            if faults.retries && player.simulation.rng().random_bool(0.6) =>
+        {
+            let name = player.next_name();
+            let value = value.map(|_| Bytes::from(format!("n{name}")));
+            Step::WriteNamed {
+                node,
+                key,
+                value,
+                name,
+            }
+        }
+        step => step,
+    };
     player.take(step);
+}
+
+/// Now and then a client asks again for a write: mostly for one that was not answered yet, or not well.
+fn ask_again<P: Simulated>(
+    player: &mut Player<P, impl Workload<P>>,
+    nodes: &[NodeId],
+) -> Option<Step> {
+    if player.names() == 0 || !player.simulation.rng().random_bool(0.2) {
+        return None;
+    }
+    let (open, last) = (player.open_names(), player.names());
+    let rng = player.simulation.rng();
+    let any = rng.random_range(1..=last);
+    let name = match rng.random_bool(0.8) {
+        true => open.choose(rng).copied().unwrap_or(any),
+        false => any,
+    };
+    let node = *nodes.choose(rng)?;
+    Some(Step::Retry { node, name })
+}
+
+/// Some of the nodes, ascending.
+fn sample(rng: &mut ChaCha8Rng, nodes: &[NodeId], count: usize) -> Vec<NodeId> {
+    let mut sample: Vec<NodeId> = nodes.sample(rng, count).copied().collect();
+    sample.sort_unstable();
+    sample
 }
 
 const fn write(node: NodeId, key: Bytes, value: Option<Bytes>) -> Step {

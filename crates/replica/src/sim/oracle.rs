@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use crdt::{
     CausalContext, Cell as _, Dot, DotStore as _, Knows as _, LwwCell, LwwEntry, ReplicaId,
+    Timestamp,
 };
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,6 +17,12 @@ pub trait Simulated: Policy {
 
     /// What a history says of a cell; `None` if it shows nothing.
     fn shown(cell: &Self::Cell) -> Option<Bytes>;
+
+    /// The value that an event has left in a cell, with its time in a store by time; `None` if it has left
+    /// none there.
+    fn written(_cell: &Self::Cell, _event: Dot) -> Option<(Timestamp, Bytes)> {
+        None
+    }
 }
 
 /// Every event of one partition, and what follows from them.
@@ -66,6 +73,11 @@ impl Simulated for Lww {
 
     fn shown(cell: &LwwCell<Bytes>) -> Option<Bytes> {
         cell.value().cloned()
+    }
+
+    fn written(cell: &LwwCell<Bytes>, event: Dot) -> Option<(Timestamp, Bytes)> {
+        let live = cell.live().filter(|live| live.dot == event)?;
+        Some((live.timestamp, live.value.clone()?))
     }
 }
 
@@ -140,6 +152,12 @@ impl Simulated for MultiValue {
                     .join(separator),
             )
         })
+    }
+
+    fn written(cell: &Self::Cell, event: Dot) -> Option<(Timestamp, Bytes)> {
+        let mut siblings = cell.siblings();
+        let (_, value) = siblings.find(|(dot, _)| *dot == event)?;
+        Some((Timestamp::default(), value.clone()))
     }
 }
 

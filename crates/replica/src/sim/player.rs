@@ -2,24 +2,39 @@
 
 use bytes::Bytes;
 use crdt::{CausalContext, Dot, Knows as _, ReplicaId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::campaign::{DiskFaults, Report, System};
+use super::campaign::{DiskFaults, NamedWrites, Report, System};
 use super::network::Network;
 use super::oracle::Simulated;
 use super::schedule::{Schedule, Step};
 use super::simulation::{Disk, SimConfig, Simulation};
 use super::workload::{
-    Gossips, Linearizable, Majority, Operation, Sessions, Siblings, Timestamped, Workload,
+    Gossips, Linearizable, Majority, NamedWrite, Operation, Sessions, Siblings, Timestamped,
+    Workload,
 };
 use crate::storage::CommitFault;
-use crate::{Counters, NodeId, Partition, PartitionId, State};
+use crate::{Counters, NodeId, Partition, PartitionId, RequestError, State};
 
 /// The keys that clients use.
-pub(super) const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// With more nodes than this the invariants are checked at rest only.
-const CHECKED_NODES: u32 = 30;
+/// With more nodes than this a run is large: there are more keys.
+pub(super) const SMALL: u32 = 30;
+
+/// With more owners of a partition than this not every step is checked.
+const CHECKED_OWNERS: u32 = 30;
+
+/// Keys of a large run.
+const MANY_KEYS: usize = 64;
+
+/// The keys that clients use in a cluster of so many nodes.
+pub(super) fn keys(nodes: u32) -> Vec<Bytes> {
+    match nodes <= SMALL {
+        true => KEYS.map(|key| Bytes::from_static(key.as_bytes())).to_vec(),
+        false => (0..MANY_KEYS).map(|n| format!("k{n}").into()).collect(),
+    }
+}
 
 /// A node that is down.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +57,10 @@ pub(super) struct Player<P: Simulated, W> {
     images: BTreeMap<NodeId, Disk>,
     /// Who was rolled back while it was under way, and must not serve in these partitions as who it was.
     rolled_back: Vec<(NodeId, PartitionId, ReplicaId)>,
+    /// Who was told that another cannot be reached.
+    misled: BTreeSet<(NodeId, NodeId)>,
+    /// How many names were given to writes.
+    names: u32,
     disk_faults: DiskFaults,
     violations: Vec<String>,
 }
@@ -49,7 +68,7 @@ pub(super) struct Player<P: Simulated, W> {
 /// Runs a schedule.
 pub(super) fn replay(schedule: &Schedule) -> Report {
     match schedule.system {
-        System::Majority => replay_with(schedule, Majority),
+        System::Majority => replay_with(schedule, Majority::default()),
         System::Timestamped => replay_with(schedule, Timestamped::default()),
         System::Causal => replay_with(schedule, Sessions::default()),
         System::Siblings => replay_with(schedule, Siblings::default()),
@@ -76,7 +95,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
     /// Before the first step; `schedule` has none yet.
     pub(super) fn new(schedule: Schedule, workload: W) -> Self {
         let mut config = SimConfig::new(schedule.node.clone(), schedule.seed);
-        config.checks_every_step = schedule.node.nodes <= CHECKED_NODES;
+        config.checks_every_step = schedule.node.replication_factor <= CHECKED_OWNERS;
         let mut simulation = Simulation::new(config);
         simulation.network = schedule.network.clone();
         Self {
@@ -86,6 +105,8 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             down: Vec::new(),
             images: BTreeMap::new(),
             rolled_back: Vec::new(),
+            misled: BTreeSet::new(),
+            names: 0,
             disk_faults: DiskFaults::default(),
             violations: Vec::new(),
         }
@@ -108,6 +129,23 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         self.images.keys().copied().collect()
     }
 
+    /// A name that no write has had.
+    pub(super) const fn next_name(&mut self) -> u32 {
+        self.names += 1;
+        self.names
+    }
+
+    /// How many names were given to writes: they are numbered from one.
+    pub(super) const fn names(&self) -> u32 {
+        self.names
+    }
+
+    /// The names of writes that clients still wait for.
+    pub(super) fn open_names(&mut self) -> Vec<u32> {
+        let names = self.workload.names();
+        names.map_or_else(Vec::new, |names| names.open())
+    }
+
     fn apply(&mut self, step: &Step) {
         let (simulation, workload) = (&mut self.simulation, &mut self.workload);
         match step {
@@ -116,6 +154,20 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             }
             Step::WriteOne { node, key, value } => {
                 workload.ask_one(simulation, *node, key.clone(), write(value));
+            }
+            Step::WriteNamed {
+                node,
+                key,
+                value,
+                name,
+            } => {
+                let (node, key, value) = (*node, key.clone(), value.clone());
+                workload.begin(simulation, *name, NamedWrite { node, key, value });
+            }
+            Step::Retry { node, name } => {
+                if let Some(names) = workload.names() {
+                    names.retry(simulation, *node, *name);
+                }
             }
             Step::Read { node, key } => {
                 workload.ask(simulation, *node, key.clone(), Operation::Get);
@@ -145,12 +197,20 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
                 node,
                 other,
                 reachable,
-            } => simulation.hint(*node, *other, *reachable),
+            } => {
+                self.misled.insert((*node, *other));
+                simulation.hint(*node, *other, *reachable);
+            }
             Step::Run { ms } => simulation.run_for(*ms),
         }
         self.stop_failed();
         self.check_rolled_back();
         self.workload.poll(&mut self.simulation);
+        if !self.simulation.checks_every_step() {
+            let nodes = u64::from(self.schedule.node.nodes);
+            let any = self.simulation.rng().get_word_pos() as u64 % nodes;
+            self.simulation.check(NodeId(1 + any as u32));
+        }
     }
 
     /// Whether a node serves, in every partition that it owns.
@@ -176,21 +236,30 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
     }
 
     /// Whether one more node may lose its data: fewer than make up a write quorum may be without theirs at
-    /// once. A gossip store promises nothing to those who lose theirs.
-    pub(super) fn may_lose_data(&self) -> bool {
+    /// once; in a large cluster, of the owners of each partition. A gossip store promises nothing to those
+    /// who lose theirs.
+    fn may_lose_data(&self, node: NodeId) -> bool {
         let config = self.simulation.config();
         if config.gossip.is_some() {
             return true;
         }
-        let without_data = self
-            .simulation
-            .node_ids()
+        let nodes = self.simulation.node_ids();
+        let without_data: BTreeSet<NodeId> = nodes
             .filter(|node| match self.down.iter().find(|d| d.node == *node) {
                 Some(down) => !config.durable || !down.was_up,
                 None => !self.has_data(*node) || self.simulation.is_about_to_tear(*node),
             })
-            .count();
-        without_data + 1 < config.write_quorum as usize
+            .collect();
+        let allowed = config.write_quorum as usize - 1;
+        if config.nodes <= SMALL {
+            return without_data.len() < allowed;
+        }
+        let partitions = self.simulation.owners().values();
+        let mut owned = partitions.filter(|owners| owners.contains(&node));
+        owned.all(|owners| {
+            let others = owners.iter().filter(|owner| without_data.contains(owner));
+            others.count() < allowed
+        })
     }
 
     /// Whether a node that is up may go down: if its data goes with it, only while enough others have
@@ -198,13 +267,13 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
     pub(super) fn may_fail(&self, node: NodeId) -> bool {
         let is_there = self.simulation.node(node).is_some();
         let keeps_data = self.simulation.config().durable || !self.has_data(node);
-        is_there && (keeps_data || self.may_lose_data())
+        is_there && (keeps_data || self.may_lose_data(node))
     }
 
     /// Whether a node that is down may come back without its data.
     pub(super) fn may_come_back_empty(&self, node: NodeId) -> bool {
         let down = self.down.iter().find(|down| down.node == node);
-        down.is_some_and(|down| !down.keeps_disk && (!down.was_up || self.may_lose_data()))
+        down.is_some_and(|down| !down.keeps_disk && (!down.was_up || self.may_lose_data(node)))
     }
 
     fn fail(&mut self, node: NodeId) {
@@ -262,7 +331,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         }
         let shows = self.schedule.system != System::Siblings;
         let fault = match fault {
-            CommitFault::Prefix(_) if !shows || !self.may_lose_data() => CommitFault::Gone,
+            CommitFault::Prefix(_) if !shows || !self.may_lose_data(node) => CommitFault::Gone,
             fault => fault,
         };
         self.simulation.fail_next_commit(node, fault);
@@ -298,7 +367,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         if gossips || !self.down.is_empty() {
             return;
         }
-        if self.may_lose_data() && self.is_shown_to_be_older(node, &image) {
+        if self.may_lose_data(node) && self.is_shown_to_be_older(node, &image) {
             return self.roll_back_under_way(node, image);
         }
         let network = std::mem::take(&mut self.simulation.network);
@@ -488,6 +557,47 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         .collect()
     }
 
+    /// Asks once more for all writes with a name that were not answered well, each through another node.
+    fn ask_for_what_is_open(&mut self) {
+        let nodes = self.schedule.node.nodes;
+        for name in self.open_names() {
+            let node = NodeId(1 + name % nodes);
+            if let Some(names) = self.workload.names() {
+                names.retry(&mut self.simulation, node, name);
+            }
+        }
+        let limit_ms = self.simulation.config().request_timeout_ms + 1;
+        self.run_until(limit_ms, |player| player.simulation.is_idle());
+        self.workload.poll(&mut self.simulation);
+    }
+
+    /// What is wrong with the writes that have a name. Each of them is known to have happened or not by now,
+    /// unless a node has lost its data, or is too far behind another's clock to write.
+    fn judge_names(&mut self, tally: &mut NamedWrites) -> Vec<String> {
+        let counters = self.simulation.counters().into_iter();
+        let has_lost_data = counters.map(|c| c.incarnations).any(|count| count > 0);
+        let Some(names) = self.workload.names() else {
+            return Vec::new();
+        };
+        let mut found = names.check(&self.simulation);
+        *tally = names.tally();
+        let failures = names.failures();
+        self.workload.close(&mut self.simulation);
+        for (name, error) in failures {
+            tally.undecided += 1;
+            let is_behind = matches!(
+                error,
+                RequestError::TimestampAhead { .. } | RequestError::ClockExhausted
+            );
+            if !has_lost_data && !is_behind {
+                found.push(format!(
+                    "write {name} fails although all nodes are up with their data: {error}"
+                ));
+            }
+        }
+        found
+    }
+
     /// Ends all faults, lets the cluster settle, and judges the run.
     pub(super) fn finish(mut self, setting: String) -> (Report, Schedule) {
         self.simulation.network = Network::default();
@@ -495,21 +605,25 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         while let Some(down) = self.down.first() {
             self.bring_back(down.node, true);
         }
-        let nodes: Vec<NodeId> = self.simulation.node_ids().collect();
-        for node in &nodes {
-            for other in nodes.iter().filter(|other| *other != node) {
-                self.simulation.hint(*node, *other, true);
-            }
+        for (node, other) in std::mem::take(&mut self.misled) {
+            self.simulation.hint(node, other, true);
         }
         let settle_ms = self.schedule.settle_ms;
-        let (rounds, converged) = self.simulation.run_rounds(settle_ms);
+        let (rounds, mut converged) = self.simulation.run_rounds(settle_ms);
         self.check_rolled_back();
         self.workload.poll(&mut self.simulation);
         let mut found = Vec::new();
         if converged {
+            self.ask_for_what_is_open();
+            converged = self.simulation.run_rounds(settle_ms).1;
+        }
+        let nodes: Vec<NodeId> = self.simulation.node_ids().collect();
+        let mut named = NamedWrites::default();
+        if converged {
+            found.extend(self.judge_names(&mut named));
             self.simulation.check_all();
             self.simulation.check_final();
-            let keys = KEYS.map(|key| Bytes::from_static(key.as_bytes()));
+            let keys = keys(self.schedule.node.nodes);
             found.extend(self.workload.check(&mut self.simulation, &keys));
         } else {
             let limit_s = settle_ms / 1000;
@@ -540,6 +654,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             violations,
             counters,
             disk_faults: self.disk_faults,
+            named,
             succeeded: (succeeded, asked),
             refused: asked - succeeded,
             unjudged: self.workload.unjudged(),

@@ -32,6 +32,26 @@ pub enum Step {
         /// The value, or `None` to delete.
         value: Option<Bytes>,
     },
+    /// A client writes under a name, at the level that its system promises most of. Left out if its client
+    /// waits for something else; without the name in a gossip store.
+    WriteNamed {
+        /// The node that is asked.
+        node: NodeId,
+        /// The key.
+        key: Bytes,
+        /// A value that no other write of the key has, or `None` to delete.
+        value: Option<Bytes>,
+        /// The name, of no other write.
+        name: u32,
+    },
+    /// A client asks again for a write that has a name, whatever it was answered before. Left out if there
+    /// is no such write, its client has given it up, or too many attempts at it are under way.
+    Retry {
+        /// The node that is asked.
+        node: NodeId,
+        /// The name.
+        name: u32,
+    },
     /// A client reads.
     Read {
         /// The node that is asked.
@@ -235,6 +255,11 @@ impl Schedule {
             usual.max_exceptions as u64,
         );
         number(
+            "operation_memory",
+            config.operation_memory as u64,
+            usual.operation_memory as u64,
+        );
+        number(
             "restart_patience_ms",
             config.restart_patience_ms,
             usual.restart_patience_ms,
@@ -358,6 +383,15 @@ impl fmt::Display for Printed<'_> {
             }
             Step::WriteOne { node, key, value } => {
                 f.write_str(&write("WriteOne", node, key, value.as_ref()))
+            }
+            Step::WriteNamed {
+                node,
+                key,
+                value,
+                name,
+            } => {
+                let step = write("WriteNamed", node, key, value.as_ref());
+                write!(f, "{}, name: {name} }}", step.trim_end_matches(" }"))
             }
             Step::Read { node, key } => {
                 write!(f, "Read {{ node: {node:?}, key: {} }}", literal(key))

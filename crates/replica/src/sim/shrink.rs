@@ -15,7 +15,7 @@ use crate::{Config, NodeId};
 /// use replica::sim::{Campaign, record_seed, shrink};
 ///
 /// let (_, schedule) = record_seed(3, &Campaign::default());
-/// let schedule = schedule.expect("only large gossip runs have none");
+/// let schedule = schedule.expect("a run of single steps");
 /// // Not a failure, but something to look for.
 /// let small = shrink(&schedule, 500, |report| report.succeeded.0 > 1);
 /// let small = small.expect("many operations succeed");
@@ -135,7 +135,7 @@ impl<F: FnMut(&Report) -> bool> Shrinker<F> {
     }
 
     fn plain_config(&mut self) -> bool {
-        let changes: [fn(&mut Config, &Config); 9] = [
+        let changes: [fn(&mut Config, &Config); 10] = [
             |config, usual| config.clock = usual.clock,
             |config, usual| config.durable = usual.durable,
             |config, usual| config.partitions = usual.partitions,
@@ -144,6 +144,7 @@ impl<F: FnMut(&Report) -> bool> Shrinker<F> {
             |config, usual| config.sync_interval_ms = usual.sync_interval_ms,
             |config, usual| config.chunk_keys = usual.chunk_keys,
             |config, usual| config.max_log_events = usual.max_log_events,
+            |config, usual| config.operation_memory = usual.operation_memory,
             |config, usual| config.max_exceptions = usual.max_exceptions,
         ];
         let takes_time = self.best.node.clock == crate::ClockKind::Caller;
@@ -164,6 +165,7 @@ impl<F: FnMut(&Report) -> bool> Shrinker<F> {
             for (_, step) in &mut schedule.steps {
                 if let Step::Write { key, .. }
                 | Step::WriteOne { key, .. }
+                | Step::WriteNamed { key, .. }
                 | Step::Read { key, .. } = step
                 {
                     *key = "a".into();
@@ -209,6 +211,8 @@ fn keep_nodes(step: &mut Step, is_kept: impl Fn(NodeId) -> bool) -> bool {
         } => is_kept(*a) && is_kept(*b),
         Step::Write { node, .. }
         | Step::WriteOne { node, .. }
+        | Step::WriteNamed { node, .. }
+        | Step::Retry { node, .. }
         | Step::Read { node, .. }
         | Step::FailCommit { node, .. }
         | Step::Skew { node, .. }
@@ -244,6 +248,8 @@ fn map_nodes(step: &mut Step, to: impl Fn(NodeId) -> NodeId) {
         }
         Step::Write { node, .. }
         | Step::WriteOne { node, .. }
+        | Step::WriteNamed { node, .. }
+        | Step::Retry { node, .. }
         | Step::Read { node, .. }
         | Step::FailCommit { node, .. }
         | Step::Skew { node, .. }
