@@ -17,7 +17,7 @@ impl<K: Kind> World<K> {
     ) -> Result<(), String> {
         let site = &mut self.sites[at];
         let before = site.replica.map().clone();
-        let joined = site.replica.join(listing);
+        let joined = site.replica.join(listing).map_err(|e| e.to_string())?;
         let after = site.replica.map();
         let small = as_map(listing);
         if before.clone().joined(&small) != *after {
@@ -59,7 +59,7 @@ impl<K: Kind> World<K> {
         site.nameless.extend(by_meet);
         self.probes.exceptions += usize::from(after.knowledge().exception_count() > 0);
         let mut again = copy_of(&site.replica);
-        let twice = again.join(listing);
+        let twice = again.join_checked(listing).map_err(|e| e.to_string())?;
         if twice.knowledge_grew || !twice.changed.is_empty() || again.map() != site.replica.map() {
             return Err(format!("joining {listing:?} again changed something"));
         }

@@ -107,8 +107,8 @@ struct Readme;
 
 pub use causal::{
     BehindFrontier, Causal, CausalReplica, Digest, DotConflict, DotFun, DotMap, DotSet, DotStore,
-    Edit, Events, Frontier, IdentityReused, MergeReport, NotStable, ObjectId, OrMap, ReadContext,
-    ReadContextError, Report, Stability, Stable, live_digest,
+    Edit, Events, Frontier, IdentityReused, JoinError, MergeReport, NotStable, ObjectId, OrMap,
+    ReadContext, ReadContextError, Report, Stability, Stable, live_digest,
 };
 pub use causal_context::{CausalContext, DotRange, Knows};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};

@@ -166,8 +166,9 @@ fn siblings() -> Siblings {
     let _lost = b.write("food".into(), |cell, dot| cell.write(dot, "rice".into()));
     let coffee = b.write("drink".into(), |cell, dot| cell.write(dot, "coffee".into()));
     let mut c = Siblings::new(ReplicaId(2));
-    c.join(&tea.listing);
-    c.join(&coffee.listing);
+    for written in [&tea, &coffee] {
+        c.join(&written.listing).expect("identities are unique");
+    }
     c
 }
 

@@ -3,7 +3,7 @@
 
 use crdt::{
     Budget, Causal, CausalContext, CausalMap, CausalReplica, Cut, Difference, Dot, DotRange,
-    DotStore, Knowledge, Lattice, Listing, MapReplica, ObjectId, OrMap, ReplicaId,
+    DotStore, IdentityReused, Knowledge, Lattice, Listing, MapReplica, ObjectId, OrMap, ReplicaId,
     ResettableCounter,
 };
 
@@ -65,7 +65,7 @@ fn reset(replica: &mut Replica) -> Listing<u8, ResettableCounter> {
 }
 
 #[test]
-fn a_map_answers_and_joins_by_runs() {
+fn a_map_answers_and_joins_by_runs() -> Result<(), IdentityReused> {
     let (mut a, mut b) = (counted(WRITER), counted(ReplicaId(2)));
     let before = b.knowledge().clone();
     let more = add(&mut a, 1);
@@ -74,39 +74,41 @@ fn a_map_answers_and_joins_by_runs() {
     let delta = delta.expect("the log names the last event");
     assert!(delta.complete);
     for listing in &delta.listings {
-        b.join(listing);
+        b.join(listing)?;
     }
-    assert!(!b.join(&more).knowledge_grew);
+    assert!(!b.join(&more)?.knowledge_grew);
     assert_eq!(a.map(), b.map());
     // A reset that has seen all but the last increment, and one that has seen that too.
     let (early, all) = (
         reset(&mut counted(ReplicaId(3))),
-        reset(&mut counted(ReplicaId(2))),
+        reset(&mut counted(ReplicaId(4))),
     );
-    a.join(&early);
+    a.join(&early)?;
     assert_eq!(value(&a), Some(1));
-    a.join(&all);
+    a.join(&all)?;
     assert_eq!(value(&a), Some(1));
     let rest = reset(&mut a);
-    b.join(&rest);
+    b.join(&rest)?;
     assert_eq!((value(&a), value(&b)), (None, None));
+    Ok(())
 }
 
 #[test]
-fn a_full_transfer_lists_the_run() {
+fn a_full_transfer_lists_the_run() -> Result<(), IdentityReused> {
     let (from, mut to) = (counted(WRITER), Replica::new(ReplicaId(2)));
     assert!(from.delta_since(to.knowledge(), BUDGET, |_, _| 1).is_err());
     let mut next = Some(Cut::BelowAll);
     while let Some(cut) = next {
         let chunk = from.transfer_chunk(&cut, BUDGET, |_, _| 1);
         for listing in &chunk.listings {
-            to.join(listing);
+            to.join(listing)?;
         }
         next = chunk.next;
     }
     assert_eq!(from.map(), to.map());
     let used = to.memory_use(|_, _| 0);
     assert_eq!((used.live, used.ranges), (1, 1));
+    Ok(())
 }
 
 #[test]
@@ -126,10 +128,10 @@ fn maps_compare_and_tell_differences_by_runs() {
 
 /// What a closed writer has left includes the run, where it is known beyond the base.
 #[test]
-fn a_writer_is_closed_by_runs() {
+fn a_writer_is_closed_by_runs() -> Result<(), IdentityReused> {
     let mut replica = Replica::new(ReplicaId(2));
     let listing = counted(WRITER).list_key(7);
-    replica.join(&listing);
+    replica.join(&listing)?;
     assert!(replica.knowledge().exceptions().next().is_some());
     assert!(replica.close(WRITER));
     let left: CausalContext = [run(1, FAR)].into_iter().collect();
@@ -137,6 +139,7 @@ fn a_writer_is_closed_by_runs() {
     let beyond: CausalContext = [run(FAR + 1, FAR + 1)].into_iter().collect();
     assert_eq!(replica.closed().lost_of(&beyond), beyond);
     assert_eq!(value(&replica), Some(i128::from(FAR)));
+    Ok(())
 }
 
 type Nested = OrMap<u8, (ResettableCounter, OrMap<u8, ResettableCounter>)>;

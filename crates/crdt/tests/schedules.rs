@@ -68,7 +68,7 @@ fn answer<C: Cell>(
 fn pull<C: Cell>(to: &mut MapReplica<Key, C>, from: &MapReplica<Key, C>, events: usize) -> bool {
     let delta = answer(from, to, events).expect("nothing has been trimmed");
     for listing in &delta.listings {
-        to.join(listing);
+        to.join(listing).expect("identities are unique");
     }
     delta.complete
 }
@@ -89,7 +89,7 @@ fn pull_chunk<C: Cell>(
     };
     let chunk = from.transfer_chunk(start, budget, |_, _| 1);
     for listing in &chunk.listings {
-        to.join(listing);
+        to.join(listing).expect("identities are unique");
     }
     chunk.next
 }
@@ -120,7 +120,7 @@ fn purge_at_a(a: &mut Lww, b_counter: u64, c_counter: u64) {
 fn v_is_deleted_and_forgotten_at_a() -> (Lww, Lww, LwwListing) {
     let [mut a, mut b, c] = lww();
     let late = put(&mut b, "k", 1, Some("v"));
-    a.join(&late);
+    a.join(&late).expect("identities are unique");
     put(&mut a, "j", 2, Some("before k"));
     put(&mut a, "k", 3, None);
     put(&mut a, "z", 4, Some("behind k"));
@@ -140,7 +140,7 @@ fn late_write_after_a_cut_answer() {
             let complete = pull(&mut c, &a, 1);
             let knows_delete = c.knowledge().of_key(&"k").knows(Dot::new(A, 2));
             if round == late_after {
-                c.join(&late);
+                c.join(&late).expect("identities are unique");
             }
             assert_eq!(complete, round == 3 || (round == 2 && late_after < 2));
             let shown = value(&c, "k");
@@ -160,7 +160,7 @@ fn late_write_between_two_chunks_of_a_transfer() {
             let start = from.take().expect("chunks: up to j, up to z, the rest");
             from = pull_chunk(&mut c, &a, &start);
             if round == late_after {
-                c.join(&late);
+                c.join(&late).expect("identities are unique");
             }
             // The first chunk ends at j: C cannot know of the delete before the second.
             assert_eq!(value(&c, "k").is_some(), (round, late_after) == (0, 0));
@@ -174,8 +174,8 @@ fn late_write_between_two_chunks_of_a_transfer() {
 #[test]
 fn late_write_between_a_read_repair_and_the_next_sync() {
     let (a, mut c, late) = v_is_deleted_and_forgotten_at_a();
-    c.join(&a.list_key("k"));
-    c.join(&late);
+    c.join(&a.list_key("k")).expect("identities are unique");
+    c.join(&late).expect("identities are unique");
     assert_eq!(value(&c, "k"), None);
     assert!(
         !c.knowledge().base().contains(Dot::new(A, 2)),
@@ -192,8 +192,8 @@ fn three_writes_middle_lost() {
     let first = add(&mut a, "k", 1);
     let _lost = add(&mut a, "k", 2);
     let third = add(&mut a, "k", 3);
-    b.join(&third);
-    b.join(&first);
+    b.join(&third).expect("identities are unique");
+    b.join(&first).expect("identities are unique");
     assert_eq!(values(&b, "k"), [3]);
     assert!(
         !b.knowledge().base().contains(Dot::new(A, 2)),
@@ -210,9 +210,9 @@ fn three_writes_middle_lost() {
 fn a_hole_in_the_answer() {
     let [mut a, mut b, mut c] = mv();
     let v = add(&mut a, "k", 1);
-    b.join(&v);
+    b.join(&v).expect("identities are unique");
     let _only_here = clear(&mut a, "k");
-    c.join(&a.list_key("k"));
+    c.join(&a.list_key("k")).expect("identities are unique");
     assert!(c.knowledge().base().is_empty() && c.knowledge().exception_count() == 1);
     for order in [[0, 1], [1, 0]] {
         // A has lost its data.
@@ -236,7 +236,7 @@ fn a_hole_in_the_answer() {
 fn a_write_that_lives_only_in_exceptions_is_handed_on() {
     let [mut a, mut b, mut c] = mv();
     let _lost = add(&mut c, "k", 1);
-    a.join(&c.list_key("k"));
+    a.join(&c.list_key("k")).expect("identities are unique");
     assert!(a.knowledge().base().is_empty(), "by exception only");
     let mut new_c = Mv::new(ReplicaId(13));
     pull_all(&mut b, &a);
@@ -254,7 +254,7 @@ fn a_transfer_resumed_from_another_sender() {
     let [mut a, mut b, mut c] = lww();
     for (key, time) in [("j", 1), ("k", 2), ("l", 3)] {
         let listing = put(&mut a, key, time, Some("old"));
-        b.join(&listing);
+        b.join(&listing).expect("identities are unique");
     }
     let delayed = a.transfer_chunk(
         &Cut::BelowAll,
@@ -267,12 +267,12 @@ fn a_transfer_resumed_from_another_sender() {
     let next = pull_chunk(&mut c, &a, &Cut::BelowAll).expect("more to come");
     // Acknowledged at A and B, under a key that C has been told of already.
     let acknowledged = put(&mut b, "j", 4, Some("new"));
-    a.join(&acknowledged);
+    a.join(&acknowledged).expect("identities are unique");
     let mut from = Some(next);
     while let Some(start) = from {
         from = pull_chunk(&mut c, &b, &start);
         delayed.listings.iter().for_each(|l| {
-            c.join(l);
+            c.join(l).expect("identities are unique");
         });
     }
     assert!(
@@ -295,11 +295,11 @@ fn a_transfer_resumed_after_a_crash_of_the_receiver() {
     let [mut a, mut b, mut c] = mv();
     for (key, value) in [("j", 1), ("k", 2), ("l", 3)] {
         let listing = add(&mut a, key, value);
-        b.join(&listing);
+        b.join(&listing).expect("identities are unique");
     }
     let next = pull_chunk(&mut c, &a, &Cut::BelowAll).expect("more to come");
     let newer = add(&mut a, "j", 4);
-    b.join(&newer);
+    b.join(&newer).expect("identities are unique");
     let entries = c.map().entries().map(|(k, cell)| (*k, cell.clone()));
     let entries: Vec<_> = entries.collect();
     let mut restarted = Mv::restore(C, entries, c.knowledge().clone(), []).expect("a valid state");
@@ -340,13 +340,13 @@ fn equal_time_and_equal_value_under_two_dots_delivered_crosswise() {
     let [mut a, mut b] = lww();
     let from_a = put(&mut a, "k", 5, Some("v"));
     let from_b = put(&mut b, "k", 5, Some("v"));
-    a.join(&from_b);
-    b.join(&from_a);
+    a.join(&from_b).expect("identities are unique");
+    b.join(&from_a).expect("identities are unique");
     for _ in 0..2 {
         pull_all(&mut a, &b);
         pull_all(&mut b, &a);
-        b.join(&a.list_key("k"));
-        a.join(&b.list_key("k"));
+        b.join(&a.list_key("k")).expect("identities are unique");
+        a.join(&b.list_key("k")).expect("identities are unique");
         // A full transfer carries all knowledge, so that an obsolete copy would go now.
         assert_eq!(a.map().clone().joined(b.map()), *a.map());
         assert_eq!((value(&a, "k"), value(&b, "k")), (Some("v"), Some("v")));
@@ -360,8 +360,8 @@ fn equal_timestamps_and_different_values_end_with_the_same_one() {
     let [mut a, mut b] = lww();
     let from_a = put(&mut a, "k", 5, Some("z"));
     let from_b = put(&mut b, "k", 5, Some("a"));
-    a.join(&from_b);
-    b.join(&from_a);
+    a.join(&from_b).expect("identities are unique");
+    b.join(&from_a).expect("identities are unique");
     assert_eq!((value(&a, "k"), value(&b, "k")), (Some("a"), Some("a")));
     agree(&[&a, &b]);
 }
@@ -371,10 +371,10 @@ fn equal_timestamps_and_different_values_end_with_the_same_one() {
 fn a_local_write_that_loses_on_a_tie_never_shows() {
     let [mut a, mut b] = lww();
     let first = put(&mut a, "k", 5, Some("a"));
-    b.join(&first);
+    b.join(&first).expect("identities are unique");
     let loser = put(&mut b, "k", 5, Some("b"));
     assert_eq!(value(&b, "k"), Some("a"));
-    a.join(&loser);
+    a.join(&loser).expect("identities are unique");
     agree(&[&a, &b]);
 }
 
@@ -384,8 +384,8 @@ fn events_two_then_one_leave_both_live() {
     let [mut a, mut b] = mv();
     let one = add(&mut a, "j", 1);
     let two = add(&mut a, "k", 2);
-    b.join(&two);
-    b.join(&one);
+    b.join(&two).expect("identities are unique");
+    b.join(&one).expect("identities are unique");
     assert_eq!((values(&b, "j"), values(&b, "k")), (vec![1], vec![2]));
     pull_all(&mut a, &b);
     assert_eq!((values(&a, "j"), values(&a, "k")), (vec![1], vec![2]));
@@ -398,7 +398,7 @@ fn a_map_of_multi_value_registers_reads_the_same_in_every_order() {
     let [mut r0, mut r1, mut r2] = mv();
     let _removes_nothing = clear(&mut r0, "b");
     let a_is_five = add(&mut r1, "a", 5);
-    r2.join(&a_is_five);
+    r2.join(&a_is_five).expect("identities are unique");
     let _two = add(&mut r2, "b", 2);
     pull_all(&mut r0, &r2);
     let _eight = add(&mut r0, "b", 8);
@@ -430,9 +430,9 @@ fn a_map_of_multi_value_registers_reads_the_same_in_every_order() {
 fn a_duplicate_after_the_purge_stays_obsolete() {
     let [mut a, mut b, mut c] = lww();
     let deleted = put(&mut b, "k", 10, None);
-    a.join(&deleted);
+    a.join(&deleted).expect("identities are unique");
     let w = put(&mut c, "k", 1, Some("w"));
-    let before = a.join(&w);
+    let before = a.join(&w).expect("identities are unique");
     assert!(
         before.changed.is_empty() && value(&a, "k").is_none(),
         "superseded"
@@ -440,7 +440,7 @@ fn a_duplicate_after_the_purge_stays_obsolete() {
     pull_all(&mut b, &c);
     pull_all(&mut c, &a);
     purge_at_a(&mut a, 1, 1);
-    let again = a.join(&w);
+    let again = a.join(&w).expect("identities are unique");
     assert!(again.changed.is_empty() && !again.knowledge_grew);
     assert!(a.knowledge().of_key(&"k").knows(Dot::new(C, 1)));
     assert!(a.map().get("k").is_none(), "superseded again");
@@ -487,7 +487,7 @@ fn deletes_are_not_forgotten_by_age() {
         "deleted at 7201, written at 2"
     );
     listings.iter().for_each(|l| {
-        r0.join(l);
+        r0.join(l).expect("identities are unique");
     });
     assert_eq!(r0.check_invariants(), Ok(()));
 }
@@ -523,8 +523,8 @@ fn the_promise_of_the_dead_does_not_stand_for_the_newcomer() {
     );
     let mut low = Lww::new(new_b);
     let write = put(&mut low, "k", 10, Some("low"));
-    x.join(&write);
-    low.join(&x.list_key("k"));
+    x.join(&write).expect("identities are unique");
+    low.join(&x.list_key("k")).expect("identities are unique");
     assert_eq!((value(&x, "k"), value(&low, "k")), (None, None));
     agree(&[&x, &low]);
 }

@@ -95,7 +95,7 @@ impl<K: Kind> State<K> {
     /// The state after a listing has arrived; `None` if it changes nothing.
     fn joined(&self, at: usize, listing: &Listing<Key, K::Cell>) -> Option<Self> {
         let mut replica = copy_of(&self.replicas[at]);
-        let joined = replica.join(listing);
+        let joined = replica.join(listing).expect("identities are unique");
         if replica.map() == self.replicas[at].map() {
             assert!(joined.changed.is_empty() && !joined.knowledge_grew);
             return None;

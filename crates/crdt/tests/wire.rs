@@ -169,9 +169,9 @@ fn equal_bytes_by_any_route<K: Kind>(replicas: &[MapReplica<Key, K::Cell>]) {
         let mut from = Some(Cut::BelowAll);
         while let Some(start) = from {
             let chunk = replica.transfer_chunk(&start, budget, |_, _| 1);
-            chunk.listings.iter().for_each(|l| {
-                listed.join(l);
-            });
+            for listing in &chunk.listings {
+                listed.join(listing).expect("identities are unique");
+            }
             from = chunk.next;
         }
     }
@@ -699,7 +699,8 @@ fn golden_bytes_of_contexts_listings_and_maps() {
     let removed = siblings.write(10, |cell, _| cell.clear());
     assert_eq!(hex(&removed.listing), "000a00010102010002010203");
     let mut exceptional = MapReplica::<Key, Siblings>::new(ReplicaId(3));
-    exceptional.join(&second.listing);
+    let joined = exceptional.join(&second.listing);
+    assert!(joined.is_ok());
     assert_eq!(
         hex(exceptional.map()),
         "010a01020202010201010001010a020a0102010000"
@@ -743,15 +744,15 @@ fn listings_that_contradict_each_other_cannot_make_an_answer_panic() {
         Listing::Key(decoded)
     };
     let mut replica = MapReplica::<Key, Siblings>::new(ReplicaId(1));
-    replica.join(&listing(20, &[(2, 1)], &[(2, 1)], &[]));
-    // The same event, said to have touched another key.
-    replica.join(&listing(10, &[], &[(2, 1)], &[(2, 1)]));
-    replica.join(&listing(
-        20,
-        &[(2, 1), (3, 1)],
-        &[(2, 1), (3, 1)],
-        &[(3, 1)],
-    ));
+    let contradicting = [
+        listing(20, &[(2, 1)], &[(2, 1)], &[]),
+        // The same event, said to have touched another key.
+        listing(10, &[], &[(2, 1)], &[(2, 1)]),
+        listing(20, &[(2, 1), (3, 1)], &[(2, 1), (3, 1)], &[(3, 1)]),
+    ];
+    for listing in &contradicting {
+        replica.join(listing).expect("they name other writers");
+    }
     let budget = Budget {
         events: 10,
         bytes: 10,
@@ -759,9 +760,9 @@ fn listings_that_contradict_each_other_cannot_make_an_answer_panic() {
     let answer = replica.delta_since(&Knowledge::default(), budget, |_, _| 1);
     let answer = answer.expect("the log names all events");
     let mut peer = MapReplica::<Key, Siblings>::new(ReplicaId(4));
-    answer.listings.iter().for_each(|l| {
-        peer.join(l);
-    });
+    for listing in &answer.listings {
+        peer.join(listing).expect("they name other writers");
+    }
     assert_eq!(peer.check_invariants(), Ok(()));
 }
 

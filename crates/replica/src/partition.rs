@@ -620,7 +620,8 @@ impl<P: Policy> Partition<P> {
         listing: &StoreListing<P::Cell>,
         mut see: impl FnMut(&P::Cell),
     ) -> bool {
-        if self.shows_own_future(listing) {
+        // The sign of a disk that was rolled back, or cloned.
+        if self.replica.check_identity(listing).is_err() {
             self.start_over();
         }
         let exceptions = self.replica.knowledge().exception_count();
@@ -638,6 +639,10 @@ impl<P: Policy> Partition<P> {
             }
             see(cell);
         });
+        // Nobody writes without an identity, and a new one is unknown to all: the sender is wrong.
+        let Ok(joined) = joined else {
+            return false;
+        };
         if self.replica.knowledge().exception_count() > exceptions {
             self.counters.exceptions_left += 1;
         }
@@ -649,23 +654,6 @@ impl<P: Policy> Partition<P> {
             self.journal.note_meta();
         }
         joined.knowledge_grew
-    }
-
-    /// Whether the listing names an event of this identity that it has not minted: the sign of a disk
-    /// that was rolled back, or cloned.
-    fn shows_own_future(&self, listing: &StoreListing<P::Cell>) -> bool {
-        let (own, last) = (self.replica.id(), self.replica.own_counter());
-        let is_future = |dot: Dot| dot.replica == own && dot.counter > last;
-        match listing {
-            crdt::Listing::Key(l) => {
-                let claimed = match l.claim() {
-                    crdt::Claim::Itself => l.cell().dots().any(is_future),
-                    crdt::Claim::Context(known) => known.last_counter(own) > last,
-                };
-                claimed || l.covered().iter().any(|d| is_future(*d))
-            }
-            crdt::Listing::Interval(l) => l.known().last_counter(own) > last,
-        }
     }
 
     fn check_serves(&self) -> Result<(), RequestError> {

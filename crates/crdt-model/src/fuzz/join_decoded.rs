@@ -1,7 +1,8 @@
 //! Maps and listings of any origin.
 
 use crdt::{
-    Budget, CausalMap, Cut, Dot, Interval, Knows as _, Lattice as _, Listing, MapReplica, ReplicaId,
+    Budget, CausalMap, Cut, Dot, Interval, InvalidBytes, Knows as _, Lattice as _, Listing,
+    MapReplica, ReplicaId, Timestamp,
 };
 use postcard::take_from_bytes;
 use std::collections::BTreeSet;
@@ -13,12 +14,19 @@ use crate::kind::{Key, Kind, Lww, Mv};
 const MAX_MAPS: u8 = 3;
 /// Listings decoded from one input, at most: all their orders are tried.
 const MAX_LISTINGS: usize = 3;
+/// Identities that inputs name often, and one that they hardly ever do.
+const WRITERS: [ReplicaId; 3] = [ReplicaId(1), ReplicaId(2), STRANGER];
+/// An identity that inputs hardly ever name.
+const STRANGER: ReplicaId = ReplicaId(u64::MAX / 3);
+/// A key that is written although nothing may be there.
+const NEW_KEY: Key = 33;
 
 /// Decodes maps and listings from the bytes, as a peer could have sent them, and joins what decodes.
 ///
 /// The first byte chooses the kind of cells and the number of maps; then come the maps, then listings.
 /// States that no run reaches may disagree about winners, but nothing may panic, live dots are known
-/// (I1), two states join to the same whichever comes first, and what is encoded decodes to the same.
+/// (I1), two states join to the same whichever comes first, what is encoded decodes to the same, and a
+/// replica that has joined them can still write.
 ///
 /// # Panics
 /// If one of these fails.
@@ -76,14 +84,17 @@ fn join_decoded_as<K: Kind>(maps: u8, mut bytes: &[u8]) {
 /// Joins listings into a replica that holds `map`, and makes the replica say all that it can say.
 fn join_listings<'a, K: Kind>(
     map: &CausalMap<Key, K::Cell>,
-    listings: impl Iterator<Item = &'a Listing<Key, K::Cell>>,
+    listings: impl Iterator<Item = &'a Listing<Key, K::Cell>> + Clone,
 ) {
-    let entries = map.entries().map(|(k, c)| (*k, c.clone()));
-    let knowledge = map.knowledge().clone();
-    let restored = MapReplica::restore(ReplicaId(1), entries, knowledge, []);
-    let mut replica = restored.expect("a map that decodes can be restored");
+    for writer in WRITERS {
+        write_after::<K>(writer, map, listings.clone());
+    }
+    // Refuses no more than it must: what names an event of it joins all the same, as one of somebody else.
+    let mut replica = restored::<K>(STRANGER, map);
     for listing in listings {
-        replica.join(listing);
+        if replica.join(listing).is_err() {
+            replica.set_id(ReplicaId(STRANGER.0 - 1));
+        }
         check_map(replica.map());
     }
     let few = Budget {
@@ -115,23 +126,82 @@ fn join_listings<'a, K: Kind>(
     }
 }
 
+/// A replica that holds `map` and writes as `id`, or as somebody else if that would be out of numbers.
+fn restored<K: Kind>(id: ReplicaId, map: &CausalMap<Key, K::Cell>) -> MapReplica<Key, K::Cell> {
+    let restore = |id| {
+        let entries = map.entries().map(|(k, c)| (*k, c.clone()));
+        MapReplica::restore(id, entries, map.knowledge().clone(), [])
+    };
+    match restore(id) {
+        Ok(replica) => replica,
+        Err(InvalidBytes::CounterOverflow) => {
+            let other = restore(ReplicaId(id.0.wrapping_sub(7)));
+            other.expect("a map that decodes can be restored by one of whom it says nothing")
+        }
+        Err(error) => panic!("a map that decodes can be restored: {error}"),
+    }
+}
+
+/// Joins listings into a replica whose identity they may name, and writes: whatever came before, no event
+/// is minted that was known, and every event is known for its key. What is joined with a closer look never
+/// makes one dot live under two keys.
+fn write_after<'a, K: Kind>(
+    writer: ReplicaId,
+    map: &CausalMap<Key, K::Cell>,
+    listings: impl Iterator<Item = &'a Listing<Key, K::Cell>>,
+) {
+    let mut replica = restored::<K>(writer, map);
+    let mut careful = restored::<K>(writer, map);
+    for listing in listings {
+        let before = replica.snapshot();
+        let joined = replica.join(listing);
+        assert!(joined.is_ok() || *replica.map() == before, "{joined:?}");
+        let before = careful.snapshot();
+        if careful.join_checked(listing).is_ok() {
+            assert!(!has_dot_twice(careful.map()), "{listing:?} to {before:?}");
+        } else {
+            assert!(*careful.map() == before, "{listing:?} to {before:?}");
+        }
+    }
+    let keys: Vec<Key> = replica.map().entries().map(|(k, _)| *k).collect();
+    for key in keys.into_iter().chain([NEW_KEY]) {
+        let before = replica.snapshot();
+        let write = |cell: &mut K::Cell, dot| K::write(cell, dot, Timestamp(9), Some(7));
+        let written = replica.write(key, write);
+        for (interval, known) in before.knowledge().within(&Interval::all()) {
+            assert!(
+                !known.knows(written.dot),
+                "{writer} in {interval:?}: {before:?}"
+            );
+        }
+        assert!(replica.knowledge().base().contains(written.dot));
+        check_map(replica.map());
+        let mut peer = before;
+        peer.join_listing(&written.listing);
+        assert!(peer == *replica.map(), "{written:?} does not tell others");
+    }
+}
+
+fn has_dot_twice<C: crdt::Cell>(map: &CausalMap<Key, C>) -> bool {
+    let mut live: BTreeSet<Dot> = BTreeSet::new();
+    let mut dots = map.entries().flat_map(|(_, cell)| cell.dots());
+    dots.any(|dot| !live.insert(dot))
+}
+
 /// I1, and the round trip. Hostile states can make one dot live under two keys; such a map is the one
 /// kind that decoding refuses.
 fn check_map<C>(map: &CausalMap<Key, C>)
 where
     C: crdt::Cell + serde::Serialize + serde::de::DeserializeOwned,
 {
-    let mut live: BTreeSet<Dot> = BTreeSet::new();
-    let mut twice = false;
     for (key, cell) in map.within(&Interval::all()) {
         let known = map.knowledge().of_key(key);
         for dot in cell.dots() {
             assert!(known.knows(dot), "I1: {dot} of {key} in {map:?}");
-            twice |= !live.insert(dot);
         }
         assert!(!cell.is_bottom(), "an empty cell is kept: {map:?}");
     }
-    if !twice {
+    if !has_dot_twice(map) {
         round_trip(map);
     }
 }

@@ -81,11 +81,7 @@ impl Events {
             None => live.clone(),
             Some(seen) => {
                 let mut own = CausalContext::default();
-                own.insert_range(DotRange {
-                    replica: self.replica,
-                    first: self.first,
-                    last: self.last,
-                });
+                own.insert_range(self.minted());
                 live.intersection(&own.joined(seen))
             }
         };
@@ -118,6 +114,15 @@ impl Events {
 
     pub(crate) const fn last(&self) -> u64 {
         self.last
+    }
+
+    /// The events minted so far; a run that ends before it starts if there are none.
+    pub(crate) const fn minted(&self) -> DotRange {
+        DotRange {
+            replica: self.replica,
+            first: self.first,
+            last: self.last,
+        }
     }
 
     /// Adds what was touched to the context of the delta, and what was minted to that of the whole.

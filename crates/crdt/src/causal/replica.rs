@@ -6,8 +6,8 @@ use std::ops::Deref;
 
 use crate::causal::edit::{Edit, Events};
 use crate::{
-    BehindFrontier, Causal, CausalContext, Digest, DotStore, Frontier, Lattice, NotStable,
-    ReplicaId, Report, Stability,
+    BehindFrontier, Causal, CausalContext, Digest, DotStore, Frontier, JoinError, Lattice,
+    NotStable, ReplicaId, Report, Stability,
 };
 
 /// Which replicated object a handle or a read context belongs to: chosen by the application, the same
@@ -222,6 +222,16 @@ impl<S: DotStore> CausalReplica<S> {
     pub fn join(&mut self, other: &Causal<S>) -> Result<bool, IdentityReused> {
         self.check_identity(other)?;
         Ok(self.state.join(other))
+    }
+
+    /// Joins a state or a delta unless it holds a dot with another value than here, or in another place.
+    /// Looks at every event of both sides, where [`join`](Self::join) looks at contexts first.
+    ///
+    /// # Errors
+    /// [`JoinError::IdentityReused`] as in [`join`](Self::join), and [`JoinError::DotConflict`].
+    pub fn join_checked(&mut self, other: &Causal<S>) -> Result<bool, JoinError> {
+        self.check_identity(other)?;
+        Ok(self.state.join_checked(other)?)
     }
 
     /// Joins a state or a delta and returns what of it was new, which is what is worth forwarding.

@@ -13,7 +13,10 @@ use crate::map::cut::Interval;
 use crate::map::entries::Entries;
 use crate::map::knowledge::Knowledge;
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
-use crate::{CausalContext, Cell, Difference, Dot, Knows, Lattice, ReplicaId, Timestamp};
+use crate::{
+    CausalContext, Cell, Difference, Dot, DotConflict, DotRange, DotStore, Knows, Lattice,
+    ReplicaId, Timestamp,
+};
 
 /// A map whose keys share one causal knowledge, so that a removal leaves nothing behind.
 ///
@@ -53,15 +56,16 @@ use crate::{CausalContext, Cell, Difference, Dot, Knows, Lattice, ReplicaId, Tim
 /// let mut a: MapReplica<&str, MvCell<&str>> = MapReplica::new(ReplicaId(1));
 /// let mut b = MapReplica::new(ReplicaId(2));
 /// let first = a.write("drink", |cell, dot| cell.write(dot, "tea"));
-/// b.join(&first.listing);
+/// b.join(&first.listing)?;
 /// // A deletes while B, concurrently, writes.
 /// let deleted = a.write("drink", |cell, _| cell.clear());
 /// let written = b.write("drink", |cell, dot| cell.write(dot, "coffee"));
-/// a.join(&written.listing);
-/// b.join(&deleted.listing);
+/// a.join(&written.listing)?;
+/// b.join(&deleted.listing)?;
 /// assert_eq!(a.map(), b.map());
 /// let cell = a.map().get("drink").expect("the concurrent write survives the delete");
 /// assert_eq!(cell.values().collect::<Vec<_>>(), [&"coffee"]);
+/// # Ok::<(), crdt::IdentityReused>(())
 /// ```
 #[derive(Clone)]
 pub struct CausalMap<K, C> {
@@ -298,6 +302,26 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> CausalMap<K, C> {
         }
     }
 
+    /// Joins `other` unless it holds a dot with another value than here, or under another key.
+    ///
+    /// [`Lattice::join`] does not look for such dots: correct replicas never make them. This looks at every
+    /// event of both sides first.
+    ///
+    /// # Errors
+    /// The dot, if there is one: two writers use one identity. Nothing was changed.
+    pub fn join_checked(&mut self, other: &Self) -> Result<bool, DotConflict> {
+        match self.conflict(other) {
+            Some(dot) => Err(DotConflict { dot }),
+            None => Ok(self.join(other)),
+        }
+    }
+
+    fn conflict(&self, other: &Self) -> Option<Dot> {
+        let mut held = self.entries.iter();
+        let differs = held.find_map(|(key, cell)| cell.conflict(other.entries.get(key)?));
+        differs.or_else(|| dot_under_two_keys(self.entries().chain(other.entries())))
+    }
+
     /// Changes the cell of `key`; the events that did it are made [known](Self::know) afterwards.
     pub(crate) fn change<T>(&mut self, key: &K, change: impl FnOnce(&mut C) -> T) -> T {
         self.entries.alter(key, change, is_kept)
@@ -424,6 +448,29 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> PartialOrd for CausalMap<K, C> {
         };
         crate::laws::order_of_inclusion(below(self, other), below(other, self))
     }
+}
+
+/// A dot that is live under two keys of some cells; under one key it may be live in many of them. In
+/// `n log n` for `n` runs of events.
+pub(crate) fn dot_under_two_keys<'a, K: Ord + 'a, C: DotStore + 'a>(
+    cells: impl Iterator<Item = (&'a K, &'a C)>,
+) -> Option<Dot> {
+    let runs = cells.flat_map(|(key, cell)| cell.dot_ranges().map(move |run| (run, key)));
+    let mut runs: Vec<(DotRange, &K)> = runs.collect();
+    runs.sort_unstable_by_key(|(run, _)| (run.replica, run.first));
+    // The run that reaches furthest of those that began before.
+    let mut furthest: Option<(DotRange, &K)> = None;
+    for (run, key) in runs {
+        let reaching = furthest.filter(|(before, _)| before.replica == run.replica);
+        match reaching {
+            Some((before, held)) if before.last >= run.first && held != key => {
+                return Some(Dot::new(run.replica, run.first));
+            }
+            Some((before, _)) if before.last >= run.last => {}
+            _ => furthest = Some((run, key)),
+        }
+    }
+    None
 }
 
 /// Bottom is not kept.

@@ -42,12 +42,13 @@ impl Change {
 /// let mut b: MapReplica<&str, MvCell<&str>> = MapReplica::new(ReplicaId(2));
 /// let tea = a.write("drink", |cell, dot| cell.write(dot, "tea"));
 /// let coffee = b.write("drink", |cell, dot| cell.write(dot, "coffee"));
-/// let joined = a.join(&coffee.listing);
+/// let joined = a.join(&coffee.listing)?;
 /// assert_eq!(joined.changed[..], [("drink", Change::Conflicting)]);
-/// b.join(&tea.listing);
+/// b.join(&tea.listing)?;
 /// let water = b.write("drink", |cell, dot| cell.write(dot, "water"));
-/// let joined = a.join(&water.listing);
+/// let joined = a.join(&water.listing)?;
 /// assert_eq!(joined.changed[..], [("drink", Change::Overwritten)]);
+/// # Ok::<(), crdt::IdentityReused>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -143,10 +143,10 @@ impl Display for Promises {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Budget, LwwEntry, MapReplica, MvCell, ReplicaId, Timestamp};
+    use crate::{Budget, IdentityReused, LwwEntry, MapReplica, MvCell, ReplicaId, Timestamp};
 
     #[test]
-    fn maps_and_listings_read_well() {
+    fn maps_and_listings_read_well() -> Result<(), IdentityReused> {
         let mut a = MapReplica::<&str, MvCell<&str>>::new(ReplicaId(1));
         let mut b = MapReplica::<&str, MvCell<&str>>::new(ReplicaId(2));
         let tea = a.write("drink", |cell, dot| cell.write(dot, "tea"));
@@ -156,10 +156,10 @@ mod tests {
             coffee.listing.to_string(),
             "drink: {2.2: coffee} knowing <2:2>, covering 2.2"
         );
-        a.join(&coffee.listing);
+        a.join(&coffee.listing)?;
         let map = "{drink: {1.1: tea, 2.2: coffee}} <1:1, 2:0+2> and 1 exception";
         assert_eq!(a.map().to_string(), map);
-        b.join(&tea.listing);
+        b.join(&tea.listing)?;
         let map = "{drink: {1.1: tea, 2.2: coffee}} <1:1, 2:2>";
         assert_eq!(b.map().to_string(), map);
         assert_eq!(b.to_string(), format!("2: {map}"));
@@ -177,16 +177,18 @@ mod tests {
                 "(drink, ..): {} knowing <1:1, 2:0+2>",
             ]
         );
+        Ok(())
     }
 
     #[test]
-    fn closed_writers_read_well() {
+    fn closed_writers_read_well() -> Result<(), IdentityReused> {
         let mut replica = MapReplica::<&str, MvCell<&str>>::new(ReplicaId(1));
         assert_eq!(replica.closed().to_string(), "{} leaving <>");
         let mut dead = MapReplica::<&str, MvCell<&str>>::new(ReplicaId(7));
-        replica.join(&dead.write("x", |cell, dot| cell.write(dot, "y")).listing);
+        replica.join(&dead.write("x", |cell, dot| cell.write(dot, "y")).listing)?;
         replica.close(ReplicaId(7));
         assert_eq!(replica.closed().to_string(), "{7} leaving <7:1>");
+        Ok(())
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl<K: Ord + Clone> Exceptions<K> {
         self.steps.values().filter(|c| !c.is_empty()).count()
     }
 
+    /// All events that are known of some key beyond the base.
+    pub(crate) const fn named(&self) -> &CausalContext {
+        &self.named
+    }
+
     /// What is known of `key` beyond the base.
     pub(crate) fn of_key(&self, key: &K) -> Option<&CausalContext> {
         if self.steps.is_empty() {

@@ -20,10 +20,11 @@ impl<K: Ord + Hash + Clone + Debug, C: Cell> MapReplica<K, C> {
     /// let mut there = MapReplica::new(ReplicaId(2));
     /// let written = here.extend([("a", 1), ("b", 2)], |cell, dot, value| cell.write(dot, value));
     /// for write in &written {
-    ///     there.join(&write.listing);
+    ///     there.join(&write.listing)?;
     /// }
     /// assert_eq!(here.map(), there.map());
     /// assert!(there.map().get("b").is_some_and(|cell| cell.values().eq([&2])));
+    /// # Ok::<(), crdt::IdentityReused>(())
     /// ```
     #[must_use = "the listings must reach the other replicas"]
     pub fn extend<T>(

@@ -142,6 +142,18 @@ impl<K: Ord + Clone> Knowledge<K> {
                 .all(|(interval, beyond)| self.includes_within(&interval, beyond))
     }
 
+    /// The largest counter of `replica` that is known of any key; 0 if there is none.
+    pub(crate) fn last_counter(&self, replica: ReplicaId) -> u64 {
+        let beyond = self.exceptions.named().last_counter(replica);
+        self.base.last_counter(replica).max(beyond)
+    }
+
+    /// Those of some events that are known of any key.
+    pub(crate) fn known_of_any_key(&self, events: &CausalContext) -> CausalContext {
+        let beyond = self.exceptions.named().intersection(events);
+        self.base.intersection(events).joined(&beyond)
+    }
+
     /// Adds an event to the base. The caller must hold the event's effect.
     pub(crate) fn insert(&mut self, dot: Dot) -> bool {
         let grew = self.base.insert(dot);

@@ -1,5 +1,7 @@
 //! One replica of a causal map: the map, and what a replica keeps beside it.
 
+mod checks;
+
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Debug};
@@ -7,7 +9,7 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::causal::{Edit, Events};
+use crate::causal::{Edit, Events, IdentityReused};
 use crate::map::causal_map::{CausalMap, Seen};
 use crate::map::change::{Change, Joined};
 use crate::map::closed::{Closed, is_tail};
@@ -15,6 +17,7 @@ use crate::map::cut::{Cut, Interval};
 use crate::map::event_log::EventLog;
 use crate::map::knowledge::{Knowledge, Known};
 use crate::map::listing::{Claim, IntervalListing, KeyListing, Listing};
+use crate::map::map_replica::checks::LiveBefore;
 use crate::map::stability::Horizon;
 use crate::{
     CausalContext, Cell, Dot, DotRange, InvalidBytes, Knows, Lattice, ReplicaId, Timestamp,
@@ -36,10 +39,18 @@ use crate::{
 /// let twin: MapReplica<u8, MvCell<u8>> = replica.clone();
 /// ```
 ///
-/// **Cost.** A write costs what changing the [map](CausalMap) does, and a look-up in the log; [`delta_since`](Self::delta_since) is proportional to what the
+/// **Identity.** Every event that is known here of its own identity was minted here: a listing that names
+/// another is [refused](IdentityReused), since two writers would then share a dot. A change that makes any event
+/// live but its own is a mistake of the caller, and panics.
+///
+/// **Cost.** A write costs what changing the [map](CausalMap) does, a look at the live events of its cell, and a
+/// look-up in the log; [`delta_since`](Self::delta_since) is proportional to what the
 /// peer lacks; a purge to what it forgets.
 pub struct MapReplica<K, C> {
     id: ReplicaId,
+    /// Number of events minted under the identity. None above it is known of any key, unless the identity
+    /// is closed.
+    minted: u64,
     map: CausalMap<K, C>,
     log: EventLog<K>,
     tombstones: BTreeSet<(Timestamp, K)>,
@@ -118,6 +129,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     pub fn new(id: ReplicaId) -> Self {
         Self {
             id,
+            minted: 0,
             map: CausalMap::default(),
             log: EventLog::default(),
             tombstones: BTreeSet::new(),
@@ -125,10 +137,11 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         }
     }
 
-    /// A replica with the state it had stored.
+    /// A replica with the state it had stored. The state must hold every event that `id` has ever minted; if
+    /// it may not, take a new identity.
     ///
     /// # Errors
-    /// If the parts contradict each other.
+    /// If the parts contradict each other, or name the last event that `id` could ever number.
     pub fn restore(
         id: ReplicaId,
         entries: impl IntoIterator<Item = (K, C)>,
@@ -151,7 +164,11 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
             .entries()
             .filter_map(|(k, c)| Some((c.tombstone()?, k.clone())));
         replica.tombstones = tombstones.collect();
-        Ok(replica)
+        replica.set_id(id);
+        match replica.minted {
+            u64::MAX => Err(InvalidBytes::CounterOverflow),
+            _ => Ok(replica),
+        }
     }
 
     /// Who writes here.
@@ -159,9 +176,12 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         self.id
     }
 
-    /// Goes on under another identity, one that has never written.
+    /// Goes on under another identity, one that has never written anywhere: after [`IdentityReused`], or a
+    /// loss of data. Events that are known of it, of all keys or of some, count as minted, so that none of
+    /// them is minted again; nobody can tell here what it may have written elsewhere.
     pub fn set_id(&mut self, id: ReplicaId) {
         self.id = id;
+        self.minted = self.knowledge().last_counter(id);
     }
 
     /// Hashes keys with this seed from now on. Where strangers choose keys it should be random, or they can
@@ -223,18 +243,22 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     }
 
     /// Closes a writer: from here on all its events count as known for every key, and those that are
-    /// not known now count as lost. True if it was open. Linear in the entries under exceptions.
+    /// not known now count as lost. True if it was open; false, and nothing is done, for the own identity,
+    /// which is not dead. Linear in the entries under exceptions.
     ///
     /// The caller MUST know that the writer is dead, and that no replica holds an event of it that is not
     /// known here: an event that is somewhere else would be forgotten wherever this knowledge goes.
     pub fn close(&mut self, writer: ReplicaId) -> bool {
+        if writer == self.id {
+            return false;
+        }
         let of_writer = |range: &DotRange| range.replica == writer && !is_tail(range);
         let mut left: CausalContext = self.knowledge().base().ranges().filter(of_writer).collect();
         for (interval, beyond) in self.knowledge().exceptions() {
             if beyond.last_counter(writer) > 0 {
                 let cells = self.map.within(&interval);
                 let live = cells.flat_map(|(_, cell)| cell.dot_ranges());
-                left.extend(live.filter(|range| range.replica == writer));
+                left.extend(live.filter(of_writer));
             }
         }
         let is_news = self.map.close(writer);
@@ -266,23 +290,22 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     }
 
     /// Number of events minted under the current identity.
-    pub fn own_counter(&self) -> u64 {
-        self.knowledge().base().last_counter(self.id)
+    pub const fn own_counter(&self) -> u64 {
+        self.minted
     }
 
     /// Makes one new event that changes the cell of `key`, and returns the listing that tells others.
     ///
     /// # Panics
-    /// If this identity has minted `u64::MAX` events.
+    /// If the change makes another event live than the one it was given, or if this identity has minted
+    /// `u64::MAX` events.
     pub fn write(&mut self, key: K, change: impl FnOnce(&mut C, Dot)) -> Written<K, C> {
-        let counter = self
-            .own_counter()
-            .checked_add(1)
-            .expect("an identity mints 2^64 events");
-        let dot = Dot::new(self.id, counter);
+        let counter = self.minted.checked_add(1);
+        let dot = Dot::new(self.id, counter.expect("an identity mints 2^64 events"));
         let (before, cell) = self.map.change(&key, |cell| {
-            let before = cell.tombstone();
+            let (live, before) = (LiveBefore::of(cell), cell.tombstone());
             change(cell, dot);
+            live.check_minted(cell, dot.into());
             (before, cell.clone())
         });
         let listing = self.tell(key, before, cell, dot..=dot);
@@ -295,19 +318,21 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     /// was; one that only removes gets an event of its own, so that others can tell that they lack it.
     ///
     /// # Panics
-    /// If this identity has minted `u64::MAX` events.
+    /// If the change makes an event live that it has not minted, or if this identity has minted `u64::MAX`
+    /// events.
     pub fn edit(
         &mut self,
         key: K,
         seen: Option<CausalContext>,
         change: impl FnOnce(&mut Edit<'_, C>) -> bool,
     ) -> Option<Written<K, C>> {
-        let last = self.own_counter();
+        let last = self.minted;
         let mut events = Events::new(self.id, last, seen);
         let mut delta = C::default();
         let (before, cell) = self.map.change(&key, |cell| {
-            let before = cell.tombstone();
+            let (live, before) = (LiveBefore::of(cell), cell.tombstone());
             let changed = change(&mut Edit::new(cell, &mut delta, &mut events));
+            live.check_minted(cell, events.minted());
             changed.then(|| (before, cell.clone()))
         })?;
         if events.last() == last {
@@ -332,6 +357,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     ) -> Listing<K, C> {
         let counters = events.start().counter..=events.end().counter;
         let dots = counters.map(|counter| Dot::new(self.id, counter));
+        self.minted = events.end().counter;
         for dot in dots.clone() {
             self.map.know(dot);
             self.log.note(dot, key.clone());
@@ -341,21 +367,28 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
     }
 
     /// Joins a listing that another replica made.
-    pub fn join(&mut self, listing: &Listing<K, C>) -> Joined<K> {
+    ///
+    /// # Errors
+    /// [`IdentityReused`], if the listing names events of this identity that were not minted here. Nothing
+    /// was changed.
+    pub fn join(&mut self, listing: &Listing<K, C>) -> Result<Joined<K>, IdentityReused> {
         let mut changed = SmallVec::new();
-        let joined = self.join_seen(listing, |seen| changed.extend(seen.changed()));
-        Joined { changed, ..joined }
+        let joined = self.join_seen(listing, |seen| changed.extend(seen.changed()))?;
+        Ok(Joined { changed, ..joined })
     }
 
     /// Joins a listing that another replica made, and shows `see` each key that it lists or makes absent,
     /// with what became of it and the cell as it is then, bottom if nothing is there. It costs nothing
     /// beside the join, where asking for the cells afterwards costs a look-up for each; and
     /// [`Joined::changed`] is left empty, so that no key is copied.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join); `see` is not called then.
     pub fn join_and_see(
         &mut self,
         listing: &Listing<K, C>,
         mut see: impl FnMut(&K, Option<Change>, &C),
-    ) -> Joined<K> {
+    ) -> Result<Joined<K>, IdentityReused> {
         self.join_seen(listing, |seen| see(seen.key, seen.change, seen.cell))
     }
 
@@ -363,7 +396,8 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         &mut self,
         listing: &Listing<K, C>,
         mut see: impl FnMut(Seen<'_, K, C>),
-    ) -> Joined<K> {
+    ) -> Result<Joined<K>, IdentityReused> {
+        self.check_identity(listing)?;
         let tombstones = &mut self.tombstones;
         let joined = self.map.join_and_see(listing, |seen| {
             let now = seen.cell.tombstone();
@@ -373,7 +407,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         for (dot, key) in &joined.based {
             self.log.note(*dot, key.clone());
         }
-        joined
+        Ok(joined)
     }
 
     /// The listing of one key as it stands, for read repair and write-back.
