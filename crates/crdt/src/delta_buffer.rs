@@ -40,6 +40,11 @@ use crate::{Difference, ReplicaId};
 /// `Clone`. After a restart the sender takes a new [`ReplicaId`] and a new buffer; a receiver that
 /// has lost its state does the same.
 ///
+/// **Purging.** A packet does not show what its sender had seen. Where replicas
+/// [purge](crate::CausalReplica::purge), each run of a peer shows its [`Digest`](crate::Digest) before its first
+/// packet is received, and only one that [`CausalReplica::check_peer`](crate::CausalReplica::check_peer) lets
+/// pass is received from; any other starts again from a member's state.
+///
 /// **Cost.** At most `limit` deltas, three numbers for each peer and one for each sender. A packet
 /// costs the join of the deltas in it. Beyond the limit the oldest deltas are dropped, and peers
 /// that lack them get the full state instead.

@@ -11,9 +11,9 @@ use crate::causal::{
     Causal, Digest, DotFun, DotMap, DotSet, Frontier, ReadContext, Report, Stability,
 };
 use crate::{
-    AddWinsSet, CausalContext, CausalMap, DisableWinsFlag, EnableWinsFlag, GCounter, HybridClock,
-    Knowledge, LamportClock, LexicographicPair, Listing, LwwCell, LwwMap, LwwRegister, LwwSet,
-    MapOf, Max, Min, MvCell, MvRegister, OwnerView, Packet, Pair, PnCounter, Promises,
+    AddWinsSet, CausalContext, CausalMap, Closed, DisableWinsFlag, EnableWinsFlag, GCounter,
+    HybridClock, Knowledge, LamportClock, LexicographicPair, Listing, LwwCell, LwwMap, LwwRegister,
+    LwwSet, MapOf, Max, Min, MvCell, MvRegister, OwnerView, Packet, Pair, PnCounter, Promises,
     RemoveWinsSet, ResettableCounter, SetUnion, Siblings, TwoPhaseSet, VersionVector,
 };
 
@@ -226,6 +226,7 @@ kinds! {
     0x12 Listing<K, C>;
     0x13 OwnerView;
     0x14 Promises;
+    0x15 Closed;
     0x40 DotSet;
     0x41 DotFun<V>;
     0x42 DotMap<K, S>;

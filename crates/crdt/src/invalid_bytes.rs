@@ -44,6 +44,15 @@ pub enum InvalidBytes {
     /// A part that another part of the same state replaces.
     #[error("{0}: obsolete where it stands")]
     Obsolete(&'static str),
+    /// Something that can be there once is there twice.
+    #[error("{0}: twice")]
+    Twice(&'static str),
+    /// News without a growth of knowledge.
+    #[error("events are new, but knowledge has not grown")]
+    NoGrowth,
+    /// Events that are left of a writer that is not among the closed ones.
+    #[error("something is left of a writer that is not closed")]
+    NotClosed,
     /// Exceptions that the base already covers, or that are not in normal form.
     #[error("exceptions are not in normal form")]
     Exceptions,

@@ -1,6 +1,10 @@
 //! Parts of wire forms that several types share.
 
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use crate::InvalidBytes;
 
@@ -12,6 +16,51 @@ where
 {
     let list: Vec<T> = Deserialize::deserialize(deserializer)?;
     check(list.is_sorted_by(|a, b| a < b), list, what)
+}
+
+/// Decodes a map that a compact format writes by ascending keys. In text, where people and tools move the
+/// entries of an object about, they may come in any order; but no key twice.
+pub(crate) fn ascending_map<'de, D, K, V>(
+    deserializer: D,
+    what: &'static str,
+) -> Result<BTreeMap<K, V>, D::Error>
+where
+    D: Deserializer<'de>,
+    K: Ord + Deserialize<'de>,
+    V: Deserialize<'de>,
+{
+    struct Entries<K, V> {
+        is_text: bool,
+        what: &'static str,
+        of: PhantomData<(K, V)>,
+    }
+
+    impl<'de, K: Ord + Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for Entries<K, V> {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a map: {}", self.what)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = access.next_entry()? {
+                let last = map.last_key_value().map(|(last, _)| last);
+                let is_behind = self.is_text || last.is_none_or(|last| *last < key);
+                if !is_behind || map.insert(key, value).is_some() {
+                    return Err(A::Error::custom(InvalidBytes::Unsorted(self.what)));
+                }
+            }
+            Ok(map)
+        }
+    }
+
+    let is_text = deserializer.is_human_readable();
+    deserializer.deserialize_map(Entries {
+        is_text,
+        what,
+        of: PhantomData,
+    })
 }
 
 /// Decodes a list of pairs whose keys must be strictly ascending.

@@ -34,7 +34,7 @@ fn every_type_is_send_and_sync() {
         TransferChunk<Key, Mv>,
         Written<Key, Mv>,
     )>();
-    shared::<(OwnerView, Promise, Promises, Horizon)>();
+    shared::<(OwnerView, Promise, Promises, Horizon, HeldBack, Closed)>();
     shared::<(DeltaBuffer<Object>, Packet<Object>, Gap)>();
     shared::<(Received<'static, Object>, Accepted<'static, Object>)>();
     shared::<(RemoveWinsSet<Key>, Siblings<Key>, ResettableCounter)>();
@@ -58,6 +58,7 @@ fn every_error_is_send_and_sync_and_an_error() {
     error::<IdentityReused>();
     error::<ReadContextError>();
     error::<DotConflict>();
+    error::<JoinError>();
     error::<AcknowledgeError>();
     error::<ReceiveError<IdentityReused>>();
     error::<EnvelopeError>();

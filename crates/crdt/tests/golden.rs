@@ -4,7 +4,7 @@
 //! break.
 
 use crdt::{
-    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, DeltaBuffer, Digest,
+    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, Closed, DeltaBuffer, Digest,
     DisableWinsFlag, Dot, DotFun, DotSet, Edit, EnableWinsFlag, Enveloped, Frontier, GCounter,
     GSet, HybridClock, Knowledge, LamportClock, LexicographicPair, Listing, LwwCell, LwwEntry,
     LwwMap, LwwRegister, LwwSet, MapOf, MapReplica, Max, Min, MvCell, MvRegister, ObjectId, OrMap,
@@ -78,6 +78,7 @@ fn table() -> Vec<Row> {
         row("listing_interval", interval_listing()),
         row("owner_view", owner_view()),
         row("promises", promises()),
+        row("closed", closed()),
         row("dot_set", object(dot_set)),
         row("dot_fun", object(dot_fun)),
         row("mv_cell", object(multi_value)),
@@ -155,6 +156,14 @@ fn promises() -> Promises {
     let (time, counter) = (Timestamp(300), 2);
     promises.record(B, Promise { time, counter });
     promises
+}
+
+/// Of two closed writers, one of which has left something.
+fn closed() -> Closed {
+    let mut closed = Closed::default();
+    closed.record(A, &context());
+    closed.record(ReplicaId(11), &context());
+    closed
 }
 
 type Siblings = MapReplica<String, MvCell<String>>;
@@ -455,6 +464,7 @@ fn damaged_envelopes_never_panic() {
                     decodes::<Listing<String, MvCell<String>>>(bytes),
                     decodes::<OwnerView>(bytes),
                     decodes::<Promises>(bytes),
+                    decodes::<Closed>(bytes),
                     decodes::<Causal<DotFun<String>>>(bytes),
                     decodes::<Object>(bytes),
                     decodes::<Packet<Causal<AddWinsSet<String>>>>(bytes),

@@ -2,8 +2,8 @@
 
 use crdt::laws::{LawViolation, check_delta, check_difference, check_lattice};
 use crdt::{
-    Budget, CausalContext, CausalMap, Cell as _, Cut, Difference, Dot, DotStore as _, Knowledge,
-    Lattice, Listing, MapReplica, OwnerView, Promise, Promises, ReplicaId, Timestamp,
+    Budget, CausalContext, CausalMap, Cell as _, Closed, Cut, Difference, Dot, DotStore as _,
+    Knowledge, Lattice, Listing, MapReplica, OwnerView, Promise, Promises, ReplicaId, Timestamp,
     VersionVector,
 };
 use crdt_model::{Key, Kind, Lww, Mv, Script, World, copy_of, run};
@@ -83,6 +83,20 @@ impl<K: Kind> Reached<K> {
         all
     }
 
+    /// What is closed where some of the others are dead, known or not.
+    fn closed(&self) -> Vec<Closed> {
+        let closing = |(i, replica): (usize, &MapReplica<Key, K::Cell>)| {
+            let mut replica = copy_of(replica);
+            let others = [1, 2, 3, 11, 12].map(ReplicaId);
+            for writer in others.into_iter().filter(|id| (id.0 as usize + i) % 3 > 0) {
+                assert_eq!(replica.close(writer), writer != replica.id());
+            }
+            Closed::clone(replica.closed())
+        };
+        let all = self.replicas.iter().enumerate().map(closing);
+        all.chain([Closed::default()]).collect()
+    }
+
     fn vectors(&self) -> Vec<VersionVector> {
         self.contexts().iter().map(CausalContext::prefix).collect()
     }
@@ -151,7 +165,7 @@ fn map_differences<K: Kind>(r: &Reached<K>, picks: &[[usize; 3]]) -> Result<(), 
 
 type Law<K> = fn(&Reached<K>, &[[usize; 3]]) -> Result<(), LawViolation>;
 
-fn table<K: Kind>() -> [(&'static str, Law<K>); 17] {
+fn table<K: Kind>() -> [(&'static str, Law<K>); 20] {
     [
         ("VersionVector is a lattice", |r, p| {
             lattice(&r.vectors(), p)
@@ -162,6 +176,7 @@ fn table<K: Kind>() -> [(&'static str, Law<K>); 17] {
         ("Knowledge is a lattice", |r, p| lattice(&r.knowledge(), p)),
         ("OwnerView is a lattice", |r, p| lattice(&r.views, p)),
         ("Promises is a lattice", |r, p| lattice(&r.promises, p)),
+        ("Closed is a lattice", |r, p| lattice(&r.closed(), p)),
         ("CausalMap is a lattice", |r, p| lattice(&r.maps, p)),
         ("VersionVector has differences", |r, p| {
             differences(&r.vectors(), p)
@@ -174,11 +189,13 @@ fn table<K: Kind>() -> [(&'static str, Law<K>); 17] {
         ("Promises has differences", |r, p| {
             differences(&r.promises, p)
         }),
+        ("Closed has differences", |r, p| differences(&r.closed(), p)),
         ("CausalMap has differences", map_differences),
         ("VersionVector has deltas", vector_deltas),
         ("CausalContext has deltas", context_deltas),
         ("OwnerView has deltas", view_deltas),
         ("Promises has deltas", promise_deltas),
+        ("Closed has deltas", closed_deltas),
         ("CausalMap has deltas", map_deltas),
     ]
 }
@@ -231,6 +248,20 @@ fn promise_deltas<K: Kind>(r: &Reached<K>, _: &[[usize; 3]]) -> Result<(), LawVi
             delta.record(ReplicaId(1), promise);
             check_delta(before, &after, &delta)?;
         }
+    }
+    Ok(())
+}
+
+/// What a replica notes of one writer that it closes, beside what it had been told.
+fn closed_deltas<K: Kind>(r: &Reached<K>, _: &[[usize; 3]]) -> Result<(), LawViolation> {
+    let told = r.closed();
+    for (replica, before) in r.replicas.iter().zip(&told) {
+        let (mut alone, mut with_others) = (copy_of(replica), copy_of(replica));
+        with_others.note_closed(before);
+        for writer in [2, 99].map(ReplicaId) {
+            assert_eq!(alone.close(writer), with_others.close(writer));
+        }
+        check_delta(before, with_others.closed(), alone.closed())?;
     }
     Ok(())
 }

@@ -3,8 +3,9 @@
 
 use crdt::laws::{check_delta, check_difference, check_lattice};
 use crdt::{
-    BehindFrontier, Causal, CausalReplica, DisableWinsFlag, Edit, IdentityReused, Lattice,
-    NotStable, ObjectId, OrMap, ReadContext, ReadContextError, RemoveWinsSet, ReplicaId, Stability,
+    BehindFrontier, Causal, CausalReplica, DisableWinsFlag, Edit, IdentityReused, JoinError,
+    Lattice, NotStable, ObjectId, OrMap, ReadContext, ReadContextError, RemoveWinsSet, ReplicaId,
+    Stability,
 };
 use std::collections::{BTreeSet, VecDeque};
 
@@ -350,6 +351,56 @@ fn a_peer_that_lacks_what_was_stable_is_told_to_start_again() -> Result<(), Iden
     assert!(later.context().event_count() == 1 && answer.contains(&2));
     b.join(&answer)?;
     assert_eq!(a.state(), b.state());
+    Ok(())
+}
+
+/// What a peer behind the frontier would do if it were let in: a removal that was purged as stable does not
+/// beat an add of one who has never heard of either. Its state is refused, and so is it before its deltas are.
+#[test]
+fn the_state_of_a_peer_behind_the_frontier_is_refused() -> Result<(), JoinError> {
+    type Set = RemoveWinsSet<u8>;
+    let [mut a, mut b] = [1, 2].map(|id| CausalReplica::<Set>::new(OBJECT, ReplicaId(id)));
+    let mut stability = Stability::new([1, 2].map(ReplicaId));
+    let mut behind = CausalReplica::<Set>::new(OBJECT, ReplicaId(3));
+    b.join(&a.change(|set| set.remove(1)))?;
+    let added = behind.change(|set| set.add(1));
+    assert_eq!(a.check_peer(behind.state().context()), Ok(()));
+    for replica in [&mut a, &mut b] {
+        stability.report(&replica.report());
+    }
+    let missing = Box::new(a.purge(&stability).expect("all is here").context().clone());
+    let refused = BehindFrontier { missing };
+    let before = a.state().clone();
+    assert_eq!(
+        a.join_state(behind.state()),
+        Err(JoinError::BehindFrontier(refused.clone()))
+    );
+    assert_eq!(*a.state(), before, "nothing was changed");
+    assert_eq!(a.check_peer(behind.state().context()), Err(refused));
+    // Joined all the same, it would undo the removal.
+    let mut deceived = a.state().clone();
+    deceived.join(&added);
+    assert!(deceived.contains(&1));
+
+    // A member has all of it, whether it has heard of the purge or not; and who starts again from its state.
+    let more = b.change(|set| set.add(2));
+    assert_eq!(a.join_state(b.state()), Ok(true));
+    assert_eq!(a.join_state(b.state()), Ok(false));
+    assert!(more.contains(&2) && a.contains(&2));
+    let mut again = CausalReplica::<Set>::restore(OBJECT, ReplicaId(4), b.state().clone());
+    let _delta = again.change(|set| set.add(3));
+    assert_eq!(a.join_state(again.state()), Ok(true));
+    assert!(a.contains(&3) && !a.contains(&1));
+    // Other errors come first.
+    let twin = CausalReplica::<Set>::restore(OBJECT, ReplicaId(1), b.state().clone());
+    let mut late = CausalReplica::<Set>::new(OBJECT, ReplicaId(1));
+    let minted_twice = late.change(|set| set.extend([5, 6, 7, 8, 9]));
+    assert!(a.join_state(twin.state()).is_ok());
+    let refused = a.join_state(&minted_twice);
+    assert!(
+        matches!(refused, Err(JoinError::IdentityReused(_))),
+        "{refused:?}"
+    );
     Ok(())
 }
 

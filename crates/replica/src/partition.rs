@@ -22,8 +22,7 @@ mod writes;
 
 use bytes::Bytes;
 use crdt::{
-    CausalContext, Change, Cut, Dot, DotStore as _, Lattice as _, MapReplica, OwnerView, Promises,
-    ReplicaId,
+    CausalContext, Change, Cut, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId,
 };
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -4,9 +4,9 @@ mod changed;
 
 use crdt::laws::{LawViolation, check_delta, check_difference, check_lattice};
 use crdt::{
-    CausalContext, Digest, GCounter, GSet, Knowledge, LexicographicPair, LwwMap, LwwRegister,
-    LwwSet, MapOf, Max, Min, MvRegister, OwnerView, Pair, PnCounter, Promises, SetUnion, Stability,
-    TwoPhaseSet, VersionVector,
+    CausalContext, Closed, Digest, GCounter, GSet, Knowledge, LexicographicPair, LwwMap,
+    LwwRegister, LwwSet, MapOf, Max, Min, MvRegister, OwnerView, Pair, PnCounter, Promises,
+    SetUnion, Stability, TwoPhaseSet, VersionVector,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,6 +52,7 @@ pub fn plain_decoded(bytes: &[u8]) {
         decoded::<Digest>,
         decoded::<Knowledge<u8>>,
         decoded::<LwwMap<u16, u8>>,
+        decoded::<Closed>,
     ];
     check[usize::from(kind) % check.len()](bytes).unwrap_or_else(|violation| panic!("{violation}"));
 }

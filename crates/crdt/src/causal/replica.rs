@@ -41,14 +41,26 @@ pub struct CausalReplica<S> {
 /// What a read has seen, for a write that comes later: an overwrite or removal makes obsolete only what
 /// its author has read.
 ///
-/// It belongs to one object and one type. Used on another object it is refused; on an object of another type it
-/// does not compile:
+/// It belongs to one object and one type. Used on another object it is refused:
 ///
-/// ```compile_fail
+/// ```
+/// use crdt::{CausalReplica, MvCell, ObjectId, ReadContextError, ReplicaId};
+/// let name = CausalReplica::<MvCell<u8>>::new(ObjectId(1), ReplicaId(1));
+/// let mut title = CausalReplica::<MvCell<u8>>::new(ObjectId(2), ReplicaId(1));
+/// let (read, here) = (ObjectId(1), ObjectId(2));
+/// let refused = title.change_seen(&name.read_context(), |title| title.set(7));
+/// assert_eq!(refused, Err(ReadContextError::WrongObject { read, here }));
+/// let of_title = title.read_context();
+/// assert!(title.change_seen(&of_title, |title| title.set(7)).is_ok());
+/// ```
+///
+/// On an object of another type it does not compile. The same with a set in place of the name:
+///
+/// ```compile_fail,E0308
 /// use crdt::{AddWinsSet, CausalReplica, MvCell, ObjectId, ReplicaId};
 /// let tags = CausalReplica::<AddWinsSet<u8>>::new(ObjectId(1), ReplicaId(1));
 /// let mut title = CausalReplica::<MvCell<u8>>::new(ObjectId(2), ReplicaId(1));
-/// title.change_seen(&tags.read_context(), |title| title.write(7));
+/// let refused = title.change_seen(&tags.read_context(), |title| title.set(7));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -217,11 +229,27 @@ impl<S: DotStore> CausalReplica<S> {
 
     /// Joins a state or a delta; true if this replica grew.
     ///
+    /// A delta does not show what its author had seen. Where replicas purge, join full states by
+    /// [`join_state`](Self::join_state), and let a peer pass [`check_peer`](Self::check_peer) before its first
+    /// delta is joined.
+    ///
     /// # Errors
     /// [`IdentityReused`], if `other` names events of this identity that were not minted here.
     pub fn join(&mut self, other: &Causal<S>) -> Result<bool, IdentityReused> {
         self.check_identity(other)?;
         Ok(self.state.join(other))
+    }
+
+    /// Joins the full state of a peer, which unlike a delta shows all that the peer has seen; true if this
+    /// replica grew.
+    ///
+    /// # Errors
+    /// [`JoinError::BehindFrontier`] as in [`check_peer`](Self::check_peer), and
+    /// [`JoinError::IdentityReused`] as in [`join`](Self::join). Nothing was changed.
+    pub fn join_state(&mut self, state: &Causal<S>) -> Result<bool, JoinError> {
+        self.check_identity(state)?;
+        self.check_peer(state.context())?;
+        Ok(self.state.join(state))
     }
 
     /// Joins a state or a delta unless it holds a dot with another value than here, or in another place.
@@ -276,12 +304,23 @@ impl<S: DotStore> CausalReplica<S> {
     /// What a peer that showed `digest` lacks.
     ///
     /// # Errors
-    /// [`BehindFrontier`], if the peer lacks what every member had when this replica purged: it must
-    /// not be answered, and its state must not be joined.
+    /// [`BehindFrontier`] as in [`check_peer`](Self::check_peer).
     pub fn answer(&self, digest: &Digest) -> Result<Causal<S>, BehindFrontier> {
-        let missing = self.frontier.purged.difference(digest.context());
+        self.check_peer(digest.context())?;
+        Ok(self.state.delta_since(digest))
+    }
+
+    /// Whether a peer that has seen `context`, and no more, may take part: its state and its deltas may be joined
+    /// here, and it may be answered. It is enough to ask once for each run of the peer, as what it has
+    /// seen only grows.
+    ///
+    /// # Errors
+    /// [`BehindFrontier`], if the peer lacks what every member had when this replica purged: then it must
+    /// start again from a member's state.
+    pub fn check_peer(&self, context: &CausalContext) -> Result<(), BehindFrontier> {
+        let missing = self.frontier.purged.difference(context);
         if missing.is_empty() {
-            return Ok(self.state.delta_since(digest));
+            return Ok(());
         }
         let missing = Box::new(missing);
         Err(BehindFrontier { missing })

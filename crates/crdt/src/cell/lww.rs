@@ -72,7 +72,7 @@ impl<V: Ord> LwwEntry<V> {
 /// assert_eq!(left.value(), Some(&"coffee"), "equal times: the smaller value");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct LwwCell<V> {
     live: Option<LwwEntry<V>>,
@@ -221,6 +221,25 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Cell for LwwCell<V> {
         match &self.live {
             Some(e) if e.dot.counter == 0 => Err(InvalidBytes::ZeroCounter),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::{LwwCell, LwwEntry};
+    use crate::InvalidBytes;
+    use serde::{Deserialize, Deserializer};
+
+    impl<'de, V: Deserialize<'de>> Deserialize<'de> for LwwCell<V> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let live: Option<LwwEntry<V>> = Deserialize::deserialize(deserializer)?;
+            match &live {
+                Some(entry) if entry.dot.counter == 0 => {
+                    Err(serde::de::Error::custom(InvalidBytes::ZeroCounter))
+                }
+                _ => Ok(Self { live }),
+            }
         }
     }
 }

@@ -51,7 +51,7 @@ impl Change {
 /// # Ok::<(), crdt::IdentityReused>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Joined<K> {
     /// Keys whose cells changed, each once.
     pub changed: SmallVec<[(K, Change); 1]>,
@@ -59,6 +59,44 @@ pub struct Joined<K> {
     pub based: SmallVec<[(Dot, K); 1]>,
     /// Whether more is known than before.
     pub knowledge_grew: bool,
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::{Change, Joined};
+    use crate::{Dot, InvalidBytes};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+    use std::collections::BTreeSet;
+
+    impl<'de, K: Ord + Deserialize<'de>> Deserialize<'de> for Joined<K> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(rename = "Joined", bound = "K: Deserialize<'de>")]
+            struct Wire<K> {
+                changed: Vec<(K, Change)>,
+                based: Vec<(Dot, K)>,
+                knowledge_grew: bool,
+            }
+            let wire = Wire::<K>::deserialize(deserializer)?;
+            let keys: BTreeSet<&K> = wire.changed.iter().map(|(key, _)| key).collect();
+            let dots: BTreeSet<Dot> = wire.based.iter().map(|(dot, _)| *dot).collect();
+            if keys.len() < wire.changed.len() || dots.len() < wire.based.len() {
+                return Err(D::Error::custom(InvalidBytes::Twice("what a join changed")));
+            }
+            if dots.iter().any(|dot| dot.counter == 0) {
+                return Err(D::Error::custom(InvalidBytes::ZeroCounter));
+            }
+            if !dots.is_empty() && !wire.knowledge_grew {
+                return Err(D::Error::custom(InvalidBytes::NoGrowth));
+            }
+            Ok(Self {
+                changed: wire.changed.into(),
+                based: wire.based.into(),
+                knowledge_grew: wire.knowledge_grew,
+            })
+        }
+    }
 }
 
 impl<K> Default for Joined<K> {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use crate::{CausalContext, DotRange, Lattice, ReplicaId};
+use crate::{CausalContext, Difference, DotRange, Lattice, ReplicaId};
 
 /// The closed writers, and the events that each of them has left.
 ///
@@ -14,9 +14,25 @@ use crate::{CausalContext, DotRange, Lattice, ReplicaId};
 ///
 /// **Order and join.** Union of the writers, and of what they have left.
 ///
+/// **Invariants.** What is left is of closed writers, and no run of it goes to the last number there is.
+///
 /// **Cost.** An id for each loss of data, with a range for each gap that the loss has left.
+///
+/// ```
+/// use crdt::{CausalContext, Closed, Dot, Lattice, ReplicaId};
+///
+/// let dead = ReplicaId(7);
+/// let seen: CausalContext = [1, 2, 3].map(|counter| Dot::new(dead, counter)).into_iter().collect();
+/// let (mut here, mut there) = (Closed::default(), Closed::default());
+/// // Only the first two of its events were with anyone when the writer was closed.
+/// let left = seen.ranges().next().map(|run| crdt::DotRange { last: 2, ..run });
+/// here.record(dead, &left.into_iter().collect());
+/// there.join(&here);
+/// assert!(there.contains(dead));
+/// assert_eq!(there.lost_of(&seen).to_string(), "<7:0+3>");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Closed {
     writers: BTreeSet<ReplicaId>,
     left: CausalContext,
@@ -43,10 +59,16 @@ impl Closed {
         &self.left
     }
 
-    /// Notes a closed writer with the events of it that are left.
-    pub(crate) fn record(&mut self, writer: ReplicaId, left: &CausalContext) {
-        self.writers.insert(writer);
-        self.left.join(left);
+    /// Notes a closed writer with the events of it that are left; true if that was news. Events of other
+    /// writers, and runs that go to the last number there is, are not taken.
+    /// [`MapReplica::close`](crate::MapReplica::close) does it for its map.
+    pub fn record(&mut self, writer: ReplicaId, left: &CausalContext) -> bool {
+        let is_new = self.writers.insert(writer);
+        let runs = left.ranges();
+        let left: CausalContext = runs
+            .filter(|range| range.replica == writer && !is_tail(range))
+            .collect();
+        self.left.join(&left) | is_new
     }
 
     /// The events of `context` that are lost for good.
@@ -83,11 +105,58 @@ impl Lattice for Closed {
     }
 }
 
+impl Difference for Closed {
+    /// A writer is named if it is new, or if something new is left of it.
+    fn difference(&self, other: &Self) -> Self {
+        let left = self.left.difference(&other.left);
+        let new = self.writers.difference(&other.writers).copied();
+        let writers = new.chain(left.ranges().map(|range| range.replica));
+        Self {
+            writers: writers.collect(),
+            left,
+        }
+    }
+}
+
 impl PartialOrd for Closed {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         let includes =
             |a: &Self, b: &Self| a.writers.is_superset(&b.writers) && a.left.includes(&b.left);
         crate::laws::order_of_inclusion(includes(other, self), includes(self, other))
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::{Closed, is_tail};
+    use crate::{CausalContext, InvalidBytes, ReplicaId};
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer};
+    use std::collections::BTreeSet;
+
+    impl<'de> Deserialize<'de> for Closed {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(rename = "Closed")]
+            struct Wire {
+                #[serde(deserialize_with = "writers")]
+                writers: BTreeSet<ReplicaId>,
+                left: CausalContext,
+            }
+            let Wire { writers, left } = Wire::deserialize(deserializer)?;
+            if left.ranges().any(|range| !writers.contains(&range.replica)) {
+                return Err(D::Error::custom(InvalidBytes::NotClosed));
+            }
+            if left.ranges().any(|range| is_tail(&range)) {
+                return Err(D::Error::custom(InvalidBytes::CounterOverflow));
+            }
+            Ok(Self { writers, left })
+        }
+    }
+
+    fn writers<'de, D: Deserializer<'de>>(decoder: D) -> Result<BTreeSet<ReplicaId>, D::Error> {
+        let writers = crate::wire::ascending(decoder, "closed writers")?;
+        Ok(writers.into_iter().collect())
     }
 }
 
@@ -130,6 +199,29 @@ mod tests {
                 .without_tails(context(&[range(7, 4, u64::MAX)]))
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn what_is_recorded_is_of_the_writer_and_has_an_end() {
+        let mut closed = Closed::default();
+        let all = context(&[range(1, 1, 3), range(7, 1, 3), range(7, 9, u64::MAX)]);
+        assert!(closed.record(ReplicaId(7), &all));
+        assert_eq!(*closed.left(), context(&[range(7, 1, 3)]));
+        assert!(!closed.record(ReplicaId(7), &context(&[range(7, 2, 3)])));
+        assert!(closed.record(ReplicaId(7), &context(&[range(7, 5, 5)])));
+    }
+
+    #[test]
+    fn a_difference_names_the_writers_of_what_is_left() {
+        let mut one = Closed::default();
+        one.record(ReplicaId(7), &context(&[range(7, 1, 3)]));
+        let mut more = one.clone();
+        more.record(ReplicaId(7), &context(&[range(7, 5, 5)]));
+        more.record(ReplicaId(8), &CausalContext::default());
+        let news = more.difference(&one);
+        assert_eq!(news.to_string(), "{7, 8} leaving <7:0+5>");
+        assert_eq!(one.difference(&more), Closed::default());
+        assert_eq!(more.difference(&Closed::default()), more);
     }
 
     #[test]

@@ -294,7 +294,8 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         self.minted
     }
 
-    /// Makes one new event that changes the cell of `key`, and returns the listing that tells others.
+    /// Makes one new event that changes the cell of `key`, and returns the listing that tells others. The
+    /// author counts as having read all that is here; one who has read less uses [`edit`](Self::edit).
     ///
     /// # Panics
     /// If the change makes another event live than the one it was given, or if this identity has minted
@@ -314,7 +315,10 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
 
     /// Lets `change` mutate the cell of `key` as the types of the kernel do, with as many events as it
     /// mints. `seen` is what the author had read: only events in it become obsolete; `None` stands for
-    /// all that is here. A change that says it did nothing, by returning false, leaves everything as it
+    /// all that is here. It is a context and no [`ReadContext`](crate::ReadContext), because what authors have
+    /// read comes from clients of a store that names its keys itself: the caller MUST take it from
+    /// [`events_of_key`](Self::events_of_key) of this map, here or at another replica, since dots of another map
+    /// may be the same. Events in it that have not arrived here make nothing obsolete when they arrive. A change that says it did nothing, by returning false, leaves everything as it
     /// was; one that only removes gets an event of its own, so that others can tell that they lack it.
     ///
     /// # Panics

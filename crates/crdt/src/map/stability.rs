@@ -131,7 +131,7 @@ pub struct Promise {
 ///
 /// **Order and join.** The higher promise of each incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Promises {
     by_replica: BTreeMap<ReplicaId, Promise>,
 }
@@ -259,6 +259,11 @@ impl PartialOrd for Promises {
 /// A proof that no write with a timestamp up to its time can still be unseen: without one, tombstones
 /// cannot be forgotten. Only [`Promises::horizon`] makes one. Age alone is never a reason: that is how
 /// deleted data comes back in stores with a grace period. It is not serialisable: bytes prove nothing.
+///
+/// It is a time, and belongs to the replica and the owners that it was asked for. For them it stays true, since
+/// promises only rise, so it may be kept and copied, and used for every map that these owners hold under the same
+/// promises; a [`Stable`](crate::Stable) is true of one state only and may not. The caller MUST NOT use it for
+/// maps of other owners: the type cannot tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[must_use = "tombstones stay until they are purged with the horizon"]
 pub struct Horizon {
@@ -274,24 +279,64 @@ impl Horizon {
 
 #[cfg(feature = "serde")]
 mod wire {
-    use super::OwnerView;
+    use super::{OwnerView, Promise, Promises};
     use crate::{InvalidBytes, ReplicaId};
     use serde::{Deserialize, Deserializer};
     use std::collections::{BTreeMap, BTreeSet};
 
-    impl<'de> Deserialize<'de> for OwnerView {
+    /// The incarnations at one position.
+    struct Incarnations(BTreeSet<ReplicaId>);
+
+    impl<'de> Deserialize<'de> for Incarnations {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            #[derive(Deserialize)]
-            struct Wire {
-                positions: BTreeMap<u32, BTreeSet<ReplicaId>>,
-            }
-            let Wire { positions } = Wire::deserialize(deserializer)?;
-            if positions.values().any(BTreeSet::is_empty) {
+            let all = crate::wire::ascending(deserializer, "incarnations")?;
+            if all.is_empty() {
                 let error = InvalidBytes::Empty("a position of an owner view");
                 return Err(serde::de::Error::custom(error));
             }
-            Ok(Self { positions })
+            Ok(Self(all.into_iter().collect()))
         }
+    }
+
+    impl<'de> Deserialize<'de> for OwnerView {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(rename = "OwnerView")]
+            struct Wire {
+                #[serde(deserialize_with = "positions")]
+                positions: BTreeMap<u32, Incarnations>,
+            }
+            let Wire { positions } = Wire::deserialize(deserializer)?;
+            let positions = positions.into_iter().map(|(p, all)| (p, all.0));
+            Ok(Self {
+                positions: positions.collect(),
+            })
+        }
+    }
+
+    fn positions<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<u32, Incarnations>, D::Error> {
+        crate::wire::ascending_map(deserializer, "positions of an owner view")
+    }
+
+    impl<'de> Deserialize<'de> for Promises {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            #[derive(Deserialize)]
+            #[serde(rename = "Promises")]
+            struct Wire {
+                #[serde(deserialize_with = "by_replica")]
+                by_replica: BTreeMap<ReplicaId, Promise>,
+            }
+            let Wire { by_replica } = Wire::deserialize(deserializer)?;
+            Ok(Self { by_replica })
+        }
+    }
+
+    fn by_replica<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<ReplicaId, Promise>, D::Error> {
+        crate::wire::ascending_map(deserializer, "promises")
     }
 }
 

@@ -4,11 +4,11 @@
 mod subjects;
 
 use crdt::{
-    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, DeltaBuffer, Difference,
-    DisableWinsFlag, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _, LexicographicPair, LwwCell,
-    LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, ObjectId, OrMap, Packet,
-    Pair, PnCounter, Promises, ReceiveError, Received, RemoveWinsSet, ReplicaId, ResettableCounter,
-    Siblings, TwoPhaseSet, VersionVector,
+    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, Closed, DeltaBuffer,
+    Difference, DisableWinsFlag, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _,
+    LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister,
+    ObjectId, OrMap, Packet, Pair, PnCounter, Promises, ReceiveError, Received, RemoveWinsSet,
+    ReplicaId, ResettableCounter, Siblings, TwoPhaseSet, VersionVector,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -364,6 +364,7 @@ equals_full_state_replication! {
     lexicographic_pairs_replicate_by_deltas_as_by_full_states: Plain<LexicographicPair<u64, GCounter>>;
     maps_of_lattices_replicate_by_deltas_as_by_full_states: Plain<MapOf<u8, GCounter>>;
     promises_replicate_by_deltas_as_by_full_states: Plain<Promises>;
+    closed_writers_replicate_by_deltas_as_by_full_states: Plain<Closed>;
     reports_replicate_by_deltas_as_by_full_states: Reports;
 }
 

@@ -1,8 +1,8 @@
 //! The types that go through the network, and how a byte changes each.
 
 use crdt::{
-    AddWinsSet, Causal, CausalContext, CausalReplica, Difference, DisableWinsFlag, Dot, DotSet,
-    DotStore, Edit, EnableWinsFlag, GCounter, GSet, LexicographicPair, LwwCell, LwwMap,
+    AddWinsSet, Causal, CausalContext, CausalReplica, Closed, Difference, DisableWinsFlag, Dot,
+    DotSet, DotStore, Edit, EnableWinsFlag, GCounter, GSet, LexicographicPair, LwwCell, LwwMap,
     LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, ObjectId, OrMap, Pair, PnCounter,
     Promise, Promises, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, Stability, Timestamp,
     TwoPhaseSet, VersionVector,
@@ -327,6 +327,17 @@ impl PlainState for Promises {
         let mut delta = Self::default();
         delta.record(id, promise);
         self.record(id, promise);
+        delta
+    }
+}
+
+impl PlainState for Closed {
+    fn edit(&mut self, _: ReplicaId, fresh: u64, byte: u8) -> Self {
+        let writer = ReplicaId(u64::from(byte % 3));
+        let left: CausalContext = [Dot::new(writer, fresh)].into_iter().collect();
+        let mut delta = Self::default();
+        delta.record(writer, &left);
+        self.record(writer, &left);
         delta
     }
 }

@@ -1,7 +1,7 @@
 //! Subjects: what replicas know of each other. Their specifications are sets and maxima.
 
 use crdt::laws::{Choice, History, Subject};
-use crdt::{CausalContext, Difference, Dot, OwnerView, Promise, Promises};
+use crdt::{CausalContext, Closed, Difference, Dot, OwnerView, Promise, Promises};
 use crdt::{ReplicaId, Timestamp, VersionVector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -182,5 +182,43 @@ impl Mutated for Promises {
             *held = (*held).max((time, counter));
         }
         highest
+    }
+}
+
+/// A writer is closed, and some of its events are left; others may have found other events of it.
+impl Mutated for Closed {
+    type Op = (ReplicaId, BTreeSet<u64>);
+    type Value = (BTreeSet<ReplicaId>, BTreeSet<Dot>);
+
+    fn op(Choice { what, which, .. }: Choice) -> Self::Op {
+        let left = (1..=3).filter(|counter| which / 4 >> counter & 1 == 1);
+        (ReplicaId(u64::from(what % 3)), left.collect())
+    }
+
+    fn mutate(&mut self, _: ReplicaId, (writer, left): &Self::Op) -> Self {
+        let left = left.iter().map(|counter| Dot::new(*writer, *counter));
+        let left: CausalContext = left.collect();
+        let mut delta = Self::default();
+        delta.record(*writer, &left);
+        let before = self.clone();
+        assert_eq!(self.record(*writer, &left), *self != before);
+        delta
+    }
+
+    fn shown(&self) -> Self::Value {
+        let writers: BTreeSet<ReplicaId> = self.writers().collect();
+        assert!(writers.iter().all(|writer| self.contains(*writer)));
+        assert_eq!(self.is_empty(), writers.is_empty());
+        assert!(self.lost_of(self.left()).is_empty());
+        (writers, self.left().dots().collect())
+    }
+
+    fn expected(history: &History<'_, Self::Op>) -> Self::Value {
+        let writers = history.events().map(|event| event.op.0);
+        let left = history.events().flat_map(|event| {
+            let (writer, left) = &event.op;
+            left.iter().map(|counter| Dot::new(*writer, *counter))
+        });
+        (writers.collect(), left.collect())
     }
 }

@@ -15,8 +15,11 @@ mod maps;
 mod marks;
 mod plain;
 
-use crdt::{AddWinsSet, CausalContext, Digest, DisableWinsFlag, DotFun, DotSet, EnableWinsFlag};
-use crdt::{GCounter, GSet, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, Max};
+use crdt::{AddWinsSet, CausalContext, Closed, Digest, DisableWinsFlag, DotFun, DotSet};
+use crdt::{
+    EnableWinsFlag, GCounter, GSet, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf,
+    Max,
+};
 use crdt::{Min, MvCell, MvRegister, OrMap, OwnerView, Pair, PnCounter, Promises, RemoveWinsSet};
 use crdt::{ResettableCounter, SetUnion, Stability, TwoPhaseSet, VersionVector};
 
@@ -59,6 +62,7 @@ table! {
     causal_context: clocks::Plain<CausalContext>, [(0, 0), (0, 1)];
     owner_view: clocks::Plain<OwnerView>, [(0, 0), (0, 1), (1, 0)];
     promises: clocks::Plain<Promises>, [(0, 0), (0, 1), (1, 0)];
+    closed: clocks::Plain<Closed>, [(0, 0), (0, 1), (1, 0)];
     max: clocks::Plain<Max<u8>>, [(0, 0), (0, 1)];
     min: clocks::Plain<Min<u8>>, [(0, 0), (0, 1)];
     pair: clocks::Plain<Pair<Max<u8>, Min<u8>>>, [(0, 0), (0, 1), (1, 0)];

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Gossip, PartitionId};
-use crdt::{CausalContext, HeldBack};
+use crdt::{CausalContext, Dot, HeldBack};
 use std::collections::BTreeSet;
 
 fn config(nodes: u32) -> Config {

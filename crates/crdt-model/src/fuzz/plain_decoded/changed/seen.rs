@@ -1,9 +1,9 @@
 //! The lattices of what was seen and promised.
 
 use crdt::{
-    CausalContext, CausalReplica, Digest, Dot, DotRange, EnableWinsFlag, Interval, Knowledge,
-    Knows as _, Lattice as _, ObjectId, OwnerView, Promise, Promises, ReplicaId, Stability,
-    Timestamp, VersionVector,
+    CausalContext, CausalReplica, Closed, Digest, Dot, DotRange, EnableWinsFlag, Interval,
+    Knowledge, Knows as _, Lattice as _, ObjectId, OwnerView, Promise, Promises, ReplicaId,
+    Stability, Timestamp, VersionVector,
 };
 use std::collections::BTreeSet;
 
@@ -242,6 +242,32 @@ impl Changed for Knowledge<u8> {
                 parts.iter().all(|(_, known)| known.beyond().is_some()),
                 "{self}"
             );
+        }
+    }
+}
+
+impl Changed for Closed {
+    fn change(&mut self, what: u8, which: u8) -> Self {
+        let (id, before) = (replica(what), self.clone());
+        let first = u64::from(which) + 1;
+        let left = [first, first + u64::from(what / 8)].map(|counter| Dot::new(id, counter));
+        let mut delta = Self::default();
+        delta.record(id, &left.into_iter().collect());
+        assert_eq!(self.record(id, delta.left()), *self != before, "{self}");
+        assert!(self.contains(id), "{self}");
+        delta
+    }
+
+    /// Of what is seen of closed writers, all is lost but what is left.
+    fn ask(&self, other: &Self) {
+        assert_eq!(self.is_empty(), self.writers().next().is_none());
+        assert!(self.lost_of(self.left()).is_empty(), "{self}");
+        let lost = self.lost_of(other.left());
+        assert!(!lost.intersects(self.left()), "{self} {other}");
+        for range in other.left().ranges() {
+            let one = [range].into_iter().collect();
+            let is_here = !self.contains(range.replica) || self.left().includes(&one);
+            assert_eq!(self.lost_of(&one).is_empty(), is_here, "{self} {other}");
         }
     }
 }
