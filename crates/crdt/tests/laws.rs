@@ -88,7 +88,10 @@ impl<K: Kind> Reached<K> {
         let closing = |(i, replica): (usize, &MapReplica<Key, K::Cell>)| {
             let mut replica = copy_of(replica);
             let others = [1, 2, 3, 11, 12].map(ReplicaId);
-            for writer in others.into_iter().filter(|id| (id.0 as usize + i) % 3 > 0) {
+            for writer in others
+                .into_iter()
+                .filter(|id| !(id.0 as usize + i).is_multiple_of(3))
+            {
                 assert_eq!(replica.close(writer), writer != replica.id());
             }
             Closed::clone(replica.closed())
