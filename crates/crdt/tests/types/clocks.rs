@@ -191,7 +191,7 @@ impl Mutated for Closed {
     type Value = (BTreeSet<ReplicaId>, BTreeSet<Dot>);
 
     fn op(Choice { what, which, .. }: Choice) -> Self::Op {
-        let left = (1..=3).filter(|counter| which / 4 >> counter & 1 == 1);
+        let left = (1..=3).filter(|counter| ((which / 4) >> counter) & 1 == 1);
         (ReplicaId(u64::from(what % 3)), left.collect())
     }
 
