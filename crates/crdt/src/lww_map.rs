@@ -188,7 +188,7 @@ where
     V: Ord + Clone + fmt::Debug,
 {
     fn join(&mut self, other: &Self) -> bool {
-        self.merge(other.purged_up_to, |entries, winners| {
+        self.merge(other.purged_up_to, ops::untold, |entries, winners| {
             entries.merge_with(&other.entries, winners)
         })
     }

@@ -5,8 +5,8 @@ mod edited;
 
 use crdt::laws::{LawViolation, check_difference, check_lattice};
 use crdt::{
-    AddWinsSet, Causal, CausalContext, Difference as _, Digest, DisableWinsFlag, DotFun, DotSet,
-    DotStore, EnableWinsFlag, Lattice as _, LwwCell, MvCell, OrMap, RemoveWinsSet,
+    AddWinsSet, Causal, CausalContext, Cell, Difference as _, Digest, DisableWinsFlag, DotFun,
+    DotSet, DotStore, EnableWinsFlag, Lattice as _, LwwCell, MvCell, OrMap, RemoveWinsSet,
     ResettableCounter, Siblings,
 };
 use postcard::take_from_bytes;
@@ -152,8 +152,12 @@ fn commutative<S: DotStore>(
     Ok(())
 }
 
+fn is_one<S: Cell>(value: &S) -> bool {
+    value.sibling_count() <= 1
+}
+
 /// The laws, and that the report of a join tells which keys changed.
-fn reporting<S: DotStore>(
+fn reporting<S: Cell>(
     a: &Causal<OrMap<u8, S>>,
     b: &Causal<OrMap<u8, S>>,
     c: &Causal<OrMap<u8, S>>,
@@ -172,10 +176,13 @@ fn reporting<S: DotStore>(
             all.filter(|key| which(a.get(key), joined.get(key)))
                 .collect()
         };
-        assert_eq!(report.added, keys(|a, ab| a.is_none() && ab.is_some()));
+        let added = keys(|a, ab| a.is_none() && ab.is_some_and(is_one));
+        assert_eq!(report.added, added, "{a:?} {b:?}");
         assert_eq!(report.removed, keys(|a, ab| a.is_some() && ab.is_none()));
-        let changed = keys(|a, ab| a.is_some() && ab.is_some() && a != ab);
-        assert_eq!(report.changed, changed, "{a:?} {b:?}");
+        let overwritten = keys(|a, ab| a.is_some() && a != ab && ab.is_some_and(is_one));
+        assert_eq!(report.overwritten, overwritten, "{a:?} {b:?}");
+        let conflicting = keys(|a, ab| a != ab && ab.is_some_and(|ab| !is_one(ab)));
+        assert_eq!(report.conflicting, conflicting, "{a:?} {b:?}");
     }
     Ok(())
 }

@@ -15,8 +15,8 @@ use crate::causal::edit::Touched;
 use crate::causal::key_index::KeyIndex;
 use crate::sorted_map::SortedMap;
 use crate::{
-    CausalContext, Cell, Change, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice,
-    Stable, Timestamp,
+    CausalContext, Cell, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Lattice, Stable,
+    Timestamp,
 };
 
 /// A map that holds other stores as values.
@@ -274,13 +274,13 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
     }
 
     /// Joins `other` as [`DotStore::join`] does, and tells of each key that changes, in order, whether it
-    /// was and is present.
+    /// was present, and the value that it has now, if it has one.
     pub(super) fn join_telling(
         &mut self,
         mine: &impl Knows,
         other: &Self,
         theirs: &impl Knows,
-        mut tell: impl FnMut(&K, Change),
+        mut tell: impl FnMut(&K, bool, Option<&S>),
     ) {
         let context = theirs.as_context();
         let few = context.and_then(|theirs| self.keys_of(other, theirs));
@@ -293,9 +293,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         let absent = S::default();
         for key in &keys {
             let other = other.entries.get(key).unwrap_or(&absent);
-            if let Some(change) = self.join_key(key, mine, other, theirs) {
-                tell(key, change);
-            }
+            self.join_key(key, mine, other, theirs, &mut tell);
         }
     }
 
@@ -305,27 +303,27 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
         mine: &impl Knows,
         other: &S,
         theirs: &impl Knows,
-    ) -> Option<Change> {
+        tell: &mut impl FnMut(&K, bool, Option<&S>),
+    ) {
         let held = self.entries.get_mut(key);
         if held.as_deref() == Some(other) {
-            return None;
+            return;
         }
         let mut absent = S::default();
         let is_held = held.is_some();
         let value = held.unwrap_or(&mut absent);
         let before = live_digest(value);
         if !value.join(mine, other, theirs) {
-            return None;
+            return;
         }
         let (emptied, after) = (value.is_bottom(), live_digest(value));
+        tell(key, is_held, (!emptied).then_some(&*value));
         if emptied {
             self.entries.remove(key);
         } else if !is_held {
             self.entries.insert(key.clone(), absent);
         }
         self.note_digest(before, after);
-        let (was, is) = (usize::from(is_held), usize::from(!emptied));
-        Some(Change::between(was, is))
     }
 
     /// The keys under which anything is live that `theirs` names, or `None` if that may be most of them.
@@ -383,7 +381,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
         let mut changed = false;
-        self.join_telling(mine, other, theirs, |_, _| changed = true);
+        self.join_telling(mine, other, theirs, |_, _, _| changed = true);
         changed
     }
 

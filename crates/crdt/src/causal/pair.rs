@@ -90,6 +90,11 @@ impl<A: Cell, B: Cell> Cell for (A, B) {
         self.0.is_visible() || self.1.is_visible()
     }
 
+    /// That of the part that has more: a record is in conflict if a part is.
+    fn sibling_count(&self) -> usize {
+        self.0.sibling_count().max(self.1.sibling_count())
+    }
+
     fn tombstone(&self) -> Option<Timestamp> {
         None
     }

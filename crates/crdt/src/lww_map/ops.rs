@@ -1,8 +1,8 @@
 //! What changes a last-writer-wins map.
 
 use super::{Behind, Horizon, LwwMap, LwwWrite, SortedMap, Timestamp};
-use crate::Lattice;
 use crate::sorted_map::{Fresh, Met, Policy};
+use crate::{Change, Lattice, MergeReport};
 use std::fmt::Debug;
 
 impl<K, V> LwwMap<K, V>
@@ -40,9 +40,65 @@ where
 
     /// As [`join`](Lattice::join), but moves entries over from chunks that `other` alone holds.
     pub fn join_owned(&mut self, other: Self) -> bool {
-        self.merge(other.purged_up_to, |entries, winners| {
+        self.merge(other.purged_up_to, untold, |entries, winners| {
             entries.merge_owned(other.entries, winners)
         })
+    }
+
+    /// Joins `other`, as [`join`](Lattice::join) does, and says which keys changed; none is ever in conflict.
+    /// Costs what the join costs, and a logarithmic search for each value that `other` has purged beneath.
+    ///
+    /// ```
+    /// use crdt::{LwwMap, Timestamp};
+    ///
+    /// let (mut left, mut right) = (LwwMap::default(), LwwMap::default());
+    /// let _red = left.insert("colour", "red", Timestamp(1));
+    /// let _blue = right.insert("colour", "blue", Timestamp(2));
+    /// let _large = right.insert("size", "large", Timestamp(3));
+    /// let report = left.join_report(&right);
+    /// assert_eq!((report.added, report.overwritten), (vec!["size"], vec!["colour"]));
+    /// ```
+    pub fn join_report(&mut self, other: &Self) -> MergeReport<K> {
+        let mut report = MergeReport::default();
+        let advances = other.purged_up_to > self.purged_up_to;
+        let beneath = |write: &LwwWrite<V>| {
+            advances && write.value.is_some() && Some(write.timestamp) <= other.purged_up_to
+        };
+        // The merge drops these, and finds them again if the other side holds them.
+        let dropped: Vec<(K, LwwWrite<V>)> = match advances {
+            true => {
+                let entries = self.entries.iter().filter(|(_, write)| beneath(write));
+                entries.map(|(k, w)| (k.clone(), w.clone())).collect()
+            }
+            false => Vec::new(),
+        };
+        let tell = |key: &K, was: bool, is: bool| {
+            let change = Change::between(usize::from(was), usize::from(is));
+            report.note(key.clone(), change);
+        };
+        report.grew = self.merge(other.purged_up_to, tell, |entries, winners| {
+            entries.merge_with(&other.entries, winners)
+        });
+        if !dropped.is_empty() {
+            self.correct(&mut report, &dropped);
+        }
+        report
+    }
+
+    /// Corrects what a report says of keys that were visible, and that a merge has dropped first.
+    fn correct(&self, report: &mut MergeReport<K>, dropped: &[(K, LwwWrite<V>)]) {
+        let was_there = |key: &K| dropped.binary_search_by(|(k, _)| k.cmp(key)).is_ok();
+        report.added.retain(|key| !was_there(key));
+        for (key, before) in dropped {
+            let now = self.entries.get(key);
+            match now.filter(|write| write.value.is_some()) {
+                Some(write) if write == before => {}
+                Some(_) => report.overwritten.push(key.clone()),
+                None => report.removed.push(key.clone()),
+            }
+        }
+        report.overwritten.sort_unstable();
+        report.removed.sort_unstable();
     }
 
     /// As [`join`](Lattice::join), but refuses a whole state whose sender has purged less than this
@@ -86,11 +142,13 @@ where
         self.entries.retain(keep)
     }
 
-    /// Joins entries that come with a horizon.
-    pub(super) fn merge(
+    /// Joins entries that come with a horizon, and tells of each key that changes, in order, whether it had
+    /// and has a value. Of a key that was dropped for the horizon it says that it had none.
+    pub(super) fn merge<F>(
         &mut self,
         purged_up_to: Option<Timestamp>,
-        merge: impl FnOnce(&mut SortedMap<K, LwwWrite<V>>, &mut Winners) -> bool,
+        tell: F,
+        merge: impl FnOnce(&mut SortedMap<K, LwwWrite<V>>, &mut Winners<F>) -> bool,
     ) -> bool {
         let advances = purged_up_to > self.purged_up_to;
         if advances {
@@ -108,6 +166,7 @@ where
                 .purged_up_to
                 .filter(|_| self.purged_up_to > purged_up_to),
             visible: self.visible,
+            tell,
         };
         let changed = merge(&mut self.entries, &mut winners);
         self.visible = winners.visible;
@@ -129,28 +188,34 @@ where
     }
 }
 
+/// For joins that report nothing.
+pub(super) const fn untold<K>(_: &K, _: bool, _: bool) {}
+
 /// The winner of each key is taken, if it lies above a time.
-pub(super) struct Winners {
+pub(super) struct Winners<F> {
     above: Option<Timestamp>,
     visible: usize,
+    tell: F,
 }
 
-impl Winners {
+impl<F> Winners<F> {
     fn is_above<V>(&self, write: &LwwWrite<V>) -> bool {
         Some(write.timestamp) > self.above
     }
 }
 
-impl<K, V: Ord> Policy<K, LwwWrite<V>> for Winners {
+impl<K, V: Ord, F: FnMut(&K, bool, bool)> Policy<K, LwwWrite<V>> for Winners<F> {
     #[inline]
     fn differs(&self, mine: &LwwWrite<V>, theirs: Option<&LwwWrite<V>>) -> bool {
         theirs.is_some_and(|theirs| theirs > mine && self.is_above(theirs))
     }
 
-    fn meet(&mut self, _: &K, mine: &mut LwwWrite<V>, theirs: Option<&LwwWrite<V>>) -> Met {
-        let is_visible = |write: &LwwWrite<V>| usize::from(write.value.is_some());
-        self.visible -= is_visible(mine);
-        self.visible += theirs.map_or(0, is_visible);
+    fn meet(&mut self, key: &K, mine: &mut LwwWrite<V>, theirs: Option<&LwwWrite<V>>) -> Met {
+        let is_visible = |write: &LwwWrite<V>| write.value.is_some();
+        let (was, is) = (is_visible(mine), theirs.is_some_and(is_visible));
+        self.visible -= usize::from(was);
+        self.visible += usize::from(is);
+        (self.tell)(key, was, is);
         Met::Replaced
     }
 
@@ -160,11 +225,13 @@ impl<K, V: Ord> Policy<K, LwwWrite<V>> for Winners {
     }
 
     #[inline]
-    fn fresh(&mut self, _: &K, theirs: &LwwWrite<V>) -> Fresh<LwwWrite<V>> {
+    fn fresh(&mut self, key: &K, theirs: &LwwWrite<V>) -> Fresh<LwwWrite<V>> {
         if !self.is_above(theirs) {
             return Fresh::Nothing;
         }
-        self.visible += usize::from(theirs.value.is_some());
+        let is = theirs.value.is_some();
+        self.visible += usize::from(is);
+        (self.tell)(key, false, is);
         Fresh::Whole
     }
 }

@@ -190,6 +190,10 @@ impl<V: Clone + Ord + Debug + Hash> Cell for Siblings<V> {
         !self.is_empty()
     }
 
+    fn sibling_count(&self) -> usize {
+        self.len()
+    }
+
     fn tombstone(&self) -> Option<Timestamp> {
         None
     }

@@ -123,6 +123,30 @@ proptest! {
         }
     }
 
+    /// A report says what a comparison of the maps before and after says.
+    #[test]
+    fn a_report_says_what_a_comparison_says(s in script(), p in picks()) {
+        let run = run::<Map>(&s, write_or_purge)?;
+        for [a, b, _] in p {
+            let [a, b] = [a, b].map(|i| &run.states[i % run.states.len()]);
+            let mut both = a.clone();
+            let report = both.join_report(b);
+            prop_assert_eq!((&both, report.grew), (&a.clone().joined(b), both != *a));
+            let held = |map: &Map, key| map.get(&key).map(|value| (*value, map.timestamp(&key)));
+            let keys = |which: fn(bool, bool) -> bool| -> Vec<u8> {
+                let which = |key: &u8| {
+                    let (old, new) = (held(a, *key), held(&both, *key));
+                    old != new && which(old.is_some(), new.is_some())
+                };
+                (0..5).filter(which).collect()
+            };
+            prop_assert_eq!(&report.added, &keys(|old, new| !old && new));
+            prop_assert_eq!(&report.removed, &keys(|old, new| old && !new));
+            prop_assert_eq!(&report.overwritten, &keys(|old, new| old && new));
+            prop_assert!(report.conflicting.is_empty());
+        }
+    }
+
     /// A certificate is honest when every write up to its time has been seen by whoever purges, and no
     /// later one is made at or below it. Then nothing that is visible depends on purges.
     #[test]

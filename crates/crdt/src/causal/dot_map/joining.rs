@@ -6,16 +6,17 @@ use std::hash::Hash;
 use super::DotMap;
 use crate::causal::dot_store::live_digest;
 use crate::sorted_map::{Fresh, Met, Policy};
-use crate::{Change, DotStore, Knows};
+use crate::{DotStore, Knows};
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotMap<K, S> {
-    /// Joins every key of both sides, and tells of each that changes.
+    /// Joins every key of both sides, and tells of each that changes as
+    /// [`join_telling`](Self::join_telling) does.
     pub(super) fn join_all(
         &mut self,
         mine: &impl Knows,
         other: &Self,
         theirs: &impl Knows,
-        tell: impl FnMut(&K, Change),
+        tell: impl FnMut(&K, bool, Option<&S>),
     ) {
         let contexts = mine.as_context().zip(theirs.as_context());
         let is_disjoint = contexts.is_some_and(|(mine, theirs)| !mine.intersects(theirs));
@@ -55,7 +56,7 @@ where
     S: DotStore,
     M: Knows,
     T: Knows,
-    F: FnMut(&K, Change),
+    F: FnMut(&K, bool, Option<&S>),
 {
     #[inline]
     fn looks_at_own(&self) -> bool {
@@ -84,7 +85,7 @@ where
         let emptied = mine.is_bottom();
         let others = self.digest.wrapping_sub(before);
         self.digest = others.wrapping_add(live_digest(mine));
-        (self.tell)(key, Change::between(1, usize::from(!emptied)));
+        (self.tell)(key, true, (!emptied).then_some(&*mine));
         if emptied { Met::Gone } else { Met::Changed }
     }
 
@@ -99,7 +100,7 @@ where
             if !self.is_disjoint {
                 self.digest = self.digest.wrapping_add(live_digest(theirs));
             }
-            (self.tell)(key, Change::Added);
+            (self.tell)(key, false, Some(theirs));
             return Fresh::Whole;
         }
         let news = theirs.unknown_to(self.mine);
@@ -107,7 +108,7 @@ where
             return Fresh::Nothing;
         }
         self.digest = self.digest.wrapping_add(live_digest(&news));
-        (self.tell)(key, Change::Added);
+        (self.tell)(key, false, Some(&news));
         Fresh::Part(news)
     }
 }
