@@ -10,7 +10,8 @@ pub use packet::Packet;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::delta_buffer::inbox::Inbox;
-use crate::{Difference, ReplicaId};
+use crate::memory_use::tree_bytes;
+use crate::{Difference, MemoryUse, ReplicaId};
 
 /// One end of replication by deltas: what is still to be sent to each peer, and how far what each
 /// peer sent has been joined here.
@@ -161,6 +162,25 @@ impl<L: Difference> DeltaBuffer<L> {
     /// Whether no delta is kept.
     pub fn is_empty(&self) -> bool {
         self.deltas.is_empty()
+    }
+
+    /// What this buffer holds: the number of deltas counts as the log. `heap` gives the bytes that a delta
+    /// holds on the heap. Linear in the deltas.
+    pub fn memory_use(&self, heap: impl Fn(&L) -> usize) -> MemoryUse {
+        let parts = [
+            self.deltas.capacity() * size_of::<Buffered<L>>(),
+            tree_bytes::<(ReplicaId, Peer)>(self.peers.len()),
+            self.inbox.heap_bytes(),
+        ];
+        let deltas = self.deltas.iter().map(|buffered| heap(&buffered.delta));
+        MemoryUse {
+            log: self.deltas.len(),
+            bytes: parts
+                .into_iter()
+                .chain(deltas)
+                .fold(0, usize::saturating_add),
+            ..MemoryUse::default()
+        }
     }
 
     /// The peers for which deltas are kept, ascending.

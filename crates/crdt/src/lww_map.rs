@@ -11,7 +11,7 @@ use std::ops::RangeBounds;
 
 use crate::lww_order::LwwWrite;
 use crate::sorted_map::SortedMap;
-use crate::{Difference, Horizon, Lattice, Timestamp};
+use crate::{Difference, Horizon, Lattice, MemoryUse, Timestamp};
 
 /// A map in which the last write to each key wins; a removal is a write of a tombstone.
 ///
@@ -137,6 +137,29 @@ impl<K: Ord + Clone, V: Ord + Clone> LwwMap<K, V> {
     /// Up to which time tombstones have been forgotten, here or at a side that was joined.
     pub const fn purged_up_to(&self) -> Option<Timestamp> {
         self.purged_up_to
+    }
+
+    /// What this map holds. `heap` gives the bytes that a key and its value hold on the heap themselves; of a
+    /// tombstone there is no value. Linear in the entries.
+    ///
+    /// ```
+    /// use crdt::{LwwMap, Timestamp};
+    ///
+    /// let mut colours: LwwMap<String, u32> = LwwMap::default();
+    /// let _delta = colours.insert("red".into(), 0xff0000, Timestamp(1));
+    /// let _delta = colours.remove("blue".into(), Timestamp(2));
+    /// let used = colours.memory_use(|name, _| name.capacity());
+    /// assert_eq!((used.live, used.tombstones), (1, 1));
+    /// ```
+    pub fn memory_use(&self, heap: impl Fn(&K, Option<&V>) -> usize) -> MemoryUse {
+        let entries = self.entries.iter();
+        let held = entries.map(|(key, write)| heap(key, write.value.as_ref()));
+        MemoryUse {
+            live: self.len(),
+            tombstones: self.tombstone_count(),
+            bytes: held.fold(self.entries.heap_bytes(), usize::saturating_add),
+            ..MemoryUse::default()
+        }
     }
 
     /// Whether a write of that time comes too late to change anything.

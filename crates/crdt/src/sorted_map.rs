@@ -14,6 +14,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
+use crate::memory_use::spilled_bytes;
+
 /// Entries in a chunk, at most. Large enough that the list of chunks is small beside the entries, small
 /// enough that moving half a chunk costs less than the cache misses of a search.
 const CHUNK: usize = 256;
@@ -76,6 +78,17 @@ impl<K, V, const MAX: usize> SortedMap<K, V, MAX> {
     /// Number of entries.
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many bytes it holds on the heap, those that clones share included, without what keys and values
+    /// hold there. Linear in the chunks.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let chunk = |chunk: &Chunk<K, V>| {
+            let entries = chunk.entries.capacity() * size_of::<(K, V)>();
+            // The counts of an `Arc` stand before what it holds.
+            entries + size_of::<Vec<(K, V)>>() + 2 * size_of::<usize>()
+        };
+        spilled_bytes(&self.chunks) + self.chunks.iter().map(chunk).sum::<usize>()
     }
 
     /// The entries in key order.

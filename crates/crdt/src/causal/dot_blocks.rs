@@ -7,6 +7,7 @@ mod wire;
 use smallvec::SmallVec;
 use std::hash::{Hash, Hasher};
 
+use crate::memory_use::spilled_bytes;
 use crate::{Dot, Knows, ReplicaId};
 
 /// Counters in a block: one bit of a mask for each.
@@ -213,6 +214,15 @@ impl<V> DotBlocks<V> {
     /// Number of live dots.
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// How many bytes it holds on the heap, without what the values hold there. Linear in the blocks.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let writers = self.writers.iter();
+        let blocks = writers.clone().flat_map(|writer| &writer.blocks);
+        let of_blocks: usize = writers.map(|w| spilled_bytes(&w.blocks)).sum();
+        let of_values: usize = blocks.map(|block| spilled_bytes(&block.values)).sum();
+        spilled_bytes(&self.writers) + spilled_bytes(&self.sorted) + of_blocks + of_values
     }
 
     #[inline]

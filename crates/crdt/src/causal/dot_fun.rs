@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
 
+use crate::memory_use::spilled_bytes;
 use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
 /// Live events, each with a value: what registers and counters are made of.
@@ -222,6 +223,10 @@ impl<V: Clone + Ord + Debug + Hash> DotStore for DotFun<V> {
     fn conflict(&self, other: &Self) -> Option<Dot> {
         let differs = |(dot, value): &(Dot, &V)| other.value(*dot).is_some_and(|v| v != *value);
         self.iter().find(differs).map(|(dot, _)| dot)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        spilled_bytes(&self.events)
     }
 }
 

@@ -439,6 +439,16 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
     fn live_digest(&self) -> Option<u128> {
         Some(self.live_digest)
     }
+
+    fn mark_count(&self) -> usize {
+        self.values().map(DotStore::mark_count).sum()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let index = self.keys_by_dot.as_ref().map_or(0, KeyIndex::heap_bytes);
+        let inside: usize = self.values().map(DotStore::heap_bytes).sum();
+        self.entries.heap_bytes() + inside + index
+    }
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: Cell> Cell for DotMap<K, S> {

@@ -94,6 +94,10 @@ impl DotStore for DotSet {
     fn conflict(&self, _: &Self) -> Option<Dot> {
         None
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.dots.heap_bytes()
+    }
 }
 
 impl Cell for DotSet {

@@ -65,6 +65,20 @@ pub trait DotStore: Clone + Debug + Default + Eq + Hash {
         CausalContext::default()
     }
 
+    /// Number of live events that show a reader nothing: live removes with the adds that they beat, and
+    /// tombstones. None in most stores; one that wraps another hands on what that says. At most linear in
+    /// the store.
+    fn mark_count(&self) -> usize {
+        0
+    }
+
+    /// About how many bytes this store holds on the heap, indices included, without what its keys,
+    /// elements and values hold there themselves. As long as a type does not say, its runs of live events
+    /// count, once each. At most linear in the store.
+    fn heap_bytes(&self) -> usize {
+        self.dot_ranges().count() * size_of::<DotRange>()
+    }
+
     /// A digest of [`dot_ranges`](Self::dot_ranges) that is kept up to date with every change, where a
     /// store is large enough for that to pay: equal contexts and equal digests then show that a join
     /// has nothing to do. A store that wraps a [`DotMap`](crate::DotMap) hands on the map's.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::memory_use::tree_bytes;
 use crate::{Dot, DotRange};
 
 /// From live dots to keys, as runs of consecutive dots.
@@ -37,6 +38,11 @@ impl<K: Clone + Eq> KeyIndex<K> {
     /// Whether so much was inserted that a new index may be much smaller.
     pub(crate) const fn is_worn(&self) -> bool {
         self.insertions_left == 0
+    }
+
+    /// About how many bytes it holds on the heap, without what the keys hold there.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        tree_bytes::<(Dot, u64, K)>(self.runs.len())
     }
 
     pub(crate) fn insert(&mut self, range: DotRange, key: K) {

@@ -77,6 +77,14 @@ impl<A: DotStore, B: DotStore> DotStore for (A, B) {
             shared.find_map(|both| both.dots().next())
         })
     }
+
+    fn mark_count(&self) -> usize {
+        self.0.mark_count() + self.1.mark_count()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.heap_bytes() + self.1.heap_bytes()
+    }
 }
 
 fn live(store: &impl DotStore) -> CausalContext {

@@ -103,6 +103,17 @@ impl DotStore for RemoveWins {
         *self = Self::default();
         live
     }
+
+    fn mark_count(&self) -> usize {
+        match self.is_removed() {
+            true => self.adds.len() + self.removes.len(),
+            false => 0,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.adds.heap_bytes() + self.removes.heap_bytes()
+    }
 }
 
 impl Cell for RemoveWins {

@@ -58,6 +58,14 @@ impl ValueIndex {
         Self::Narrow(HashTable::with_capacity(capacity))
     }
 
+    /// How many bytes it holds on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Narrow(table) => table.allocation_size(),
+            Self::Wide(table) => table.allocation_size(),
+        }
+    }
+
     /// The place of a dot of a value with that hash; of several, any.
     pub(crate) fn place(&self, hash: u64, is_value: impl Fn(Place) -> bool) -> Option<Place> {
         match self {

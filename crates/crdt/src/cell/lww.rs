@@ -176,6 +176,14 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V>
         let (mine, theirs) = self.live.as_ref().zip(other.live.as_ref())?;
         (mine.dot == theirs.dot && mine != theirs).then_some(mine.dot)
     }
+
+    fn mark_count(&self) -> usize {
+        usize::from(self.live.is_some() && self.value().is_none())
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Edit<'_, LwwCell<V>> {

@@ -119,6 +119,10 @@ impl<V: Clone + Ord + Debug + Hash> DotStore for MvCell<V> {
     fn conflict(&self, other: &Self) -> Option<Dot> {
         self.siblings.conflict(&other.siblings)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.siblings.heap_bytes()
+    }
 }
 
 impl<V: Clone + Ord + Debug + Hash> Cell for MvCell<V> {

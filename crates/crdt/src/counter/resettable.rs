@@ -5,6 +5,7 @@ mod run;
 use smallvec::SmallVec;
 use std::fmt;
 
+use crate::memory_use::spilled_bytes;
 use crate::{CausalContext, Cell, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 use run::{Run, overlaps};
 
@@ -168,6 +169,10 @@ impl DotStore for ResettableCounter {
         let mut both = overlaps(&self.runs, &other.runs).into_iter();
         let (range, ..) = both.find(|(_, a, b)| a != b)?;
         Some(Dot::new(range.replica, range.first))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        spilled_bytes(&self.runs)
     }
 }
 

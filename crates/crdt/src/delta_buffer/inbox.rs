@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ReplicaId;
 use crate::delta_buffer::packet::Packet;
+use crate::memory_use::tree_bytes;
 
 /// For each sender the last delta that was joined; 0 for one that is not known.
 #[derive(Debug, Default)]
@@ -74,6 +75,11 @@ impl<L> Accepted<'_, L> {
 }
 
 impl Inbox {
+    /// About how many bytes it holds on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        tree_bytes::<(ReplicaId, u64)>(self.joined.len())
+    }
+
     pub(super) fn receive<L>(
         &mut self,
         sender: ReplicaId,

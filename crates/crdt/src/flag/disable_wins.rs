@@ -105,6 +105,14 @@ impl DotStore for DisableWinsFlag {
     fn purge(&mut self, stable: &Stable) -> CausalContext {
         self.marks.purge(stable)
     }
+
+    fn mark_count(&self) -> usize {
+        self.marks.mark_count()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.marks.heap_bytes()
+    }
 }
 
 impl Cell for DisableWinsFlag {

@@ -95,6 +95,10 @@ impl DotStore for EnableWinsFlag {
     fn conflict(&self, other: &Self) -> Option<Dot> {
         self.enables.conflict(&other.enables)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.enables.heap_bytes()
+    }
 }
 
 impl Cell for EnableWinsFlag {

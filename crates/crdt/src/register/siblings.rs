@@ -181,6 +181,10 @@ impl<V: Clone + Ord + Debug + Hash> DotStore for Siblings<V> {
     fn conflict(&self, other: &Self) -> Option<Dot> {
         self.values.conflict(&other.values)
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.values.heap_bytes()
+    }
 }
 
 impl<V: Clone + Ord + Debug + Hash> Cell for Siblings<V> {

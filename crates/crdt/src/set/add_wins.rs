@@ -284,6 +284,11 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
     fn live_digest(&self) -> Option<u128> {
         Some(self.live_digest)
     }
+
+    fn heap_bytes(&self) -> usize {
+        let lookup = self.lookup.get().map_or(0, |lookup| lookup.heap_bytes());
+        self.adds.heap_bytes() + lookup
+    }
 }
 
 /// The digest of live dots after a change; added ones may be counted already.

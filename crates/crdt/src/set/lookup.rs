@@ -32,6 +32,11 @@ impl Lookup {
         self.distinct
     }
 
+    /// How many bytes it takes, which are on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        size_of::<Self>() + self.index.as_ref().map_or(0, ValueIndex::heap_bytes)
+    }
+
     /// Whether a set with so many adds needs no more than to look at each of them.
     pub(crate) const fn is_small(adds: usize) -> bool {
         adds <= INDEX_FROM

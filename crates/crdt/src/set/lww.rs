@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::fmt::{self, Debug};
 use std::ops::RangeBounds;
 
-use crate::{Behind, Difference, Horizon, Lattice, LwwMap, Timestamp};
+use crate::{Behind, Difference, Horizon, Lattice, LwwMap, MemoryUse, Timestamp};
 
 /// A set in which the last insert or removal of each element wins (the "LWW-element set").
 ///
@@ -76,6 +76,12 @@ impl<T: Ord + Clone> LwwSet<T> {
     /// Whether there are no elements. There may be tombstones.
     pub const fn is_empty(&self) -> bool {
         self.elements.is_empty()
+    }
+
+    /// What this set holds. `heap` gives the bytes that an element holds on the heap itself, present or
+    /// removed. Linear in the elements.
+    pub fn memory_use(&self, heap: impl Fn(&T) -> usize) -> MemoryUse {
+        self.elements.memory_use(|element, _| heap(element))
     }
 
     /// The map that this set is: for timestamps and tombstones.

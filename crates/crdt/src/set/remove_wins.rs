@@ -179,6 +179,14 @@ impl<E: Ord + Clone + Debug + Hash> DotStore for RemoveWinsSet<E> {
     fn live_digest(&self) -> Option<u128> {
         self.elements.live_digest()
     }
+
+    fn mark_count(&self) -> usize {
+        self.elements.mark_count()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.elements.heap_bytes()
+    }
 }
 
 impl<E: Ord + Clone + Debug + Hash> Cell for RemoveWinsSet<E> {

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::{Difference, Lattice};
+use crate::memory_use::tree_bytes;
+use crate::{Difference, Lattice, MemoryUse};
 
 /// A set whose elements can be inserted, and then removed for good.
 ///
@@ -81,6 +82,20 @@ impl<T: Ord> TwoPhaseSet<T> {
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.inserted.is_empty()
+    }
+
+    /// What this set holds; removed elements are its tombstones. `heap` gives the bytes that an element holds
+    /// on the heap itself. Linear in the elements.
+    pub fn memory_use(&self, heap: impl Fn(&T) -> usize) -> MemoryUse {
+        let (live, tombstones) = (self.inserted.len(), self.removed.len());
+        let held = self.inserted.iter().chain(&self.removed).map(heap);
+        let trees = tree_bytes::<T>(live).saturating_add(tree_bytes::<T>(tombstones));
+        MemoryUse {
+            live,
+            tombstones,
+            bytes: held.fold(trees, usize::saturating_add),
+            ..MemoryUse::default()
+        }
     }
 }
 
