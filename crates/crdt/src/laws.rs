@@ -218,8 +218,12 @@ pub fn check_delta<L: Lattice>(before: &L, after: &L, delta: &L) -> Result<(), L
     )
 }
 
-/// Checks that `a.difference(b)` is the optimal delta: it brings `b` to the join of both, is not above
-/// `a`, is bottom exactly when `b` lacks nothing, and has no part that `b` already has.
+/// Checks what can be seen of an optimal delta on two states: `a.difference(b)` brings `b` to the join of
+/// both, is not above `a`, is bottom exactly when `b` lacks nothing, is its own difference, and has nothing of
+/// what `b` has too: it stays the same when `a` joins `b` first. And [`Lattice::join_news`] returns it.
+///
+/// That nothing smaller would do is seen only beside other states: [`check_script`] and [`check_small_scope`]
+/// compare with all that they reach.
 ///
 /// # Errors
 /// The first law that does not hold.
@@ -249,6 +253,11 @@ pub fn check_difference<L: Difference>(a: &L, b: &L) -> Result<(), LawViolation>
     check(
         delta.difference(b) == delta,
         "the difference is minimal",
+        &[a, b, &delta],
+    )?;
+    check(
+        joined.difference(b) == delta,
+        "the difference has nothing that the other side has",
         &[a, b, &delta],
     )?;
     check(
@@ -318,6 +327,8 @@ pub(crate) fn product_order(first: Ordering, second: Ordering) -> Option<Orderin
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::{CausalContext, Dot, ReplicaId};
 
@@ -358,6 +369,50 @@ mod tests {
             let mut dots: Vec<Dot> = events.map(|event| event.dot).collect();
             dots.sort_unstable();
             dots
+        }
+    }
+
+    /// A set that only grows. A `LAZY` one sends all that it has wherever anything is missing.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    struct Numbers<const LAZY: bool>(BTreeSet<u8>);
+
+    impl<const LAZY: bool> PartialOrd for Numbers<LAZY> {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            order_of_inclusion(self.0.is_subset(&other.0), other.0.is_subset(&self.0))
+        }
+    }
+
+    impl<const LAZY: bool> Lattice for Numbers<LAZY> {
+        fn join(&mut self, other: &Self) -> bool {
+            let held = self.0.len();
+            self.0.extend(&other.0);
+            self.0.len() > held
+        }
+    }
+
+    impl<const LAZY: bool> Difference for Numbers<LAZY> {
+        fn difference(&self, other: &Self) -> Self {
+            match LAZY {
+                true if self <= other => Self::default(),
+                true => self.clone(),
+                false => Self(self.0.difference(&other.0).copied().collect()),
+            }
+        }
+    }
+
+    fn difference_of<const LAZY: bool>(a: &[u8], b: &[u8]) -> Result<(), &'static str> {
+        let [a, b] = [a, b].map(|numbers| Numbers::<LAZY>(numbers.iter().copied().collect()));
+        check_difference(&a, &b).map_err(|violation| violation.law)
+    }
+
+    #[test]
+    fn a_difference_that_sends_all_or_nothing_is_found_out() {
+        for (a, b) in [(&[1, 2][..], &[2, 3][..]), (&[1, 2], &[3]), (&[1], &[])] {
+            assert_eq!(difference_of::<false>(a, b), Ok(()));
+            let law = "the difference has nothing that the other side has";
+            let is_honest = b.is_empty();
+            let expected = if is_honest { Ok(()) } else { Err(law) };
+            assert_eq!(difference_of::<true>(a, b), expected, "{a:?} {b:?}");
         }
     }
 
