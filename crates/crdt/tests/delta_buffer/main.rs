@@ -4,11 +4,7 @@
 mod subjects;
 
 use crdt::{
-    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, Closed, DeltaBuffer,
-    Difference, DisableWinsFlag, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _,
-    LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister,
-    ObjectId, OrMap, Packet, Pair, PnCounter, Promises, ReceiveError, Received, RemoveWinsSet,
-    ReplicaId, ResettableCounter, Siblings, TwoPhaseSet, VersionVector,
+    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, Closed, DeltaBuffer, Difference, DisableWinsFlag, DotFun, DotSet, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, ObjectId, OrMap, OwnerView, Packet, Pair, PnCounter, Promises, ReceiveError, Received, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, TwoPhaseSet, VersionVector,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -16,7 +12,7 @@ use proptest::test_runner::TestRunner;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
-use subjects::{Plain, Reports, Subject};
+use subjects::{Digests, Known, Maps, Plain, Reports, Subject};
 
 #[derive(Debug, Clone, Copy)]
 enum Topology {
@@ -365,6 +361,13 @@ equals_full_state_replication! {
     maps_of_lattices_replicate_by_deltas_as_by_full_states: Plain<MapOf<u8, GCounter>>;
     promises_replicate_by_deltas_as_by_full_states: Plain<Promises>;
     closed_writers_replicate_by_deltas_as_by_full_states: Plain<Closed>;
+    options_replicate_by_deltas_as_by_full_states: Plain<Option<GCounter>>;
+    owner_views_replicate_by_deltas_as_by_full_states: Plain<OwnerView>;
+    sets_of_dots_replicate_by_deltas_as_by_full_states: CausalReplica<DotSet>;
+    functions_of_dots_replicate_by_deltas_as_by_full_states: CausalReplica<DotFun<u8>>;
+    digests_replicate_by_deltas_as_by_full_states: Digests;
+    causal_maps_replicate_by_deltas_as_by_full_states: Maps;
+    knowledge_replicates_by_deltas_as_by_full_states: Known;
     reports_replicate_by_deltas_as_by_full_states: Reports;
 }
 

@@ -1,10 +1,7 @@
 //! The types that go through the network, and how a byte changes each.
 
 use crdt::{
-    AddWinsSet, Causal, CausalContext, CausalReplica, Closed, Difference, DisableWinsFlag, Dot,
-    DotSet, DotStore, Edit, EnableWinsFlag, GCounter, GSet, LexicographicPair, LwwCell, LwwMap,
-    LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, ObjectId, OrMap, Pair, PnCounter,
-    Promise, Promises, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, Stability, Timestamp,
+    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, Closed, Difference, Digest, DisableWinsFlag, Dot, DotFun, DotSet, DotStore, Edit, EnableWinsFlag, GCounter, GSet, Knowledge, Lattice as _, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, MapReplica, Max, Min, MvCell, MvRegister, ObjectId, OrMap, OwnerView, Pair, PnCounter, Promise, Promises, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, Stability, Timestamp,
     TwoPhaseSet, VersionVector,
 };
 use serde::Serialize;
@@ -103,6 +100,25 @@ impl Store for Siblings<u8> {
         match byte {
             0..60 => edit.remove(),
             _ => edit.put(byte, 1).expect("the author has seen all siblings"),
+        }
+    }
+}
+
+impl Store for DotSet {
+    fn edit(edit: &mut Edit<'_, Self>, byte: u8) {
+        match byte {
+            0..60 => edit.clear(),
+            _ => edit.replace(),
+        }
+    }
+}
+
+impl Store for DotFun<u8> {
+    fn edit(edit: &mut Edit<'_, Self>, byte: u8) {
+        match byte {
+            0..60 => edit.clear(),
+            60..120 => edit.replace(byte),
+            _ => edit.add(byte),
         }
     }
 }
@@ -318,6 +334,25 @@ impl<B: PlainState> PlainState for MapOf<u8, B> {
     }
 }
 
+/// From nothing to something, and on from there.
+impl<B: PlainState> PlainState for Option<B> {
+    fn edit(&mut self, id: ReplicaId, fresh: u64, byte: u8) -> Self {
+        let something = self.get_or_insert_default();
+        Some(something.edit(id, fresh, byte))
+    }
+}
+
+/// Incarnations at two positions; from 200 on one that nobody has heard of.
+impl PlainState for OwnerView {
+    fn edit(&mut self, _: ReplicaId, fresh: u64, byte: u8) -> Self {
+        let (position, replica) = (u32::from(byte % 2), ReplicaId(element(fresh, byte)));
+        let mut delta = Self::default();
+        delta.record(position, replica);
+        self.record(position, replica);
+        delta
+    }
+}
+
 impl PlainState for Promises {
     fn edit(&mut self, id: ReplicaId, fresh: u64, byte: u8) -> Self {
         let promise = Promise {
@@ -377,6 +412,118 @@ impl Subject for Reports {
     }
 
     fn join_news(&mut self, payload: &Stability) -> Stability {
+        self.state.join_news(payload)
+    }
+}
+
+/// What replicas of objects of their own show of these, change by change.
+pub(crate) struct Digests {
+    writer: CausalReplica<AddWinsSet<u8>>,
+    state: Digest,
+}
+
+impl Subject for Digests {
+    type State = Digest;
+
+    fn new(id: ReplicaId) -> Self {
+        Self {
+            writer: CausalReplica::new(ObjectId(1), id),
+            state: Digest::default(),
+        }
+    }
+
+    fn renamed(self, id: ReplicaId) -> Self {
+        let writer = self.writer.into_incarnation(id);
+        Self { writer, ..self }
+    }
+
+    fn state(&self) -> &Digest {
+        &self.state
+    }
+
+    fn change(&mut self, byte: u8) -> Digest {
+        let delta = self.writer.change(|set| Store::edit(set, byte)).digest();
+        self.state.join(&delta);
+        delta
+    }
+
+    fn join_news(&mut self, payload: &Digest) -> Digest {
+        self.state.join_news(payload)
+    }
+}
+
+/// A map whose deltas are small maps, and travel whole.
+pub(crate) struct Maps {
+    id: ReplicaId,
+    map: CausalMap<u8, MvCell<u8>>,
+}
+
+impl Subject for Maps {
+    type State = CausalMap<u8, MvCell<u8>>;
+
+    fn new(id: ReplicaId) -> Self {
+        let map = CausalMap::default();
+        Self { id, map }
+    }
+
+    fn renamed(self, id: ReplicaId) -> Self {
+        Self { id, ..self }
+    }
+
+    fn state(&self) -> &Self::State {
+        &self.map
+    }
+
+    fn change(&mut self, byte: u8) -> Self::State {
+        let entries = self.map.entries().map(|(key, cell)| (*key, cell.clone()));
+        let knowledge = self.map.knowledge().clone();
+        let restored = MapReplica::restore(self.id, entries, knowledge, []);
+        let mut replica = restored.expect("a state that was reached");
+        let written = replica.write(byte % 2, |cell, dot| match byte {
+            0..60 => cell.clear(),
+            _ => cell.write(dot, byte),
+        });
+        self.map = replica.map().clone();
+        let mut delta = CausalMap::default();
+        delta.join_listing(&written.listing);
+        delta
+    }
+
+    fn join_news(&mut self, payload: &Self::State) -> Self::State {
+        self.map.join_news(payload)
+    }
+}
+
+/// What such maps know, without what they hold.
+pub(crate) struct Known {
+    map: Maps,
+    state: Knowledge<u8>,
+}
+
+impl Subject for Known {
+    type State = Knowledge<u8>;
+
+    fn new(id: ReplicaId) -> Self {
+        let (map, state) = (Maps::new(id), Knowledge::default());
+        Self { map, state }
+    }
+
+    fn renamed(self, id: ReplicaId) -> Self {
+        let map = self.map.renamed(id);
+        Self { map, ..self }
+    }
+
+    fn state(&self) -> &Knowledge<u8> {
+        &self.state
+    }
+
+    fn change(&mut self, byte: u8) -> Knowledge<u8> {
+        let delta = self.map.change(byte).knowledge().clone();
+        self.state.join(&delta);
+        delta
+    }
+
+    fn join_news(&mut self, payload: &Knowledge<u8>) -> Knowledge<u8> {
         self.state.join_news(payload)
     }
 }
