@@ -1,14 +1,20 @@
 //! What every row of the table is put to.
 
+use crdt::ReplicaId;
 use crdt::laws::{
-    LawViolation, Script, SmallScope, Subject, check_canonical, check_script, check_small_scope,
-    reached_states,
+    Choice, History, LawViolation, Script, SmallScope, Subject, check_canonical, check_script,
+    check_small_scope, reached_states,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use quickcheck::{Gen, QuickCheck, TestResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 /// Scripts for each type and each framework.
 const SCRIPTS: u32 = 64;
@@ -17,7 +23,7 @@ const ENCODED_SCRIPTS: u32 = 24;
 /// Steps of one script.
 const STEPS: usize = 32;
 
-fn run<T: std::fmt::Debug>(
+fn run<T: Debug>(
     cases: u32,
     strategy: &impl Strategy<Value = T>,
     check: impl Fn(T) -> Result<(), LawViolation>,
@@ -53,11 +59,91 @@ pub(crate) fn by_quickcheck<S: Subject + 'static>() {
         .quickcheck(obeys::<S> as fn(Script) -> TestResult);
 }
 
-/// Two changes on three replicas, and three on two.
-pub(crate) fn in_small_scopes<S: Subject>(choices: &[(u8, u8)]) {
+/// A subject to which everything comes as bytes and as text, and from which nothing goes that does not come back
+/// as it went.
+struct Encoded<S>(S);
+
+thread_local! {
+    /// The bytes of each state met so far, by type and hash.
+    static MET: RefCell<BTreeMap<(&'static str, u64), Vec<u8>>> = RefCell::default();
+}
+
+/// The state, decoded. Equal states must have equal bytes, by whatever route they were reached.
+fn decoded<S: Serialize + DeserializeOwned + Clone + PartialEq + Debug + Hash>(state: &S) -> S {
+    let hash = {
+        let mut hasher = DefaultHasher::new();
+        state.hash(&mut hasher);
+        hasher.finish()
+    };
+    let bytes = postcard(state);
+    let met = MET.with_borrow_mut(|met| {
+        let of_state = met.entry((std::any::type_name::<S>(), hash));
+        let is_met = matches!(of_state, Entry::Occupied(_));
+        assert_eq!(
+            *of_state.or_insert_with(|| bytes.clone()),
+            bytes,
+            "{state:?}"
+        );
+        is_met
+    });
+    if !met {
+        let of_text: S = serde_json::from_slice(&json(state)).expect("states come back");
+        assert_eq!(of_text, *state);
+    }
+    let of_bytes: S = postcard::from_bytes(&bytes).expect("states come back");
+    assert_eq!(of_bytes, *state);
+    of_bytes
+}
+
+impl<S: Subject> Subject for Encoded<S>
+where
+    S::State: Serialize + DeserializeOwned,
+{
+    type State = S::State;
+    type Op = S::Op;
+    type Value = S::Value;
+
+    const DIFFERENCE_IS_LEAST: bool = S::DIFFERENCE_IS_LEAST;
+
+    fn new(replica: ReplicaId) -> Self {
+        Self(S::new(replica))
+    }
+
+    fn state(&self) -> &S::State {
+        self.0.state()
+    }
+
+    fn join(&mut self, other: &S::State) -> bool {
+        self.0.join(&decoded(other))
+    }
+
+    fn op(choice: Choice) -> S::Op {
+        S::op(choice)
+    }
+
+    fn apply(&mut self, op: &S::Op) -> S::State {
+        let delta = self.0.apply(op);
+        decoded(self.0.state());
+        decoded(&delta)
+    }
+
+    fn value(state: &S::State) -> S::Value {
+        S::value(state)
+    }
+
+    fn expected(history: &History<'_, S::Op>) -> S::Value {
+        S::expected(history)
+    }
+}
+
+/// Two changes on three replicas, and three on two, everything through both encodings.
+pub(crate) fn in_small_scopes<S: Subject>(choices: &[(u8, u8)])
+where
+    S::State: Serialize + DeserializeOwned,
+{
     let scope = SmallScope::of(choices.iter().copied());
     for scope in [scope.clone(), scope.with(2, 3)] {
-        match check_small_scope::<S>(&scope) {
+        match check_small_scope::<Encoded<S>>(&scope) {
             Ok(states) => assert!(states > 200, "vacuous: {states} states"),
             Err(violation) => panic!("{violation}"),
         }

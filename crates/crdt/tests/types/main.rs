@@ -14,6 +14,7 @@ mod clocks;
 mod maps;
 mod marks;
 mod plain;
+mod purges;
 
 use crdt::{AddWinsSet, CausalContext, Closed, Digest, DisableWinsFlag, DotFun, DotSet};
 use crdt::{
@@ -76,21 +77,23 @@ table! {
     mv_register: clocks::Plain<MvRegister<u8>>, [(0, 0), (0, 1)];
     lww_map: clocks::Plain<LwwMap<u8, u8>>, [(0, 0), (0, 1), (2, 0), (4, 4)];
     lww_set: clocks::Plain<LwwSet<u8>>, [(0, 0), (2, 0), (4, 0)];
+    purged_lww_map: purges::Purging<LwwMap<u8, u8>>, [(0, 0), (2, 0), (3, 0), (7, 0)];
+    purged_lww_set: purges::Purging<LwwSet<u8>>, [(0, 0), (2, 0), (3, 0), (7, 0)];
     two_phase_set: clocks::Plain<TwoPhaseSet<u8>>, [(0, 0), (0, 1), (1, 0)];
     dot_fun: causal::Object<DotFun<u8>>, [(0, 0), (1, 0), (2, 0)];
     mv_cell: causal::Object<MvCell<u8>>, [(0, 0), (0, 1), (1, 0)];
     lww_cell: causal::Object<LwwCell<u8>>, [(0, 0), (0, 1), (2, 0), (4, 0)];
     add_wins_set: causal::Object<AddWinsSet<u8>>, [(0, 0), (0, 1), (1, 0), (3, 0)];
-    or_map: causal::Object<OrMap<u8, AddWinsSet<u8>>>, [(0, 0), (0, 1), (1, 0), (3, 0)];
+    or_map: causal::Object<OrMap<u8, AddWinsSet<u8>>>, [(0, 0), (0, 3), (1, 0), (3, 0)];
     dot_set: causal::Object<DotSet>, [(0, 0), (1, 0)];
     enable_wins_flag: causal::Object<EnableWinsFlag>, [(0, 0), (1, 0)];
     disable_wins_flag: causal::Object<DisableWinsFlag>, [(0, 0), (1, 0)];
     remove_wins_set: causal::Object<RemoveWinsSet<u8>>, [(0, 0), (0, 1), (1, 0)];
     resettable_counter: causal::Object<ResettableCounter>, [(0, 0), (0, 2), (1, 0)];
-    map_of_counters: causal::Object<OrMap<u8, ResettableCounter>>, [(0, 0), (1, 0), (7, 0)];
+    map_of_counters: causal::Object<OrMap<u8, ResettableCounter>>, [(0, 0), (0, 6), (1, 0), (7, 0)];
     siblings: marks::Server, [(0, 0), (1, 0), (2, 0)];
     causal_map: maps::Map<MvCell<u8>>, [(0, 0), (1, 0), (0, 4)];
-    digest: maps::Watched<Digest>, [(0, 0), (1, 0)];
-    stability: maps::Watched<Stability>, [(0, 0), (1, 0)];
+    digest: maps::Watched<Digest>, [(0, 0), (0, 1), (1, 0)];
+    stability: maps::Watched<Stability>, [(0, 0), (0, 1), (1, 0)];
     record: causal::Object<(MvCell<u8>, AddWinsSet<u8>)>, [(0, 0), (2, 0), (3, 0)];
 }
