@@ -81,8 +81,7 @@
 //!     }
 //! }
 //!
-//! // With a framework: `proptest! { #[test] fn lawful(script: Script) { check_script::<Board>(&script)?; } }`.
-//! // Without one: everything that two games, with the same score or not, can do to three replicas.
+//! // Without a framework: everything that two games, with the same score or not, can do to three replicas.
 //! let scope = SmallScope::of([(1, 0), (1, 1), (2, 0)]);
 //! let violation = check_small_scope::<Board<true>>(&scope).expect_err("a bug was planted");
 //!
@@ -94,12 +93,67 @@
 //! assert_eq!(check_script::<Board<false>>(&script), Ok(()));
 //! let states = check_small_scope::<Board<false>>(&scope)?;
 //! assert!(states > 1_000, "not vacuous");
+//!
+//! // By proptest (feature `proptest`): `Script` is `Arbitrary`, and shrinks to a few steps.
+//! # {
+//! use proptest::prelude::any;
+//! use proptest::test_runner::{TestError, TestRunner};
+//!
+//! let found = TestRunner::deterministic().run(&any::<Script>(), |script| {
+//!     Ok(check_script::<Board<true>>(&script)?)
+//! });
+//! let Err(TestError::Fail(_, script)) = found else { panic!("not found: {found:?}") };
+//! assert!(script.steps.len() <= 3, "{script}");
+//! # }
+//!
+//! // By quickcheck (feature `quickcheck`): `Script` is `Arbitrary` there too.
+//! # {
+//! use quickcheck::{Gen, QuickCheck};
+//!
+//! fn is_lawful(script: Script) -> bool {
+//!     check_script::<Board<true>>(&script).is_ok()
+//! }
+//! let quickcheck = QuickCheck::new().rng(Gen::new(30)).tests(1_000);
+//! assert!(quickcheck.quicktest(is_lawful as fn(Script) -> bool).is_err());
+//! # }
+//!
+//! // By a fuzzer (feature `arbitrary`): it makes bytes, and `arbitrary` makes a `Script` of any bytes.
+//! # {
+//! use arbitrary::{Arbitrary, Unstructured};
+//!
+//! fn fuzz(bytes: &[u8]) -> Result<(), crdt::laws::LawViolation> {
+//!     match Script::arbitrary(&mut Unstructured::new(bytes)) {
+//!         Ok(script) => check_script::<Board<true>>(&script),
+//!         Err(_too_short) => Ok(()),
+//!     }
+//! }
+//! // What a fuzzer does with feedback, chance does here.
+//! let chance = |n: &u32| Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+//! let bytes: Vec<u8> = std::iter::successors(Some(7), chance).map(|n| (n >> 24) as u8).take(60_000).collect();
+//! assert!(bytes.chunks(60).any(|bytes| fuzz(bytes).is_err()));
+//! # }
 //! # Ok::<(), crdt::laws::LawViolation>(())
 //! ```
 //!
-//! The tests of this crate hold a larger example, `tests/law_kit.rs`, whose bug is found by proptest, by
-//! quickcheck and by a fuzz target. For causal types, whose specifications ask which operation had
-//! seen which, see `tests/types/causal.rs`.
+//! In a test crate the first is `proptest! { #[test] fn lawful(script: Script) { check_script::<Board>(&script)?; } }`,
+//! and the second `#[quickcheck] fn lawful(script: Script) -> bool { .. }`. The third is the body of a target of
+//! cargo-fuzz. After `cargo fuzz init`, with `crdt = { version = "..", features = ["arbitrary"] }` and the crate of the
+//! type in `fuzz/Cargo.toml`, `fuzz/fuzz_targets/board.rs` is no more than
+//!
+//! ```ignore
+//! #![no_main]
+//!
+//! libfuzzer_sys::fuzz_target!(|script: crdt::laws::Script| {
+//!     // The violation prints the script as Rust, which goes into a test.
+//!     crdt::laws::check_script::<Board>(&script).unwrap_or_else(|violation| panic!("{violation}"));
+//! });
+//! ```
+//!
+//! and `cargo +nightly fuzz run board -s none` runs it.
+//!
+//! The repository holds a larger example, `crates/crdt/tests/law_kit.rs`, whose bug is found in the same three ways,
+//! and by the target `fuzz/fuzz_targets/own_type_planted.rs`. For causal types, whose specifications ask which
+//! operation had seen which, see `crates/crdt/tests/types/causal.rs`.
 
 mod history;
 mod run;
