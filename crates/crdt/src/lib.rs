@@ -38,7 +38,10 @@
 //!
 //! # Changes and deltas
 //!
-//! Types without a context change themselves and return their delta. Types that need to know which writes
+//! Types without a context change themselves and return their delta. Clocks, contexts, views and reports, whose
+//! delta is their argument in a state of its own, return a dot or whether there was news; purges, which have no
+//! small delta, return how much went; and an `extend` returns nothing, as its items can be collected first.
+//! Types that need to know which writes
 //! have been seen are changed through a [`CausalReplica`], which mints the dots that name events:
 //!
 //! ```
@@ -63,10 +66,17 @@
 //!
 //! # Features
 //!
-//! None is on by default: `serde` (serialisation of every type), `postcard` (the versioned binary envelope),
+//! None is on by default: `serde` (serialisation of all data, with validated decoding), `postcard` (the versioned binary envelope),
 //! `proptest`, `quickcheck` and `arbitrary` (generators of scripts for the law kit). The crate needs `std`: the
 //! lock-free cell that makes the look-up of [`AddWinsSet`] when it is first needed does; the dependencies are
 //! `no_std`.
+//!
+//! What does not serialise, and why: [`CausalReplica`], [`MapReplica`] and [`DeltaBuffer`] are handles, and a copy would
+//! write under the same identity or count the same deltas, so their states are stored instead;
+//! [`Stable`] and [`Horizon`] are proofs, and bytes prove nothing; an [`EventLog`] is stored as the
+//! list that [`iter`](EventLog::iter) gives and [`MapReplica::restore`] checks; of a [`SharedHybridClock`] its
+//! [`snapshot`](SharedHybridClock::snapshot) is. [`Edit`], [`Events`], [`Known`], [`Received`] and [`Accepted`] are
+//! views of something else. Most errors are for the caller at hand; those that go to a peer do serialise.
 
 mod causal;
 mod causal_context;

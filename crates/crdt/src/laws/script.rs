@@ -6,6 +6,7 @@ use std::fmt;
 /// numbers of a change mean what [`Subject::op`](crate::laws::Subject::op) makes of them. So any numbers
 /// are a step, and any part of a script is a script: failures shrink.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Step {
     /// A replica makes a change.
     Change {
@@ -79,6 +80,7 @@ impl fmt::Debug for Step {
 /// assert_eq!(script.to_string(), printed);
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Script {
     /// Number of replicas: 2 to 5, and any other number modulo 4.
     pub replicas: u8,
@@ -121,6 +123,23 @@ impl fmt::Debug for Script {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A script that failed once can be kept as a file.
+    #[cfg(feature = "serde")]
+    #[test]
+    fn scripts_are_kept_as_text_and_as_bytes() {
+        let steps = [Step::change(0, 1, 2), Step::join(0, 1), Step::deliver(0, 2)];
+        let script = Script::new(3, steps);
+        let text = serde_json::to_string(&script).expect("scripts encode");
+        let first = r#"{"replicas":3,"steps":[{"Change":{"at":0,"what":1,"which":2}},"#;
+        assert!(text.starts_with(first), "{text}");
+        assert_eq!(
+            serde_json::from_str::<Script>(&text).ok(),
+            Some(script.clone())
+        );
+        let bytes = postcard::to_stdvec(&script).expect("scripts encode");
+        assert_eq!(postcard::from_bytes::<Script>(&bytes), Ok(script));
+    }
 
     #[test]
     fn any_number_of_replicas_is_two_to_five() {
