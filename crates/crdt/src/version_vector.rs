@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::{Difference, Dot, Lattice, ReplicaId};
+use crate::{CounterOverflow, Difference, Dot, Lattice, ReplicaId};
 
 /// Replicas kept inline, without a heap allocation.
 const INLINE: usize = 4;
@@ -97,21 +97,39 @@ impl VersionVector {
         })
     }
 
-    /// Counts one more event of `replica` and returns its dot.
+    /// Counts one more event of `replica` and returns its dot. The delta is the vector of this dot alone.
     ///
     /// # Panics
-    /// If `replica` already has `u64::MAX` events.
+    /// If `replica` already has `u64::MAX` events: a vector that comes from outside may say so, and
+    /// [`try_increment`](Self::try_increment) gives an error then.
     pub fn increment(&mut self, replica: ReplicaId) -> Dot {
-        let counter = self
-            .counter(replica)
-            .checked_add(1)
-            .expect("a replica has 2^64 events");
-        let dot = Dot::new(replica, counter);
-        self.raise(dot);
-        dot
+        self.try_increment(replica)
+            .expect("a replica has 2^64 events")
     }
 
-    /// Raises the counter of the dot's replica to at least the dot's counter.
+    /// As [`increment`](Self::increment), of a vector that may come from anywhere.
+    ///
+    /// # Errors
+    /// [`CounterOverflow`], if `replica` already has `u64::MAX` events. Nothing was changed.
+    ///
+    /// ```
+    /// use crdt::{CounterOverflow, Dot, ReplicaId, VersionVector};
+    ///
+    /// let (a, b) = (ReplicaId(1), ReplicaId(2));
+    /// let mut forged: VersionVector = [(a, u64::MAX)].into_iter().collect();
+    /// assert_eq!(forged.try_increment(a), Err(CounterOverflow { replica: a }));
+    /// assert_eq!(forged.try_increment(b), Ok(Dot::new(b, 1)));
+    /// ```
+    pub fn try_increment(&mut self, replica: ReplicaId) -> Result<Dot, CounterOverflow> {
+        let counter = self.counter(replica).checked_add(1);
+        let counter = counter.ok_or(CounterOverflow { replica })?;
+        let dot = Dot::new(replica, counter);
+        self.raise(dot);
+        Ok(dot)
+    }
+
+    /// Raises the counter of the dot's replica to at least the dot's counter. The delta is the vector of
+    /// this dot alone.
     pub fn raise(&mut self, dot: Dot) {
         match self.position(dot.replica) {
             Ok(i) => {
