@@ -106,6 +106,8 @@ impl fmt::Display for DotRange {
 /// replica when nothing is missing. Adding the next event of a replica is constant time. Up to three
 /// replicas without gaps need no allocation.
 ///
+/// **Not for** histories that never have gaps: a [`VersionVector`](crate::VersionVector) is smaller and faster.
+///
 /// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, section 7.2.
 ///
 /// ```
@@ -201,12 +203,14 @@ impl CausalContext {
             .flat_map(|r| (r.first..=r.last).map(move |c| Dot::new(r.replica, c)))
     }
 
-    /// Adds an event; true if it was new. Counter 0 names no event and is ignored.
+    /// Adds an event; true if it was new. Counter 0 names no event and is ignored. The delta is the context
+    /// of this event alone.
     pub fn insert(&mut self, dot: Dot) -> bool {
         self.insert_range(dot.into())
     }
 
-    /// Adds a run of events; true if any was new. Counter 0 names no event; an empty run adds none.
+    /// Adds a run of events; true if any was new. Counter 0 names no event; an empty run adds none. The
+    /// delta is the context of this run alone.
     pub fn insert_range(&mut self, range: DotRange) -> bool {
         let first = range.first.max(1);
         if range.last < first {

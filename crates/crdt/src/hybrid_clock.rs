@@ -23,6 +23,14 @@ const SLOT_BITS: u32 = 10;
 ///
 /// Physical time is an argument, in milliseconds since 1970 (times before 2020 count as 2020).
 ///
+/// **Invariants.** A timestamp that it gives is larger than all that it has given and observed. What it has
+/// observed is at most the drift bound ahead of the physical time at which that was checked.
+///
+/// **Cost.** Three numbers, a few shifts and comparisons.
+///
+/// **Not for** more than 1,024 nodes, nor for nodes that have nobody to give them different slots: use dots to tell
+/// their writes apart, and a [`LamportClock`](crate::LamportClock) to order them.
+///
 /// Source: Kulkarni et al., *Logical Physical Clocks*, 2014.
 ///
 /// ```

@@ -10,6 +10,13 @@ use crate::{ClockError, Timestamp};
 /// Two replicas can give the same time to concurrent events; a last-writer-wins order breaks such
 /// ties by value and dot.
 ///
+/// **Invariants.** A timestamp that it gives is larger than all that it has given and observed.
+///
+/// **Cost.** One number, one comparison.
+///
+/// **Not for** times that people read, or writes whose authors hear little of each other: of two clocks the one
+/// that has counted further wins, however long ago. [`HybridClock`](crate::HybridClock) follows physical time.
+///
 /// Source: Lamport, *Time, Clocks, and the Ordering of Events in a Distributed System*, 1978.
 ///
 /// ```

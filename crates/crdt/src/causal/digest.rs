@@ -16,6 +16,28 @@ use crate::{CausalContext, Difference, Lattice};
 /// **Invariants.** Live dots are in the context.
 ///
 /// **Cost.** One range for each run of consecutive live dots and each run of consecutive seen ones.
+///
+/// **Not for** telling what has the same dots and other values: correct replicas never make such states, and
+/// [`join_checked`](crate::Causal::join_checked) finds them.
+///
+/// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, section 7, for the order; to
+/// answer a digest instead of a context is our own.
+///
+/// ```
+/// use crdt::{AddWinsSet, CausalReplica, ObjectId, ReplicaId};
+///
+/// let mut a = CausalReplica::<AddWinsSet<&str>>::new(ObjectId(1), ReplicaId(1));
+/// let mut b = CausalReplica::<AddWinsSet<&str>>::new(ObjectId(1), ReplicaId(2));
+/// b.join(&a.change(|set| set.extend(["milk", "tea"])))?;
+/// let _lost = a.change(|set| set.remove("milk"));
+/// // A removal mints no dot: the contexts are equal, and the digests are not.
+/// let (here, there) = (a.state().digest(), b.state().digest());
+/// assert_eq!(here.context(), there.context());
+/// assert!(here > there);
+/// b.join(&a.state().delta_since(&there))?;
+/// assert_eq!(a.state(), b.state());
+/// # Ok::<(), crdt::IdentityReused>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Digest {

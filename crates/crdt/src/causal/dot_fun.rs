@@ -16,6 +16,9 @@ use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 ///
 /// **Cost.** A join is linear in the events of both sides. One event needs no allocation.
 ///
+/// **Not for** large collections, as every join looks at all events: [`AddWinsSet`](crate::AddWinsSet) and
+/// [`OrMap`](crate::OrMap) are made for those.
+///
 /// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, section 7.1.
 ///
 /// ```

@@ -12,7 +12,24 @@ use crate::{Cell, Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 ///
 /// **Cost.** A join is linear in the events of both sides. One event needs no allocation.
 ///
+/// **Not for** events that say something: [`DotFun`] gives each a value.
+///
 /// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, section 7.1.
+///
+/// ```
+/// use crdt::{CausalReplica, DotSet, ObjectId, ReplicaId};
+///
+/// let mut a = CausalReplica::<DotSet>::new(ObjectId(1), ReplicaId(1));
+/// let mut b = CausalReplica::<DotSet>::new(ObjectId(1), ReplicaId(2));
+/// b.join(&a.change(|dots| dots.replace()))?;
+/// // A removes what is there while B replaces it.
+/// let (removed, replaced) = (a.change(|dots| dots.clear()), b.change(|dots| dots.replace()));
+/// a.join(&replaced)?;
+/// b.join(&removed)?;
+/// assert_eq!(a.state(), b.state());
+/// assert_eq!(a.to_string(), "{2.1}", "the remove had not seen the second event");
+/// # Ok::<(), crdt::IdentityReused>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct DotSet {
     dots: DotFun<()>,

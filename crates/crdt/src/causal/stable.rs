@@ -164,7 +164,7 @@ impl Stability {
     }
 
     /// Notes what a member reported; true if that is news. Reports may arrive late, twice and in any
-    /// order.
+    /// order. The delta is the report: who gets it notes it likewise.
     pub fn report(&mut self, report: &Report) -> bool {
         let is_new = !self.reports.contains_key(&report.member);
         let noted = self.reports.entry(report.member).or_default();

@@ -53,6 +53,9 @@ impl<V: Ord> LwwEntry<V> {
 /// second does as much and is smaller, and so is the one with the two exchanged; nothing below both will
 /// do. Nobody can make either, as the contents of what lost are forgotten.
 ///
+/// **Invariants.** At most one event is live: of two that have not seen each other the greater, in the order
+/// of [`LwwEntry::event_order`].
+///
 /// **Cost.** A join compares two entries: constant time apart from comparing equal-timed values.
 ///
 /// **Not for** values where no concurrent write may be lost: use [`MvCell`](crate::MvCell).

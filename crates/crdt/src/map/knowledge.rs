@@ -23,8 +23,28 @@ use crate::{CausalContext, Difference, Dot, DotRange, Knows, Lattice, ReplicaId}
 /// **Cost.** Asking is a search in a list of contexts, empty in most replicas, plus a look-up in one
 /// or two contexts. Joining a key's knowledge is linear in the exceptions only if there are any.
 ///
+/// **Not for** objects with one context: [`CausalContext`] is that. Nor for replicas that only ever learn of single
+/// keys: each of these is an exception until its events are known of all keys.
+///
 /// Source: Novik et al., *Peer-to-Peer Replication in WinFS*, 2006 (knowledge with exceptions);
 /// Gonçalves et al., *DottedDB*, SRDS 2017.
+///
+/// ```
+/// use crdt::{Knowledge, Lattice, MapReplica, MvCell, ReplicaId};
+///
+/// let mut a: MapReplica<&str, MvCell<u8>> = MapReplica::new(ReplicaId(1));
+/// let _tea = a.write("tea", |cell, dot| cell.write(dot, 1));
+/// let _milk = a.write("milk", |cell, dot| cell.write(dot, 2));
+/// assert_eq!(a.knowledge().base().to_string(), "<1:2>");
+/// // Who has been told of one key, by a read, knows nothing of the others.
+/// let mut b: MapReplica<&str, MvCell<u8>> = MapReplica::new(ReplicaId(2));
+/// b.join(&a.list_key("milk"));
+/// assert!(b.knowledge().base().is_empty() && b.knowledge() < a.knowledge());
+/// assert_eq!(b.knowledge().of_key(&"milk").to_context().to_string(), "<1:2>");
+/// assert!(b.knowledge().of_key(&"tea").to_context().is_empty());
+/// let both: Knowledge<&str> = b.knowledge().clone().joined(a.knowledge());
+/// assert_eq!(both, *a.knowledge());
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Knowledge<K> {
     base: CausalContext,

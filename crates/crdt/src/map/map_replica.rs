@@ -29,6 +29,22 @@ use crate::{
 /// Two replicas converge by exchanging [`Listing`]s, whatever is lost, repeated or reordered on the
 /// way. The example of [`CausalMap`] shows a conflict.
 ///
+/// | concurrent operations | outcome |
+/// |---|---|
+/// | on different keys | independent |
+/// | on one key | as the [`Cell`] says, by what each author had seen of the key |
+/// | a write and a purge | the purge takes only tombstones that no later write can be below |
+///
+/// **Order and join.** Those of the [`CausalMap`]; the log and the index follow from what is joined.
+///
+/// **Invariants.** I1 to I3 and I5 of the [`CausalMap`]; I4 of the [`EventLog`]. The index names exactly the
+/// tombstones that are live.
+///
+/// **Not for** states that are small enough to send whole: [`Causal`](crate::Causal) of an
+/// [`OrMap`](crate::OrMap) nests, and needs neither log nor listings.
+///
+/// Sources: those of [`CausalMap`]; for the log Gonçalves et al., *DottedDB*, SRDS 2017.
+///
 /// It is neither `Clone` nor serialisable as a whole: a copy that wrote under the same identity would
 /// give its dots to two events. Copy its [`map`](Self::map) for a snapshot; to start again, store the
 /// map's entries, its knowledge and its log, and [`restore`](Self::restore) it.

@@ -32,8 +32,22 @@ use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Times
 /// **Not for** removals that must win over concurrent adds: use [`RemoveWinsSet`](crate::RemoveWinsSet). The
 /// hash has a fixed seed: whoever may choose elements freely can make look-ups of those slow, not wrong.
 ///
-/// Source: Bieniusa et al., *An Optimized Conflict-free Replicated Set*, 2012. The example of
-/// [`Causal`](crate::Causal) shows a conflict.
+/// Source: Bieniusa et al., *An Optimized Conflict-free Replicated Set*, 2012.
+///
+/// ```
+/// use crdt::{AddWinsSet, CausalReplica, ObjectId, ReplicaId};
+///
+/// let mut a = CausalReplica::<AddWinsSet<&str>>::new(ObjectId(1), ReplicaId(1));
+/// let mut b = CausalReplica::<AddWinsSet<&str>>::new(ObjectId(1), ReplicaId(2));
+/// b.join(&a.change(|tags| tags.extend(["sun", "sea"])))?;
+/// // A clears the set while B adds one of its elements again.
+/// let (cleared, added) = (a.change(|tags| tags.clear()), b.change(|tags| tags.add("sea")));
+/// a.join(&added)?;
+/// b.join(&cleared)?;
+/// assert_eq!(a.state(), b.state());
+/// assert_eq!(a.iter().collect::<Vec<_>>(), [&"sea"], "the clear had not seen the second add");
+/// # Ok::<(), crdt::IdentityReused>(())
+/// ```
 pub struct AddWinsSet<E> {
     /// The element of each live add.
     adds: DotBlocks<E>,

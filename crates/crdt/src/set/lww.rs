@@ -122,7 +122,8 @@ impl<T: Ord + Clone + Debug> LwwSet<T> {
         self.elements.join_checked(&other.elements)
     }
 
-    /// Forgets the tombstones up to the horizon, and returns how many; see [`LwwMap::purge`].
+    /// Forgets the tombstones up to the horizon, and returns how many. There is no delta; see
+    /// [`LwwMap::purge`].
     pub fn purge(&mut self, horizon: &Horizon) -> usize {
         self.elements.purge(horizon)
     }
@@ -150,7 +151,8 @@ impl<T: Ord + Clone + Debug> Difference for LwwSet<T> {
     }
 }
 
-/// Many inserts at once, in any order; see the same of [`LwwMap`].
+/// Many inserts at once, in any order. Where the delta is wanted, collect the inserts into a set of their own,
+/// by `extend` from empty, and join that.
 impl<T: Ord + Clone + Debug> Extend<(T, Timestamp)> for LwwSet<T> {
     fn extend<I: IntoIterator<Item = (T, Timestamp)>>(&mut self, inserts: I) {
         let inserts = inserts
