@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::laws::history::{EventSet, MAX_CHANGES};
 use crate::laws::{
     Choice, Event, History, LawViolation, Script, Step, Subject, check, check_delta,
-    check_difference, check_lattice,
+    check_difference, check_lattice, check_least_difference,
 };
 use crate::{Difference, Dot, Lattice, ReplicaId, Timestamp};
 
@@ -325,6 +325,7 @@ fn check_laws<S: Subject>(reached: &[S::State]) -> Result<(), LawViolation> {
         let (a, b) = (pick(11 * n + 1), pick(5 * n));
         check_difference(a, b)?;
         if S::DIFFERENCE_IS_LEAST {
+            check_least_difference(a, b)?;
             check_least(a, b, reached)?;
         }
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::Lattice;
 use crate::laws::run::{Run, check_least, hash_of};
 use crate::laws::{
-    LawViolation, Script, Step, Subject, check, check_difference, check_lattice, join,
+    LawViolation, Script, Step, Subject, check, check_difference, check_lattice,
+    check_least_difference, join,
 };
 
 /// A scope that is small enough to try everything in it.
@@ -120,6 +121,7 @@ impl Explored {
                     check_lattice(a, b, a)?;
                     check_difference(a, b)?;
                     if S::DIFFERENCE_IS_LEAST {
+                        check_least_difference(a, b)?;
                         check_least(a, b, &all)?;
                     }
                 }

@@ -34,7 +34,7 @@ proptest! {
             .map(|state| state.map(|max| max.map_or_else(Max::default, Max::of)))
             .collect();
         lawful(check_lattice(&states[0], &states[1], &states[2]))?;
-        lawful(check_difference(&states[0], &states[1]))?;
+        lawful(check_least_difference(&states[0], &states[1]))?;
     }
 
     #[test]
