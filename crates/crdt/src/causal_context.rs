@@ -493,6 +493,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_of_runs_follows_from_what_is_known_of_events() {
+        let c = context(&[(1, 1), (1, 2), (1, 5), (2, 3)]);
+        let one_by_one = OneByOne(c.clone());
+        for replica in (1..4).map(ReplicaId) {
+            for first in 1..8 {
+                for last in first..8 {
+                    let run = DotRange {
+                        replica,
+                        first,
+                        last,
+                    };
+                    let knows = |counter| c.contains(Dot::new(replica, counter));
+                    let any = (first..=last).any(knows);
+                    assert_eq!(one_by_one.knows_any(run), any, "{run}");
+                    assert_eq!(c.knows_any(run), any, "{run}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn gaps_are_kept_and_closed() {
         let mut c = context(&[(1, 1), (1, 2), (1, 5), (2, 3)]);
         assert_eq!(c.to_string(), "<1:2+5, 2:0+3>");
@@ -508,6 +529,7 @@ mod tests {
         };
         assert!(c.contains_range(run(1, 2)) && c.contains_range(run(9, 8)));
         assert!(!c.contains_range(run(2, 3)) && !c.contains_range(run(2, 5)));
+        assert!(c.contains_range(run(5, 5)) && !c.contains_range(run(4, 4)));
         let disjoint = [run(4, 5), run(1, 2)].into_iter();
         let both = context(&[(1, 1), (1, 2), (1, 4), (1, 5)]);
         assert_eq!(CausalContext::of_disjoint(disjoint), Some(both));

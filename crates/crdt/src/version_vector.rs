@@ -373,6 +373,22 @@ mod tests {
     #[test]
     fn zero_counters_are_not_stored() {
         assert_eq!(vector(&[(1, 0)]), VersionVector::default());
+        let mut empty = VersionVector::default();
+        empty.raise(Dot::new(ReplicaId(1), 0));
+        assert_eq!(empty, VersionVector::default());
+    }
+
+    #[test]
+    fn entries_come_in_any_order_and_the_highest_counter_of_a_replica_counts() {
+        let sorted = vector(&[(1, 3), (2, 5)]);
+        for entries in [
+            [(2, 5), (1, 3), (1, 2)],
+            [(1, 2), (1, 3), (2, 5)],
+            [(1, 3), (1, 2), (2, 5)],
+        ] {
+            assert_eq!(vector(&entries), sorted);
+        }
+        assert_eq!(sorted.replica_count(), 2);
     }
 
     #[test]

@@ -374,3 +374,24 @@ fn chunks_that_both_share_are_not_looked_at() {
     assert!(!map.clone().merge_with(&map, &mut asked));
     assert_eq!(asked.0.take(), 0);
 }
+
+fn chunk_lengths(map: &Tiny) -> Vec<usize> {
+    map.chunks.iter().map(|chunk| chunk.entries.len()).collect()
+}
+
+#[test]
+fn keys_in_ascending_order_fill_their_chunks_and_small_chunks_are_united() {
+    let mut map = Tiny::default();
+    for key in 0..40 {
+        let place = map.find_from_end(&key).expect_err("the key is new");
+        map.insert_at(place, key, 0);
+        assert_eq!(map.find_from_end(&key), map.find(&key));
+    }
+    assert_eq!(chunk_lengths(&map), [TINY; 10]);
+    for key in (0..40).rev().filter(|key| key % 4 != 0) {
+        assert_eq!(map.remove(&key), Some(0));
+    }
+    // One entry of each chunk is left: two of them fill half a chunk.
+    assert_eq!(chunk_lengths(&map), [TINY / 2; 5]);
+    assert!(map.iter().map(|(key, _)| *key).eq((0..40).step_by(4)));
+}

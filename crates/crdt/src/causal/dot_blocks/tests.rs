@@ -119,6 +119,8 @@ fn a_dot_beside_live_ones_is_not_live() {
         assert_eq!(table.remove(other), None);
     }
     assert_eq!(table.len(), 3);
+    assert_eq!(table.remove(dot(1, 5)), Some(((0, 5), dot(1, 5))));
+    assert_eq!((table.len(), table.get(dot(1, 5))), (2, None));
 }
 
 #[test]
