@@ -5,7 +5,8 @@
 
 use crdt::laws::check_lattice;
 use crdt::{
-    Budget, Cut, Dot, DotStore as _, Knows as _, Listing, MapReplica, ReplicaId, Timestamp,
+    Budget, CausalMap, Cut, Dot, DotStore as _, Knows as _, Listing, MapReplica, ReplicaId,
+    Timestamp,
 };
 use crdt_model::{Content, Event, Key, Kind, Lww, Mv, Value, copy_of};
 use std::collections::{BTreeSet, VecDeque};
@@ -165,6 +166,8 @@ impl<K: Kind> State<K> {
             }
         }
         let [a, b, c] = self.replicas.each_ref().map(MapReplica::map);
+        check_lattice(a, b, c).map_err(|e| e.to_string())?;
+        let [a, b, c] = [a, b, c].map(CausalMap::knowledge);
         check_lattice(a, b, c).map_err(|e| e.to_string())
     }
 }
