@@ -1,7 +1,9 @@
 //! What a difference of last-writer-wins cells names: no dot that could be left out, though no least
-//! difference exists.
+//! difference exists; and why what wins is never removed.
 
-use crdt::{Causal, CausalContext, Difference, DotRange, Lattice, LwwCell, OrMap};
+use crdt::{
+    Causal, CausalContext, Difference, DotRange, DotSet, DotStore, Lattice, LwwCell, MvCell, OrMap,
+};
 use serde_json::{Value, json};
 
 type Object = Causal<LwwCell<u8>>;
@@ -120,4 +122,22 @@ fn no_least_difference_exists() {
         }
     }
     assert!(below > 1, "there are states below both");
+}
+
+/// The counterexample that forbids removals: a write, a greater one, and the removal of the greater alone, made
+/// by somebody who had not heard of the other. Whoever hears of the two writes first has forgotten the
+/// beaten one; who hears of it last shows it.
+#[test]
+fn a_winner_that_is_removed_would_show_what_it_had_beaten_on_some_replicas_only() {
+    let (beaten, winner) = (object(Some(1), &[1]), object(Some(2), &[2]));
+    let removal = object(None, &[2]);
+    let early = beaten.clone().joined(&winner).joined(&removal);
+    let late = winner.joined(&removal).joined(&beaten);
+    assert_eq!(early, object(None, &[1, 2]));
+    assert_eq!(late, object(Some(1), &[1, 2]));
+    const { assert!(<LwwCell<u8> as DotStore>::FORGETS_LOSERS) };
+    const { assert!(<OrMap<u8, OrMap<u8, LwwCell<u8>>> as DotStore>::FORGETS_LOSERS) };
+    const { assert!(<(LwwCell<u8>, MvCell<u8>) as DotStore>::FORGETS_LOSERS) };
+    const { assert!(<(MvCell<u8>, LwwCell<u8>) as DotStore>::FORGETS_LOSERS) };
+    const { assert!(!<OrMap<u8, (MvCell<u8>, DotSet)> as DotStore>::FORGETS_LOSERS) };
 }

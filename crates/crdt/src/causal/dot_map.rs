@@ -45,8 +45,8 @@ pub type OrMap<K, S> = DotMap<K, S>;
 /// memory for each run of live events. Joining two full maps is one ordered pass over both, and drops
 /// the index. Removed keys leave nothing behind. A clone shares the entries until one side changes them.
 ///
-/// **Not for** values whose last write must win, with nothing kept of the others: use [`LwwMap`](crate::LwwMap) or
-/// put an [`LwwCell`](crate::LwwCell) inside.
+/// **Not for** values whose last write must win, with nothing kept of the others: use [`LwwMap`](crate::LwwMap), or
+/// put an [`LwwCell`](crate::LwwCell) inside, whose keys stay and are deleted by tombstones.
 ///
 /// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, sections 7.1 and 7.6.
 ///
@@ -190,11 +190,27 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
     }
 
     /// Removes what the author has seen under `key`.
+    ///
+    /// It does not compile for values that forget losers, such as an [`LwwCell`](crate::LwwCell): write a
+    /// tombstone there instead.
+    ///
+    /// ```compile_fail
+    /// use crdt::{CausalReplica, LwwCell, ObjectId, OrMap, ReplicaId};
+    ///
+    /// let mut map = CausalReplica::<OrMap<u8, LwwCell<u8>>>::new(ObjectId(1), ReplicaId(1));
+    /// let delta = map.change(|map| map.remove(&7));
+    /// ```
     pub fn remove<Q>(&mut self, key: &Q)
     where
         K: Borrow<Q>,
         Q: Ord + ?Sized,
     {
+        const {
+            assert!(
+                !S::FORGETS_LOSERS,
+                "removing the winner would bring back what it has beaten: write a tombstone"
+            );
+        }
         let (map, delta, events) = self.parts();
         let range = (Bound::Included(key), Bound::Included(key));
         let Some((owned, value)) = map.entries.range(range).next() else {
@@ -217,7 +233,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
         map.note_keys(&owned, events.touched_since(mark));
     }
 
-    /// Removes what the author has seen under every key.
+    /// Removes what the author has seen under every key. What [`remove`](Self::remove) refuses, it refuses.
     pub fn clear(&mut self) {
         let keys: Vec<K> = self.keys().cloned().collect();
         for key in keys {
@@ -353,6 +369,8 @@ fn index<K: Ord + Clone, S: DotStore>(entries: &SortedMap<K, S>) -> KeyIndex<K> 
 }
 
 impl<K: Ord + Clone + Debug + Hash, S: DotStore> DotStore for DotMap<K, S> {
+    const FORGETS_LOSERS: bool = S::FORGETS_LOSERS;
+
     fn is_bottom(&self) -> bool {
         self.is_empty()
     }

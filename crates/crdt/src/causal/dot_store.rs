@@ -15,6 +15,13 @@ use crate::{CausalContext, Dot, DotRange, Knows, Stable};
 ///
 /// Source: Almeida, Shoker, Baquero, *Delta State Replicated Data Types*, 2018, section 7.
 pub trait DotStore: Clone + Debug + Default + Eq + Hash {
+    /// Whether an event that loses against another by the order of the type itself is forgotten, although
+    /// nobody who had seen it undid it. Then only a greater event may take the place of the winner: were the
+    /// winner removed, what it had beaten would come back on one replica and not on another. So a
+    /// [`DotMap`](crate::DotMap) refuses, when it is compiled, to remove keys of such values. A store
+    /// that wraps another hands on what that says.
+    const FORGETS_LOSERS: bool = false;
+
     /// Whether nothing is live.
     fn is_bottom(&self) -> bool;
 

@@ -26,6 +26,8 @@ use crate::{
 /// assert!(title.values().eq(["Shopping"]) && tags.contains("home"));
 /// ```
 impl<A: DotStore, B: DotStore> DotStore for (A, B) {
+    const FORGETS_LOSERS: bool = A::FORGETS_LOSERS || B::FORGETS_LOSERS;
+
     fn is_bottom(&self) -> bool {
         self.0.is_bottom() && self.1.is_bottom()
     }

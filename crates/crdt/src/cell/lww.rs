@@ -53,6 +53,11 @@ impl<V: Ord> LwwEntry<V> {
 /// second does as much and is smaller, and so is the one with the two exchanged; nothing below both will
 /// do. Nobody can make either, as the contents of what lost are forgotten.
 ///
+/// A winner gives way to a greater event and to nothing else: what it has beaten is forgotten, and were it
+/// removed, the beaten write would come back on a replica that hears of it late, and on no other. So the
+/// keys of an [`OrMap`](crate::OrMap) of these cannot be removed: that does not compile. Delete by a
+/// tombstone, or put an [`MvCell`](crate::MvCell) of timestamps and values inside and read the largest.
+///
 /// **Invariants.** At most one event is live: of two that have not seen each other the greater, in the order
 /// of [`LwwEntry::event_order`].
 ///
@@ -128,6 +133,8 @@ impl<V> Default for LwwCell<V> {
 }
 
 impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V> {
+    const FORGETS_LOSERS: bool = true;
+
     fn is_bottom(&self) -> bool {
         self.live.is_none()
     }

@@ -9,6 +9,7 @@
 //! needs a case of its own.
 
 mod causal;
+mod cells;
 mod checks;
 mod clocks;
 mod maps;
@@ -90,6 +91,7 @@ table! {
     disable_wins_flag: causal::Object<DisableWinsFlag>, [(0, 0), (1, 0)];
     remove_wins_set: causal::Object<RemoveWinsSet<u8>>, [(0, 0), (0, 1), (1, 0)];
     resettable_counter: causal::Object<ResettableCounter>, [(0, 0), (0, 2), (1, 0)];
+    map_of_lww_cells: causal::Object<OrMap<u8, LwwCell<u8>>>, [(0, 0), (0, 3), (2, 0), (4, 0)];
     map_of_counters: causal::Object<OrMap<u8, ResettableCounter>>, [(0, 0), (0, 6), (1, 0), (7, 0)];
     siblings: marks::Server, [(0, 0), (1, 0), (2, 0)];
     causal_map: maps::Map<MvCell<u8>>, [(0, 0), (1, 0), (0, 4)];
