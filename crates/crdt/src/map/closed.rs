@@ -227,7 +227,9 @@ mod tests {
     #[test]
     fn joining_tells_whether_there_was_news() {
         let mut one = Closed::default();
+        assert!(one.is_empty());
         one.record(ReplicaId(7), &CausalContext::default());
+        assert!(!one.is_empty(), "though nothing is left");
         let mut other = Closed::default();
         other.record(ReplicaId(7), &context(&[range(7, 1, 3)]));
         assert!(one.join(&other) && !one.join(&other));

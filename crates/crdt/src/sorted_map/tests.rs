@@ -373,6 +373,12 @@ fn chunks_that_both_share_are_not_looked_at() {
     assert!(asked.0.take() <= 2 * TINY, "of 41 entries");
     assert!(!map.clone().merge_with(&map, &mut asked));
     assert_eq!(asked.0.take(), 0);
+    // Nor are own entries, where the other side has nothing to say of them.
+    assert!(
+        map.clone()
+            .merge_with(&Tiny::from_ascending([(100, 0)]), &mut asked)
+    );
+    assert_eq!(asked.0.take(), 1);
 }
 
 fn chunk_lengths(map: &Tiny) -> Vec<usize> {
@@ -394,4 +400,21 @@ fn keys_in_ascending_order_fill_their_chunks_and_small_chunks_are_united() {
     // One entry of each chunk is left: two of them fill half a chunk.
     assert_eq!(chunk_lengths(&map), [TINY / 2; 5]);
     assert!(map.iter().map(|(key, _)| *key).eq((0..40).step_by(4)));
+}
+
+#[test]
+fn the_small_end_of_what_was_rewritten_is_shared_out_with_the_chunk_before_it() {
+    let map = Tiny::from_ascending((0..40).map(|key| (2 * key, 0)));
+    let merged = |keys: &[u8]| {
+        let mut merged = map.clone();
+        // Those that are held already make it too many to be inserted one by one.
+        let held = (20..40).map(|key| 2 * key);
+        let others = Tiny::from_ascending(keys.iter().copied().chain(held).map(|key| (key, 0)));
+        assert!(merged.merge_with(&others, &mut Larger::default()));
+        chunk_lengths(&merged)
+    };
+    assert_eq!(chunk_lengths(&map), [TINY; 10]);
+    // One entry is left over, then two, which are enough for a chunk.
+    assert_eq!(merged(&[1])[..3], [3, 2, 4]);
+    assert_eq!(merged(&[1, 3])[..3], [4, 2, 4]);
 }

@@ -34,6 +34,11 @@ fn table(live: &BTreeSet<Dot>) -> DotBlocks<Dot> {
     table
 }
 
+fn has_empty_block(table: &DotBlocks<Dot>) -> bool {
+    let mut blocks = table.writers.iter().flat_map(|writer| &writer.blocks);
+    blocks.any(|block| block.live == 0)
+}
+
 fn set<'a>(values: impl Iterator<Item = &'a Dot>) -> BTreeSet<Dot> {
     let listed: Vec<Dot> = values.copied().collect();
     let set: BTreeSet<Dot> = listed.iter().copied().collect();
@@ -93,6 +98,7 @@ proptest! {
             assert_eq!(table.get_at(at).is_some(), is_live);
             reported += 1;
         });
+        prop_assert!(!has_empty_block(&joined) && !has_empty_block(&together));
         prop_assert_eq!(together, want);
         prop_assert_eq!(reported, gone.len() + news.len());
     }

@@ -258,6 +258,12 @@ impl<K: Ord, const MAX: usize> Order<K, MAX> {
         self.runs.iter().all(is_valid) && keys.is_sorted_by(|a, b| a < b)
     }
 
+    /// How many places each run has.
+    pub(super) fn run_lengths(&self) -> Vec<usize> {
+        let lengths = self.runs.iter().map(|run| run.keys.places().len());
+        lengths.collect()
+    }
+
     /// Whether all runs but the last are full.
     pub(super) fn has_full_runs(&self) -> bool {
         let (_, full) = self.runs.split_last().expect("there are runs");

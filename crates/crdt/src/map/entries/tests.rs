@@ -179,23 +179,34 @@ fn bounds_that_are_reversed_hold_nothing() {
 
 #[test]
 fn many_entries_that_go_give_their_places_back() {
-    let mut entries: Entries<u32, u32> = (0..20_000).map(|k| (k, k)).collect();
+    const MANY: u32 = 20_000;
+    let mut entries: Entries<u32, u32> = (0..MANY).map(|k| (k, k)).collect();
     let snapshot = entries.clone();
-    for k in 0..20_000 {
+    let mut places = entries.slab.places();
+    for k in 0..MANY {
         if k % 100 != 0 {
             entries.remove(&k);
         }
         let most_free = FREE_TIMES * entries.len() + SPARE;
-        assert!(entries.slab.places() - entries.len() <= most_free);
+        let free = entries.slab.places() - entries.len();
+        assert!(free <= most_free);
+        if places - entries.len() <= most_free {
+            assert_eq!(entries.slab.places(), places, "nothing moves too early");
+        }
+        places = entries.slab.places();
     }
-    assert!(entries.iter().map(|(k, _)| *k).eq((0..20_000).step_by(100)));
-    assert!((0..20_000).all(|k| entries.get(&k).is_some() == (k % 100 == 0)));
-    assert!(snapshot.iter().map(|(k, _)| *k).eq(0..20_000));
+    assert!(entries.iter().map(|(k, _)| *k).eq((0..MANY).step_by(100)));
+    assert!((0..MANY).all(|k| entries.get(&k).is_some() == (k % 100 == 0)));
+    assert!(snapshot.iter().map(|(k, _)| *k).eq(0..MANY));
 }
 
 #[test]
 fn keys_in_ascending_order_are_inserted_at_the_finger_and_fill_their_runs() {
-    let entries: Entries<u32, ()> = (0..10_000).map(|k| (k, ())).collect();
+    let mut entries: Entries<u32, ()> = Entries::default();
+    for k in 0..10_000 {
+        entries.insert(k, ());
+        assert!(entries.order.is_at_finger(&entries.slab, &(k + 1)));
+    }
     assert!(entries.order.has_full_runs());
     let mut entries: Entries<u32, ()> = (0..100).map(|k| (k * 1_000, ())).collect();
     for k in 1..1_000 {
@@ -229,4 +240,70 @@ fn keys_with_the_same_hash_are_told_apart() {
             .map(|(_, k)| *k)
             .eq((0..100).filter_map(held))
     );
+}
+
+#[test]
+fn a_seed_and_an_order_of_bytes_are_taken_and_stay() {
+    let key = |k: u32| k.to_be_bytes();
+    let filled = || (0..2_000).map(|k| (key(k), k)).collect();
+    let (mut entries, before): (Entries<[u8; 4], u32>, Entries<[u8; 4], u32>) =
+        (filled(), filled());
+    entries.set_seed(7);
+    entries.set_bytes(|key| key.as_slice());
+    // So many go that the rest moves together.
+    for k in (0..2_000).filter(|k| k % 100 != 0) {
+        entries.remove(&key(k));
+    }
+    assert!(entries.slab.places() < 1_500);
+    assert_ne!(entries.hash(&key(1)), before.hash(&key(1)));
+    assert!(entries.order.bytes().is_some() && before.order.bytes().is_none());
+    assert!((0..2_000).all(|k| entries.get(&key(k)).is_some() == (k % 100 == 0)));
+    assert!(entries.order.is_valid(&entries.slab));
+}
+
+thread_local! {
+    static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// A key that counts how often its hash or its bytes are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Counted(String);
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ASKED.set(ASKED.get() + 1);
+        self.0.hash(state);
+    }
+}
+
+#[test]
+fn a_replica_hands_the_seed_and_the_order_of_bytes_on() {
+    let mut replica = crate::MapReplica::<Counted, crate::MvCell<u8>>::new(crate::ReplicaId(1));
+    for key in ["a", "b", "c"] {
+        let _written = replica.write(Counted(key.into()), |cell, dot| cell.write(dot, 7));
+    }
+    ASKED.set(0);
+    replica.set_hash_seed(7);
+    assert!(ASKED.replace(0) >= 3, "each key is hashed anew");
+    replica.order_by_bytes(|key| {
+        ASKED.set(ASKED.get() + 1);
+        key.0.as_bytes()
+    });
+    assert!(ASKED.get() >= 3, "each key says its bytes");
+}
+
+#[test]
+fn places_that_are_free_are_used_again_and_small_runs_are_united() {
+    let mut entries: Entries<u8, u8, 4> = (0..40).map(|k| (k, k)).collect();
+    assert_eq!(entries.order.run_lengths(), [4; 10]);
+    for k in (0..40).rev().filter(|k| k % 4 != 0) {
+        entries.remove(&k);
+    }
+    // One entry of each run is left: two of them fill half a run.
+    assert_eq!(entries.order.run_lengths(), [2; 5]);
+    let places = entries.slab.places();
+    (100..130).for_each(|k| entries.insert(k, k));
+    assert_eq!((entries.len(), entries.slab.places()), (40, places));
+    let two: Entries<u8, char> = [(2, 'b'), (1, 'a')].into_iter().collect();
+    assert_eq!(format!("{two:?}"), "{1: 'a', 2: 'b'}");
 }
