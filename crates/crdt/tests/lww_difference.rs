@@ -95,6 +95,18 @@ fn the_loser_is_not_named_inside_a_map_either() {
     assert_eq!(b.clone().joined(&difference), b.joined(&a));
 }
 
+#[test]
+fn the_loser_is_not_named_in_either_part_of_a_record() {
+    type Record = Causal<(LwwCell<u8>, LwwCell<u8>)>;
+    let record = |parts: [Option<u64>; 2], seen: &[u64]| -> Record {
+        let state = json!({"store": parts.map(|live| live.map(entry)), "context": context(seen)});
+        serde_json::from_value(state).expect("live events are known")
+    };
+    let a = record([Some(2), Some(4)], &[1, 2, 3, 4]);
+    let b = record([Some(1), Some(3)], &[1, 3]);
+    assert_eq!(a.difference(&b), record([Some(2), Some(4)], &[2, 4]));
+}
+
 /// The counterexample: one state knows of two lost events, the other of neither. The difference is minimal
 /// among all that can be made of what is left, two states with a forgotten content are smaller, and
 /// nothing below both will do.

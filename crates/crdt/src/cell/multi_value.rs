@@ -151,3 +151,21 @@ impl<V: fmt::Display> fmt::Display for MvCell<V> {
         fmt::Display::fmt(&self.siblings, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReplicaId;
+
+    #[test]
+    fn one_dot_with_two_values_is_a_conflict() {
+        let dot = Dot::new(ReplicaId(1), 1);
+        let cell = |value| {
+            let mut cell = MvCell::default();
+            cell.write(dot, value);
+            cell
+        };
+        assert_eq!(cell('a').conflict(&cell('b')), Some(dot));
+        assert_eq!(cell('a').conflict(&cell('a')), None);
+    }
+}

@@ -552,6 +552,16 @@ mod tests {
         assert_eq!(behind.map(|(key, _)| key).collect::<Vec<_>>(), ["c", "d"]);
     }
 
+    #[test]
+    fn joining_a_listing_tells_which_key_has_changed() {
+        let mut replica = MapReplica::<u8, crate::MvCell<u8>>::new(ReplicaId(1));
+        let written = replica.write(7, |cell, dot| cell.write(dot, 1));
+        let mut map = CausalMap::default();
+        let joined = map.join_listing(&written.listing);
+        assert_eq!(joined.changed[..], [(7, Change::Added)]);
+        assert!(map.join_listing(&written.listing).changed.is_empty());
+    }
+
     /// Of two maps with the same knowledge one still holds a tombstone.
     fn with_and_without_a_tombstone() -> [CausalMap<u8, LwwCell<u8>>; 2] {
         let dot = Dot::new(ReplicaId(1), 1);

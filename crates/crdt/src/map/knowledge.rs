@@ -383,6 +383,8 @@ mod tests {
             }
         }
         assert_eq!(knowledge.to_string(), "<1:2> and 1 exception");
+        assert_eq!(knowledge.exception_count(), 1);
+        assert_eq!(Knowledge::<u8>::default().exception_count(), 0);
         let exceptions: Vec<_> = knowledge.exceptions().collect();
         let expected = format!(
             "Knowledge {{ base: {:?}, exceptions: {exceptions:?} }}",

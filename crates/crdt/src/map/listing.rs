@@ -278,5 +278,16 @@ mod tests {
         let listing = KeyListing::new("key", cell, Claim::Itself, [dot(1)]).expect("valid");
         let known: Vec<u64> = (1..=4).filter(|c| listing.knows(dot(*c))).collect();
         assert_eq!(known, [1, 3]);
+        assert_eq!(listing.as_context(), None);
+    }
+
+    #[test]
+    fn a_listing_that_claims_a_context_knows_that() {
+        let dot = Dot::new(ReplicaId(1), 1);
+        let known: Arc<CausalContext> = Arc::new([dot].into_iter().collect());
+        let claim = Claim::Context(Arc::clone(&known));
+        let listing = KeyListing::new("key", LwwCell::<char>::default(), claim, []).expect("valid");
+        assert!(listing.knows(dot) && !listing.knows(Dot::new(ReplicaId(1), 2)));
+        assert_eq!(listing.as_context(), Some(&*known));
     }
 }

@@ -208,12 +208,15 @@ fn keys_in_ascending_order_are_inserted_at_the_finger_and_fill_their_runs() {
         assert!(entries.order.is_at_finger(&entries.slab, &(k + 1)));
     }
     assert!(entries.order.has_full_runs());
-    let mut entries: Entries<u32, ()> = (0..100).map(|k| (k * 1_000, ())).collect();
-    for k in 1..1_000 {
-        entries.insert(50_000 + k, ());
-        assert!(k < 2 || entries.order.is_at_finger(&entries.slab, &(50_001 + k)) || k == 999);
+    // Between two keys in the first half of a full run, and in the second.
+    for start in [35_000, 200_000] {
+        let mut entries: Entries<u32, ()> = (0..RUN as u32).map(|k| (k * 1_000, ())).collect();
+        for k in start + 1..start + 999 {
+            entries.insert(k, ());
+            assert!(k < start + 2 || entries.order.is_at_finger(&entries.slab, &(k + 1)));
+        }
+        assert!(entries.order.is_valid(&entries.slab));
     }
-    assert!(entries.order.is_valid(&entries.slab));
 }
 
 /// A key whose hash is that of all others.
