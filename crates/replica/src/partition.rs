@@ -21,9 +21,7 @@ mod tombstones;
 mod writes;
 
 use bytes::Bytes;
-use crdt::{
-    CausalContext, Change, Cut, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId,
-};
+use crdt::{CausalContext, Change, Cut, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;

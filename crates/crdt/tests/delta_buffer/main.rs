@@ -4,7 +4,11 @@
 mod subjects;
 
 use crdt::{
-    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, Closed, DeltaBuffer, Difference, DisableWinsFlag, DotFun, DotSet, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister, ObjectId, OrMap, OwnerView, Packet, Pair, PnCounter, Promises, ReceiveError, Received, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, TwoPhaseSet, VersionVector,
+    AcknowledgeError, AddWinsSet, Causal, CausalContext, CausalReplica, Closed, DeltaBuffer,
+    Difference, DisableWinsFlag, DotFun, DotSet, EnableWinsFlag, GCounter, GSet, Gap, Lattice as _,
+    LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, Max, Min, MvCell, MvRegister,
+    ObjectId, OrMap, OwnerView, Packet, Pair, PnCounter, Promises, ReceiveError, Received,
+    RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, TwoPhaseSet, VersionVector,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;

@@ -1,7 +1,11 @@
 //! The types that go through the network, and how a byte changes each.
 
 use crdt::{
-    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, Closed, Difference, Digest, DisableWinsFlag, Dot, DotFun, DotSet, DotStore, Edit, EnableWinsFlag, GCounter, GSet, Knowledge, Lattice as _, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf, MapReplica, Max, Min, MvCell, MvRegister, ObjectId, OrMap, OwnerView, Pair, PnCounter, Promise, Promises, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, Stability, Timestamp,
+    AddWinsSet, Causal, CausalContext, CausalMap, CausalReplica, Closed, Difference, Digest,
+    DisableWinsFlag, Dot, DotFun, DotSet, DotStore, Edit, EnableWinsFlag, GCounter, GSet,
+    Knowledge, Lattice as _, LexicographicPair, LwwCell, LwwMap, LwwRegister, LwwSet, MapOf,
+    MapReplica, Max, Min, MvCell, MvRegister, ObjectId, OrMap, OwnerView, Pair, PnCounter, Promise,
+    Promises, RemoveWinsSet, ReplicaId, ResettableCounter, Siblings, Stability, Timestamp,
     TwoPhaseSet, VersionVector,
 };
 use serde::Serialize;

@@ -587,7 +587,7 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             tally.undecided += 1;
             let is_behind = matches!(
                 error,
-                RequestError::TimestampAhead { .. } | RequestError::ClockExhausted
+                RequestError::TimestampAhead { .. } | RequestError::ClockExhausted { .. }
             );
             if !has_lost_data && !is_behind {
                 found.push(format!(
