@@ -105,7 +105,8 @@ mod tests {
     fn each_difference_is_named() {
         let ours = StoreTerms::new(ConflictPolicy::Hybrid, &Config::new(NodeId(1), 3));
         assert_eq!(ours.check_peer(&ours), Ok(()));
-        let changes: [(&str, fn(&mut StoreTerms)); 6] = [
+        type Change = fn(&mut StoreTerms);
+        let changes: [(&str, Change); 6] = [
             ("store.conflict", |t| t.conflict = ConflictPolicy::Siblings),
             ("the number of cluster.nodes", |t| t.nodes = 5),
             ("store.replication_factor", |t| t.replication_factor = 1),

@@ -93,7 +93,7 @@ fn bytes_are_those_of_elements_values_and_indices() {
 
     let map = edited::<OrMap<u64, MvCell<[u64; 4]>>>(|map| {
         map.extend((0..1_000).map(|n| (n, [n; 4])), |cell, value| {
-            cell.set(value)
+            cell.set(value);
         });
     });
     let whole = map.memory_use(|_| 0).bytes;

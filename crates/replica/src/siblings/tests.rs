@@ -46,7 +46,8 @@ fn an_id_that_is_none_of_the_stores_is_an_error() {
 fn keys_and_values_over_the_limit_are_refused_on_every_way() {
     let node = small();
     let before = state_of(&node);
-    let key = Err(UpdateError::KeyTooLarge { size: 3, limit: 2 });
+    let too_large = UpdateError::KeyTooLarge { size: 3, limit: 2 };
+    let key = Err(too_large.clone());
     let value = Err(UpdateError::ValueTooLarge { size: 9, limit: 8 });
     assert_eq!(node.put("key".into(), vec![]), key);
     assert_eq!(node.put("k".into(), vec![0; 9]), value);
@@ -63,7 +64,7 @@ fn keys_and_values_over_the_limit_are_refused_on_every_way() {
     for message in theirs.take_messages() {
         node.deliver(message).expect("short enough");
     }
-    assert_eq!(node.process_messages().refused, [key.unwrap_err()]);
+    assert_eq!(node.process_messages().refused, [too_large]);
     assert_eq!(state_of(&node), before);
     node.put("ke".into(), vec![0; 8]).expect("at the limits");
 }

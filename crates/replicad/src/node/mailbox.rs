@@ -4,8 +4,8 @@ use bytes::Bytes;
 use replica::{NodeId, RequestError, State};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Permit, Sender};
 use tokio::sync::oneshot;
 
 use super::spaces::Spaces;
@@ -178,44 +178,47 @@ impl<S: StringPolicy> Mailbox<S> {
         }
     }
 
-    /// Puts an input into the inbox if there is room for it and its bytes.
-    fn put(&self, input: Input<S>) -> Result<(), TrySendError<Input<S>>> {
-        let (bytes, waiting) = (input.bytes(), &self.shown.waiting_bytes);
+    /// A place in the inbox for an input with so many bytes of values.
+    fn place_for(&self, bytes: usize) -> Result<Permit<'_, Input<S>>, TrySendError<()>> {
+        let place = self.inbox.try_reserve()?;
         if bytes > 0 {
+            let waiting = &self.shown.waiting_bytes;
             let before = waiting.fetch_add(bytes, Ordering::Relaxed);
             if before > 0 && before.saturating_add(bytes) > self.limits.bytes {
                 waiting.fetch_sub(bytes, Ordering::Relaxed);
-                return Err(TrySendError::Full(input));
+                return Err(TrySendError::Full(()));
             }
         }
-        self.inbox.try_send(input).inspect_err(|_| {
-            waiting.fetch_sub(bytes, Ordering::Relaxed);
-        })
+        Ok(place)
     }
 
     pub(super) fn submit(&self, request: StoreRequest) -> PendingAnswer {
         let (reply, answer) = oneshot::channel();
-        match self.put(Input::Request { request, reply }) {
-            Ok(()) => {}
-            Err(TrySendError::Full(Input::Request { reply, .. })) => {
+        let input = Input::Request { request, reply };
+        let refusal = match self.place_for(input.bytes()) {
+            Ok(place) => {
+                place.send(input);
+                return answer;
+            }
+            Err(TrySendError::Full(())) => {
                 let limit = self.limits.inputs;
                 let pending = limit - self.inbox.capacity();
-                let overloaded = RequestError::Overloaded { pending, limit };
-                // A client that is gone needs no answer.
-                let _gone = reply.send(Err(overloaded));
+                RequestError::Overloaded { pending, limit }
             }
-            Err(TrySendError::Closed(Input::Request { reply, .. })) => {
-                let _gone = reply.send(Err(RequestError::NodeFailed(self.node)));
-            }
-            Err(_) => {}
+            Err(TrySendError::Closed(())) => RequestError::NodeFailed(self.node),
+        };
+        if let Input::Request { reply, .. } = input {
+            // A client that is gone needs no answer.
+            let _gone = reply.send(Err(refusal));
         }
         answer
     }
 
     /// Hands over an input that may be lost.
     pub(super) fn offer(&self, input: Input<S>) {
-        if self.put(input).is_err() {
-            tracing::debug!(node = self.node.0, "an input was lost: the inbox is full");
+        match self.place_for(input.bytes()) {
+            Ok(place) => place.send(input),
+            Err(_) => tracing::debug!(node = self.node.0, "an input was lost: the inbox is full"),
         }
     }
 
