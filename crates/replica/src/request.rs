@@ -166,6 +166,10 @@ impl<W> Request<W> {
     /// owners, as long as fewer writes with names than
     /// [`Config::operation_memory`](crate::Config::operation_memory) have come since.
     ///
+    /// Ask again only when the attempt before has ended, with an answer or at its deadline. An attempt that still waits
+    /// while a retry succeeds may, where timestamps come from the nodes, write its value once more above what was
+    /// written since (`docs/design.md`, "Writes with names").
+    ///
     /// What an error says of a retry is what that retry did: of earlier attempts it says nothing. A first attempt that
     /// failed with an error that says that nothing was changed was none.
     #[must_use]
