@@ -113,7 +113,7 @@
 //! fn is_lawful(script: Script) -> bool {
 //!     check_script::<Board<true>>(&script).is_ok()
 //! }
-//! let quickcheck = QuickCheck::new().rng(Gen::new(30)).tests(1_000);
+//! let mut quickcheck = QuickCheck::new().rng(Gen::new(30)).tests(1_000);
 //! assert!(quickcheck.quicktest(is_lawful as fn(Script) -> bool).is_err());
 //! # }
 //!

@@ -27,7 +27,7 @@ use crate::{Cell, Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 /// a.join(&replaced)?;
 /// b.join(&removed)?;
 /// assert_eq!(a.state(), b.state());
-/// assert_eq!(a.to_string(), "{2.1}", "the remove had not seen the second event");
+/// assert_eq!(a.to_string(), "1@1 {2.1} <1:1, 2:1>", "the remove had not seen the second event");
 /// # Ok::<(), crdt::IdentityReused>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -159,7 +159,7 @@ pub struct Promise {
 /// let (mut promises, mut news) = (Promises::default(), Promises::default());
 /// news.record(other, Promise { time: Timestamp(20), counter: 1 });
 /// let mut known = CausalContext::default();
-/// let horizon = |promises: &Promises, known| promises.horizon(&view, 2, me, known, Timestamp(30));
+/// let horizon = |promises: &Promises, known: &_| promises.horizon(&view, 2, me, known, Timestamp(30));
 /// assert!(horizon(&promises, &known).is_none(), "the other owner has promised nothing");
 /// promises.join(&news);
 /// assert!(horizon(&promises, &known).is_none(), "an event from before its promise is not here");
