@@ -205,9 +205,9 @@ fn a_session_asks_for_what_it_has_seen() {
     c.run("GET k");
     assert_eq!(last(&c).floor.context, seen(3).context);
     c.run("GET k");
-    assert_eq!(last(&c).floor.context, seen(5).context);
+    assert!(last(&c).floor.context.includes(&seen(5).context));
     c.run("R.GET k");
-    assert_eq!(last(&c).floor.context, seen(5).context);
+    assert!(last(&c).floor.context.includes(&seen(5).context));
     c.run("SCARD k2");
     assert!(
         last(&c).floor.context.is_empty(),
