@@ -76,6 +76,8 @@ struct Pending<P: Policy> {
     life: Option<u64>,
     /// How often another owner was tried after a refusal.
     refusals: usize,
+    /// Whether an owner that was asked before, or another life of it, may have carried out the write.
+    is_doubtful: bool,
     deadline_ms: u64,
     resend_ms: u64,
     resend_after_ms: u64,
@@ -179,6 +181,7 @@ impl<P: Policy> Forwards<P> {
             owners,
             asked: first.unwrap_or(0),
             refusals: 0,
+            is_doubtful: false,
             deadline_ms: now.elapsed_ms + timeout_ms,
             resend_ms: now.elapsed_ms + config.resend_ms,
             resend_after_ms: config.resend_ms,
@@ -218,7 +221,9 @@ impl<P: Policy> Forwards<P> {
             pending.ask_next(&self.lives, &self.avoided);
             return Some(pending.send(number, self.life, now));
         }
-        let request = self.pending.remove(&number)?.request;
+        let pending = self.pending.remove(&number)?;
+        let result = result.map_err(|error| pending.as_far_as_known(error));
+        let request = pending.request;
         Some(Next::Reply { request, result })
     }
 
@@ -236,7 +241,9 @@ impl<P: Policy> Forwards<P> {
         if pending.owners.get(pending.asked) != Some(&from) || pending.life == Some(life) {
             return None;
         }
-        if pending.life.is_none() || pending.become_retry() {
+        let is_new = pending.life.is_none();
+        if is_new || pending.become_retry() {
+            pending.is_doubtful |= !is_new;
             pending.life = Some(life);
             return Some(pending.send(number, self.life, now));
         }
@@ -282,7 +289,9 @@ impl<P: Policy> Forwards<P> {
             if now_ms >= pending.resend_ms {
                 pending.resend_after_ms = pending.resend_after_ms.saturating_mul(2);
                 pending.resend_ms = now_ms.saturating_add(pending.resend_after_ms);
-                if !pending.forwarded.command.is_write() || pending.become_retry() {
+                let is_write = pending.forwarded.command.is_write();
+                if !is_write || pending.become_retry() {
+                    pending.is_doubtful |= is_write;
                     pending.ask_next(&self.lives, &self.avoided);
                 }
                 next.push(pending.send(*number, self.life, now));
@@ -381,6 +390,17 @@ impl<P: Policy> Pending<P> {
                 true
             }
             None => false,
+        }
+    }
+
+    /// What the asker is told of an error: an owner speaks for itself, and not for one that was asked before.
+    fn as_far_as_known(&self, error: RequestError) -> RequestError {
+        match self.is_doubtful && !error.may_take_effect() {
+            true => RequestError::OutcomeUnknown {
+                denied: 0,
+                owners: self.owners.len(),
+            },
+            false => error,
         }
     }
 

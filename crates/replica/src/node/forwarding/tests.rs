@@ -4,7 +4,7 @@ use bytes::Bytes;
 use crdt::Timestamp;
 
 use super::*;
-use crate::{Command, Floor, Level, Lww, Met};
+use crate::{Command, Floor, Level, Lww, Met, OperationId};
 
 const KEPT: usize = 20;
 const OWNERS: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
@@ -155,6 +155,31 @@ fn a_refusal_turns_to_the_next_owner_until_all_have_refused() {
     let last = reply(refuse(&mut forwards, OWNERS[2]));
     assert_eq!(last, (1, refusal(OWNERS[2])));
     assert!(refuse(&mut forwards, OWNERS[2]).is_none(), "it is answered");
+}
+
+/// Found by seed 105813 of system C: the first owner had carried out the write and was cut off.
+#[test]
+fn owners_that_refuse_do_not_speak_for_one_that_was_asked_before() {
+    let mut forwards = Forwards::<Lww>::new(7, KEPT);
+    let named = put().named(OperationId::new(5));
+    let (first, number, ..) = sent(ask(&mut forwards, 1, named));
+    // It is silent, so the others are asked for the write that it may have made, and they refuse.
+    let (second, ..) = sent(forwards.expire(at(200)).pop());
+    assert_ne!(first, second);
+    let (third, ..) = sent(forwards.note_answer(second, number, refusal(second), at(201)));
+    let (again, ..) = sent(forwards.note_answer(third, number, refusal(third), at(202)));
+    let last = forwards.note_answer(again, number, refusal(again), at(203));
+    let (denied, owners) = (0, OWNERS.len());
+    let unknown = RequestError::OutcomeUnknown { denied, owners };
+    assert_eq!(reply(last), (1, Err(unknown)));
+    // Where nobody was silent, nothing was changed.
+    let named = put().named(OperationId::new(6));
+    let (mut asked, number, ..) = sent(ask(&mut forwards, 2, named));
+    for _ in 1..OWNERS.len() {
+        (asked, ..) = sent(forwards.note_answer(asked, number, refusal(asked), at(210)));
+    }
+    let last = forwards.note_answer(asked, number, refusal(asked), at(211));
+    assert_eq!(reply(last), (2, refusal(asked)));
 }
 
 #[test]
