@@ -37,10 +37,10 @@ struct Options {
     #[arg(long)]
     actions: Option<usize>,
     /// Number of nodes; drawn from each seed if it is not given.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(3..=i64::from(replica::MAX_NODES)))]
     nodes: Option<u32>,
     /// Peers that a node gossips with in a round.
-    #[arg(long, default_value_t = Campaign::default().fanout)]
+    #[arg(long, default_value_t = Campaign::default().fanout, value_parser = clap::value_parser!(u32).range(1..))]
     fanout: u32,
     /// Probability that a message is lost; drawn from each seed if it is not given.
     #[arg(long, value_parser = parse_probability)]
@@ -142,7 +142,11 @@ fn parse_system(text: &str) -> Result<System, String> {
 fn parse_range(text: &str) -> Result<std::ops::Range<u64>, String> {
     let (start, end) = text.split_once("..").ok_or("expected FROM..TO")?;
     let number = |text: &str| text.parse::<u64>().map_err(|e| format!("{text:?}: {e}"));
-    Ok(number(start)?..number(end)?)
+    let range = number(start)?..number(end)?;
+    match range.is_empty() {
+        true => Err("there is no seed in it".into()),
+        false => Ok(range),
+    }
 }
 
 fn parse_probability(text: &str) -> Result<f64, String> {

@@ -99,9 +99,7 @@ impl Mutated for CausalContext {
     }
 
     fn shown(&self) -> Self::Value {
-        self.ranges()
-            .map(|run| (run.replica, run.first, run.last))
-            .collect()
+        runs(self)
     }
 
     fn expected(history: &History<'_, ()>) -> Self::Value {
@@ -188,7 +186,8 @@ impl Mutated for Promises {
 /// A writer is closed, and some of its events are left; others may have found other events of it.
 impl Mutated for Closed {
     type Op = (ReplicaId, BTreeSet<u64>);
-    type Value = (BTreeSet<ReplicaId>, BTreeSet<Dot>);
+    /// The closed writers, and the runs of what is left: hostile bytes name runs that nobody could list.
+    type Value = (BTreeSet<ReplicaId>, Vec<(ReplicaId, u64, u64)>);
 
     fn op(Choice { what, which, .. }: Choice) -> Self::Op {
         let left = (1..=3).filter(|counter| ((which / 4) >> counter) & 1 == 1);
@@ -210,7 +209,7 @@ impl Mutated for Closed {
         assert!(writers.iter().all(|writer| self.contains(*writer)));
         assert_eq!(self.is_empty(), writers.is_empty());
         assert!(self.lost_of(self.left()).is_empty());
-        (writers, self.left().dots().collect())
+        (writers, runs(self.left()))
     }
 
     fn expected(history: &History<'_, Self::Op>) -> Self::Value {
@@ -219,6 +218,13 @@ impl Mutated for Closed {
             let (writer, left) = &event.op;
             left.iter().map(|counter| Dot::new(*writer, *counter))
         });
-        (writers.collect(), left.collect())
+        (writers.collect(), runs(&left.collect()))
     }
+}
+
+fn runs(context: &CausalContext) -> Vec<(ReplicaId, u64, u64)> {
+    let ranges = context.ranges();
+    ranges
+        .map(|run| (run.replica, run.first, run.last))
+        .collect()
 }
