@@ -68,7 +68,7 @@ pub(crate) fn keys_are_partitioned_over_processes() {
     const KEYS: u32 = 300;
     let plan = Plan {
         nodes: 5,
-        store: "replication_factor = 3".into(),
+        owners: Some(3),
         ..Plan::patient()
     };
     let mut cluster = Cluster::begun(plan);

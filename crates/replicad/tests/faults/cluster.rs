@@ -31,7 +31,9 @@ const CLUSTER_NAME: &str = "replicad";
 pub(crate) struct Plan {
     /// How many nodes.
     pub(crate) nodes: u32,
-    /// The section `[store]` of their files.
+    /// How many of them hold each key; all if it is not said.
+    pub(crate) owners: Option<u32>,
+    /// The section `[store]` of their files, without that.
     pub(crate) store: String,
     /// The section `[storage]`.
     pub(crate) storage: String,
@@ -61,6 +63,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             nodes: 3,
+            owners: None,
             store: String::new(),
             storage: "reserve_bytes = 0".into(),
             limits: String::new(),
@@ -222,10 +225,11 @@ impl Cluster {
             format!(r#"{{ id = {id}, address = "{ip}:7101", client = "{ip}:7001" }}"#)
         };
         let nodes: Vec<String> = self.nodes().map(entry).collect();
+        let owners = self.plan.owners.unwrap_or(self.plan.nodes);
         format!(
             "[node]\nid = {node}\ndata_dir = {:?}\n[cluster]\nnodes = [{}]\n\
              [listen]\nclients = \"{ip}:7001\"\npeers = \"{ip}:7101\"\ninsecure = true\n\
-             [store]\n{}\n[storage]\n{}\n[limits]\n{}\n[timeouts]\n{}\n{}",
+             [store]\nreplication_factor = {owners}\n{}\n[storage]\n{}\n[limits]\n{}\n[timeouts]\n{}\n{}",
             self.data(node),
             nodes.join(", "),
             self.plan.store,
@@ -394,7 +398,7 @@ impl Cluster {
     }
 
     fn is_equal(&self, last: &mut Option<serde_json::Value>) -> bool {
-        if self.plan.store.contains("replication_factor") {
+        if self.plan.owners.is_some() {
             return self.owners_are_equal(last);
         }
         *last = self.status(1);

@@ -71,7 +71,7 @@ fn kills_among_five() {
     isolated("kills_among_five", || {
         let plan = Plan {
             nodes: 5,
-            store: "replication_factor = 3".into(),
+            owners: Some(3),
             ..Plan::default()
         };
         let faults = &[Fault::Kill, Fault::Isolate, Fault::WipeAll];
