@@ -243,15 +243,17 @@ impl Beats {
     }
 
     fn beat(&mut self, config: &PhiConfig, now_ms: u64) {
-        let was_available = self.phi(config, now_ms) < config.threshold;
-        self.last_ms = now_ms;
-        match now_ms.checked_sub(self.counted_ms) {
-            Some(interval) if interval < config.min_interval_ms => return,
-            Some(interval) if was_available => self.count(config, interval),
-            // After an outage, or a step of the clock, the next interval starts here.
-            _ => {}
+        let interval = now_ms.checked_sub(self.counted_ms);
+        if interval.is_some_and(|interval| interval < config.min_interval_ms) {
+            self.last_ms = now_ms;
+            return;
         }
-        self.counted_ms = now_ms;
+        // After an outage, or a step of the clock, the next interval starts here.
+        let was_available = self.phi(config, now_ms) < config.threshold;
+        if let Some(interval) = interval.filter(|_| was_available) {
+            self.count(config, interval);
+        }
+        (self.last_ms, self.counted_ms) = (now_ms, now_ms);
     }
 
     fn count(&mut self, config: &PhiConfig, interval: u64) {
