@@ -115,6 +115,20 @@ pub struct IdentityReused {
     pub counter: u64,
 }
 
+impl IdentityReused {
+    /// Refuses an event of an identity beyond those that its handle has minted.
+    pub(crate) const fn check(replica: ReplicaId, minted: u64, counter: u64) -> Result<(), Self> {
+        if counter <= minted {
+            return Ok(());
+        }
+        Err(Self {
+            replica,
+            minted,
+            counter,
+        })
+    }
+}
+
 impl<S: DotStore> CausalReplica<S> {
     /// An empty replica of `object` that writes as `id`, an identity that has never written.
     pub fn new(object: ObjectId, id: ReplicaId) -> Self {
@@ -332,14 +346,7 @@ impl<S: DotStore> CausalReplica<S> {
 
     pub(super) fn check_identity(&self, other: &Causal<S>) -> Result<(), IdentityReused> {
         let counter = other.context.last_counter(self.id);
-        if counter <= self.minted {
-            return Ok(());
-        }
-        Err(IdentityReused {
-            replica: self.id,
-            minted: self.minted,
-            counter,
-        })
+        IdentityReused::check(self.id, self.minted, counter)
     }
 }
 

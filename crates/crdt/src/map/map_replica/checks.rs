@@ -69,14 +69,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
             },
             Listing::Interval(listing) => listing.known().last_counter(self.id),
         };
-        if counter <= self.minted {
-            return Ok(());
-        }
-        Err(IdentityReused {
-            replica: self.id,
-            minted: self.minted,
-            counter,
-        })
+        IdentityReused::check(self.id, self.minted, counter)
     }
 
     /// Joins a listing unless it holds a dot with another value than here, or under another key.
