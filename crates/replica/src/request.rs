@@ -562,6 +562,14 @@ pub enum RequestError {
         /// Whether the request was a write that some owner may hold.
         may_take_effect: bool,
     },
+    /// The values that wait for their turn at this node take too much room. Nothing was changed.
+    #[error("{waiting} bytes of values wait for their turn, the limit is {limit}; try again later")]
+    TooMuchWaiting {
+        /// Their bytes, those of the request included.
+        waiting: usize,
+        /// The configured limit, in bytes.
+        limit: usize,
+    },
 }
 
 impl RequestError {

@@ -31,7 +31,9 @@ pub(super) fn request_error(error: &RequestError) -> Reply {
         RequestError::Recovering { .. } => "LOADING",
         RequestError::StorageFailed { .. } => "STORAGEFAILED",
         RequestError::NoRoom { .. } => "NOROOM",
-        RequestError::Overloaded { .. } | RequestError::SessionUnmet { .. } => "TRYAGAIN",
+        RequestError::Overloaded { .. }
+        | RequestError::TooMuchWaiting { .. }
+        | RequestError::SessionUnmet { .. } => "TRYAGAIN",
         RequestError::SessionLost { .. } => "SESSIONLOST",
         RequestError::TimestampAhead { .. } | RequestError::ClockExhausted { .. } => "CLOCKAHEAD",
         _ => "ERR",

@@ -224,6 +224,13 @@ fn every_failure_has_a_code_of_its_own() {
             "TRYAGAIN 5 requests",
         ),
         (
+            RequestError::TooMuchWaiting {
+                waiting: 9,
+                limit: 5,
+            },
+            "TRYAGAIN 9 bytes of values",
+        ),
+        (
             RequestError::KeyTooLarge { size: 5, limit: 4 },
             "ERR key of 5",
         ),

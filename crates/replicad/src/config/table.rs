@@ -149,7 +149,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.output_buffer_bytes", Integer(1024, GIB, "bytes"), "1048576", "Encoded replies that wait for a client to read them."),
     setting("limits.scan_cursors", Integer(1, 1_000_000, "cursors"), "4096", "Unfinished scans that are remembered; the oldest is forgotten first."),
     setting("limits.inbox_inputs", Integer(1, 1 << 24, "requests and messages"), "65536", "Requests and messages of peers that wait for their turn. More requests are refused as overloaded; more\nmessages are dropped, and sent again later."),
-    setting("limits.inbox_bytes", Integer(1024, 64 * GIB, "bytes"), "268435456", "Bytes of their values; one value always fits."),
+    setting("limits.inbox_bytes", Integer(1024, 64 * GIB, "bytes"), "268435456", "Bytes of their values; one value always fits. More requests are refused; more messages are dropped."),
     setting("limits.max_pending", Integer(1, 10_000_000, "requests"), "65536", "Requests in progress in this node; more are refused."),
     setting("limits.max_token_lead", Integer(1, 1 << 62, "ticks"), "1099511627776", "How far above this node's Lamport clock the time in a client's session token may lie."),
     setting("limits.max_kept_answers", Integer(0, 10_000_000, "answers"), "4096", "Answers to writes that other nodes have forwarded here, kept in each space for nodes that ask again; some 200\nbytes each. A write whose answer is not kept is not carried out again, and its client learns of no outcome."),

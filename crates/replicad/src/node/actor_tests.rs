@@ -86,6 +86,16 @@ fn config() -> Config {
 }
 
 fn start(refuses: bool) -> Running {
+    let (actor, mailbox, disk) = made(refuses, InboxLimits::default());
+    Running {
+        disk,
+        mailbox,
+        thread: std::thread::spawn(move || run_alone(actor)),
+    }
+}
+
+/// An actor that does not run yet.
+fn made(refuses: bool, limits: InboxLimits) -> (Actor<Lww>, Mailbox<Lww>, Slow) {
     let (diary, started) = (Diary::default(), Instant::now());
     let at = now(started);
     let strings = Node::<Lww>::bootstrap(config(), 1, at).expect("valid");
@@ -99,17 +109,9 @@ fn start(refuses: bool) -> Running {
         room: Arc::new(Mutex::new(Room::Enough)),
     };
     let router = Arc::new(diary);
-    let limits = InboxLimits {
-        bytes: 100,
-        ..InboxLimits::default()
-    };
     let disk_too = Box::new(disk.clone());
     let (actor, mailbox) = Actor::new(spaces, first, disk_too, router, limits, started);
-    Running {
-        disk,
-        mailbox,
-        thread: std::thread::spawn(move || run_alone(actor)),
-    }
+    (actor, mailbox, disk)
 }
 
 impl Running {
@@ -156,30 +158,40 @@ fn nothing_is_released_before_it_is_durable_and_one_commit_serves_all_that_waite
 
 #[test]
 fn an_inbox_is_bounded_in_bytes_and_one_value_always_fits() {
-    let running = start(false);
+    let limits = InboxLimits {
+        bytes: 100,
+        ..InboxLimits::default()
+    };
+    let (mut actor, mailbox, _disk) = made(false, limits);
     let put = |bytes: usize| {
         let put = Operation::put(vec![0; bytes].into());
         let request = StoreRequest::new(Bytes::from_static(b"k"), put);
-        running.mailbox.submit(request.at(Level::One))
+        mailbox.submit(request.at(Level::One))
     };
-    // While a commit is under way nothing is taken from the inbox. The actor may take the first of these with it, so that
-    // one more has room.
-    let _under_way = put(1);
-    std::thread::sleep(Duration::from_millis(5));
-    let answers: Vec<_> = [80, 60, 80, 80].into_iter().map(put).collect();
-    let results: Vec<_> = answers
-        .into_iter()
-        .map(|answer| answer.blocking_recv().expect("an answer"))
-        .collect();
-    let is_refused = |r: &&Result<_, _>| matches!(r, Err(RequestError::Overloaded { .. }));
+    let refused = |waiting| {
+        Ok(Err(RequestError::TooMuchWaiting {
+            waiting,
+            limit: 100,
+        }))
+    };
+    let (mut waits, mut too_much, mut fits) = (put(80), put(21), put(20));
     assert!(
-        results.iter().filter(is_refused).count() >= 2,
-        "{results:?}"
+        waits.try_recv().is_err() && fits.try_recv().is_err(),
+        "they wait"
     );
-    assert!(results[0].is_ok(), "{results:?}");
-    let alone = put(1_000).blocking_recv().expect("an answer");
-    assert!(alone.is_ok(), "{alone:?}");
-    running.stop();
+    assert_eq!(too_much.try_recv(), refused(101));
+    // What is taken makes room for as much.
+    let mut turn = Turn::default();
+    actor.take_inputs(None, &mut turn);
+    let (mut alone, mut beside) = (put(1_000), put(1));
+    assert!(alone.try_recv().is_err(), "it waits");
+    assert_eq!(beside.try_recv(), refused(1_001));
+    actor.take_inputs(None, &mut turn);
+    actor.commit_and_release(&mut turn);
+    for mut answer in [waits, fits, alone] {
+        let answered = answer.try_recv().expect("it is answered");
+        assert!(answered.is_ok(), "{answered:?}");
+    }
 }
 
 #[test]

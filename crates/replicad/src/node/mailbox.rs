@@ -179,14 +179,25 @@ impl<S: StringPolicy> Mailbox<S> {
     }
 
     /// A place in the inbox for an input with so many bytes of values.
-    fn place_for(&self, bytes: usize) -> Result<Permit<'_, Input<S>>, TrySendError<()>> {
-        let place = self.inbox.try_reserve()?;
+    fn place_for(&self, bytes: usize) -> Result<Permit<'_, Input<S>>, RequestError> {
+        let InboxLimits {
+            inputs,
+            bytes: limit,
+        } = self.limits;
+        let place = self.inbox.try_reserve().map_err(|full| match full {
+            TrySendError::Full(()) => RequestError::Overloaded {
+                pending: inputs,
+                limit: inputs,
+            },
+            TrySendError::Closed(()) => RequestError::NodeFailed(self.node),
+        })?;
         if bytes > 0 {
-            let waiting = &self.shown.waiting_bytes;
-            let before = waiting.fetch_add(bytes, Ordering::Relaxed);
-            if before > 0 && before.saturating_add(bytes) > self.limits.bytes {
-                waiting.fetch_sub(bytes, Ordering::Relaxed);
-                return Err(TrySendError::Full(()));
+            let waiting_bytes = &self.shown.waiting_bytes;
+            let before = waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+            let waiting = before.saturating_add(bytes);
+            if before > 0 && waiting > limit {
+                waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(RequestError::TooMuchWaiting { waiting, limit });
             }
         }
         Ok(place)
@@ -195,21 +206,14 @@ impl<S: StringPolicy> Mailbox<S> {
     pub(super) fn submit(&self, request: StoreRequest) -> PendingAnswer {
         let (reply, answer) = oneshot::channel();
         let input = Input::Request { request, reply };
-        let refusal = match self.place_for(input.bytes()) {
-            Ok(place) => {
-                place.send(input);
-                return answer;
+        match self.place_for(input.bytes()) {
+            Ok(place) => place.send(input),
+            Err(refusal) => {
+                if let Input::Request { reply, .. } = input {
+                    // A client that is gone needs no answer.
+                    let _gone = reply.send(Err(refusal));
+                }
             }
-            Err(TrySendError::Full(())) => {
-                let limit = self.limits.inputs;
-                let pending = limit - self.inbox.capacity();
-                RequestError::Overloaded { pending, limit }
-            }
-            Err(TrySendError::Closed(())) => RequestError::NodeFailed(self.node),
-        };
-        if let Input::Request { reply, .. } = input {
-            // A client that is gone needs no answer.
-            let _gone = reply.send(Err(refusal));
         }
         answer
     }
@@ -218,7 +222,7 @@ impl<S: StringPolicy> Mailbox<S> {
     pub(super) fn offer(&self, input: Input<S>) {
         match self.place_for(input.bytes()) {
             Ok(place) => place.send(input),
-            Err(_) => tracing::debug!(node = self.node.0, "an input was lost: the inbox is full"),
+            Err(cause) => tracing::debug!(node = self.node.0, %cause, "an input was lost"),
         }
     }
 
