@@ -187,7 +187,10 @@ fn an_inbox_is_bounded_in_bytes_and_one_value_always_fits() {
     assert!(alone.try_recv().is_err(), "it waits");
     assert_eq!(beside.try_recv(), refused(1_001));
     actor.take_inputs(None, &mut turn);
-    actor.commit_and_release(&mut turn);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { actor.commit_and_release(&mut turn) });
     for mut answer in [waits, fits, alone] {
         let answered = answer.try_recv().expect("it is answered");
         assert!(answered.is_ok(), "{answered:?}");
