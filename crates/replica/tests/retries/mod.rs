@@ -319,6 +319,29 @@ fn who_has_lost_its_data_cannot_say_that_nothing_was_carried_out() {
 }
 
 #[test]
+fn who_has_lost_its_data_begins_no_retry_on_the_word_of_the_others() {
+    let mut bench = counters(3, |_| ());
+    // The event is with A under its name, and with C by synchronisation, without the name.
+    bench.ask(A, add(5).named(ONE));
+    bench.lose_all();
+    bench.tick(A);
+    bench.tick(C);
+    bench.run(|f| f.among(&[A, C]) && f.kind().starts_with("sync"));
+    bench.lose_all();
+    bench.lose_data(A);
+    bench.talk(&[A, B, C]);
+    assert!(bench.is_up(A));
+    // The others say, and it is true, that they do not know the name; only A knew it.
+    let again = bench.ask(A, add(5).retry_of(ONE));
+    bench.run(|_| true);
+    assert_eq!(bench.reply(again), None);
+    bench.pass(A, 10_000);
+    assert!(is_unknown(&bench, again));
+    bench.settle();
+    assert_eq!(count(&bench, A), 5);
+}
+
+#[test]
 fn who_comes_back_without_data_remembers_what_its_sources_remember() {
     let mut bench = counters(3, |_| ());
     let first = bench.ask(A, add(5).named(ONE));
