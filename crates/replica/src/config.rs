@@ -93,6 +93,9 @@ pub struct Config {
     pub max_log_events: usize,
     /// Most intervals with exceptions; beyond it the node runs a transfer, which removes them.
     pub max_exceptions: usize,
+    /// Most bytes of exceptions, about as they are sent; beyond it the node runs a transfer too. What a node knows travels
+    /// in one message, and keys may be long.
+    pub max_exception_bytes: usize,
 }
 
 /// How a node of a large cluster gossips.
@@ -205,6 +208,7 @@ impl Config {
             chunk_bytes: 1 << 20,
             max_log_events: 1 << 20,
             max_exceptions: 4_096,
+            max_exception_bytes: 4 << 20,
         }
     }
 

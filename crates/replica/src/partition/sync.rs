@@ -13,6 +13,9 @@ use crate::NodeId;
 use crate::Policy;
 use crate::message::{Extent, Message, StoreListing, SyncAnswer};
 
+/// About what a range of events takes in a message.
+const BYTES_OF_RANGE: usize = 16;
+
 impl<P: Policy> Partition<P> {
     /// The regular duties, once in every sync interval.
     pub(super) fn tick(&mut self) {
@@ -25,7 +28,7 @@ impl<P: Policy> Partition<P> {
         if let Some(peer) = self.peers.next_in_turn() {
             self.ask_unless_asked(peer);
         }
-        if self.replica.knowledge().exception_count() > self.config.max_exceptions
+        if self.has_too_many_exceptions()
             && let Some(peer) = self.transfer_source()
         {
             self.start_transfer(peer);
@@ -203,6 +206,21 @@ impl<P: Policy> Partition<P> {
         own != ReplicaId(0)
             && (remote.base().last_counter(own) > last
                 || beyond.any(|events| events.last_counter(own) > last))
+    }
+
+    /// Whether what is known beyond the base is more than may stay so: every comparison carries it.
+    fn has_too_many_exceptions(&self) -> bool {
+        let knowledge = self.replica.knowledge();
+        let bytes = knowledge.exceptions().map(|(interval, beyond)| {
+            let cuts = [interval.start(), interval.end()];
+            let key_bytes = cuts.map(|cut| match cut {
+                Cut::Before(key) | Cut::After(key) => key.len(),
+                Cut::BelowAll | Cut::AboveAll => 0,
+            });
+            key_bytes[0] + key_bytes[1] + beyond.range_count() * BYTES_OF_RANGE
+        });
+        knowledge.exception_count() > self.config.max_exceptions
+            || bytes.sum::<usize>() > self.config.max_exception_bytes
     }
 
     /// Whom to ask for a transfer: a peer that has shown most of what is missing here. In turn, if none

@@ -255,6 +255,11 @@ impl Schedule {
             usual.max_exceptions as u64,
         );
         number(
+            "max_exception_bytes",
+            config.max_exception_bytes as u64,
+            usual.max_exception_bytes as u64,
+        );
+        number(
             "operation_memory",
             config.operation_memory as u64,
             usual.operation_memory as u64,

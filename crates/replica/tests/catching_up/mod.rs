@@ -281,6 +281,24 @@ fn too_many_exceptions_are_mended_by_a_transfer_from_who_can_mend_them() {
 }
 
 #[test]
+fn few_exceptions_that_take_many_bytes_are_mended_by_a_transfer_too() {
+    let long: &'static str = "a".repeat(200).leak();
+    for (max_exception_bytes, asked) in [(1_000, &[][..]), (400, &[C])] {
+        let mut bench = Bench::<MultiValue>::with_policy(4, |config| {
+            config.max_exception_bytes = max_exception_bytes;
+        });
+        exceptions(&mut bench, &[long]);
+        assert_eq!(bench.node(A).status().exceptions, 1);
+        ask(&mut bench, C, A, false);
+        bench.lose_all();
+        bench.tick(A);
+        assert_eq!(receivers(&bench, "transfer request"), asked);
+        bench.run(|f| f.among(&[A, C]) && f.kind().starts_with("transfer"));
+        assert_eq!(bench.node(A).status().exceptions, 1 - asked.len());
+    }
+}
+
+#[test]
 fn who_cannot_be_reached_is_not_asked_for_a_transfer() {
     let mut bench = with_exceptions(4, &["a", "b"]);
     ask(&mut bench, C, A, false);

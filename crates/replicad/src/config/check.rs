@@ -127,8 +127,8 @@ impl Settings {
             (
                 "limits.peer_frame_bytes",
                 limits.peer_frame_bytes as u64,
-                (one_of_each + limits.chunk_bytes + (64 << 10)) as u64,
-                "so that a message holds max_key_bytes, max_value_bytes and chunk_bytes and 64 KiB more",
+                (one_of_each + limits.chunk_bytes + limits.max_exception_bytes + (64 << 10)) as u64,
+                "so that a message holds max_key_bytes, max_value_bytes, chunk_bytes and max_exception_bytes and 64 KiB more",
             ),
             (
                 "limits.max_frame_bytes",

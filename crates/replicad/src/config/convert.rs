@@ -64,6 +64,7 @@ impl Settings {
             chunk_bytes: limits.chunk_bytes,
             max_log_events: limits.max_log_events,
             max_exceptions: limits.max_exceptions,
+            max_exception_bytes: limits.max_exception_bytes,
             ..defaults
         }
     }

@@ -232,6 +232,7 @@ pub struct SizeLimits {
     pub chunk_bytes: usize,
     pub max_log_events: usize,
     pub max_exceptions: usize,
+    pub max_exception_bytes: usize,
     pub peer_frame_bytes: usize,
     pub peer_large_bytes: usize,
     pub peer_queue_frames: usize,

@@ -157,6 +157,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("limits.chunk_bytes", Integer(1024, GIB, "bytes"), "1048576", "Bytes of values in one message of a synchronisation; one value always fits."),
     setting("limits.max_log_events", Integer(1, 1 << 32, "events"), "1048576", "Events in the log of a partition. A peer that lacks older ones needs a transfer of the whole partition."),
     setting("limits.max_exceptions", Integer(1, 1 << 24, "intervals"), "4096", "Parts of a partition about which this node knows more than about the rest; above it the rest is fetched."),
+    setting("limits.max_exception_bytes", Integer(1024, GIB, "bytes"), "4194304", "Bytes of such parts, most of them keys; above it the rest is fetched too."),
     setting("limits.peer_frame_bytes", Integer(65_536, 4 * GIB - 1, "bytes"), "67108864", "Longest message between nodes."),
     setting("limits.peer_large_bytes", Integer(1024, GIB, "bytes"), "65536", "Messages of this length and longer take a connection of their own, so that the others need not wait."),
     setting("limits.peer_queue_frames", Integer(1, 10_000_000, "messages"), "65536", "Messages that wait for one connection to one peer. More are dropped, and sent again later."),
