@@ -296,11 +296,16 @@ impl Config {
         Placement::new(self.nodes, self.replication_factor, self.partitions)
     }
 
+    /// Whether each read quorum has an owner in common with each write quorum.
+    pub(crate) const fn reads_meet_writes(&self) -> bool {
+        self.read_quorum + self.write_quorum > self.replication_factor
+    }
+
     /// What the quorums do not promise. Empty if `R + W > K` and `2W > K`.
     pub fn gives_up(&self) -> Vec<GivenUp> {
-        let (k, w, r) = (self.replication_factor, self.write_quorum, self.read_quorum);
+        let (k, w) = (self.replication_factor, self.write_quorum);
         let mut given_up = Vec::new();
-        if r + w <= k {
+        if !self.reads_meet_writes() {
             given_up.push(GivenUp::ReadsSeeWrites);
         }
         if 2 * w <= k {

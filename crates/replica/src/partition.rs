@@ -358,6 +358,7 @@ impl<P: Policy> Partition<P> {
                     level,
                     met: Met::asked(level, &floor),
                     above: floor.time,
+                    asked_behind: None,
                     due,
                 };
                 self.prepare_write(start, floor);

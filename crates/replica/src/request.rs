@@ -149,7 +149,9 @@ impl<W> Request<W> {
     /// The same as the first attempt at a write of this name.
     ///
     /// Whether a write has failed is not always known: its coordinator may have fallen silent. Under a name it
-    /// can be asked for again, through any node, and happens once: see [`retry_of`](Self::retry_of).
+    /// can be asked for again, through any node, and happens once: see [`retry_of`](Self::retry_of). Where timestamps
+    /// come from the nodes, a write with a name at `Quorum` or `All` takes one more round of messages: it is given its
+    /// place before it is made, as at `Linearizable`, so that it never has to be made again above another.
     #[must_use]
     pub const fn named(mut self, id: OperationId) -> Self {
         let is_retry = false;
@@ -157,7 +159,8 @@ impl<W> Request<W> {
         self
     }
 
-    /// The same as a further attempt at a write of this name, through this node or any other.
+    /// The same as a further attempt at a write of this name, through this node or any other, also while the attempt
+    /// before still waits. Key, level and what is written are those of the first.
     ///
     /// If an owner that can be reached knows what an earlier attempt did, that is the answer, once as many
     /// owners hold it as the level asks for. If no owner knows of one it is carried out now, but only after
@@ -165,10 +168,6 @@ impl<W> Request<W> {
     /// then it is [`RequestError::OutcomeUnknown`]. What was acknowledged at `Quorum` is always found by `R`
     /// owners, as long as fewer writes with names than
     /// [`Config::operation_memory`](crate::Config::operation_memory) have come since.
-    ///
-    /// Ask again only when the attempt before has ended, with an answer or at its deadline. An attempt that still waits
-    /// while a retry succeeds may, where timestamps come from the nodes, write its value once more above what was
-    /// written since (`docs/design.md`, "Writes with names").
     ///
     /// What an error says of a retry is what that retry did: of earlier attempts it says nothing. A first attempt that
     /// failed with an error that says that nothing was changed was none.
@@ -253,7 +252,8 @@ pub enum Outcome<C = StoredCell> {
         /// What every owner of the key has: a session need not ask for it any more.
         stable: Arc<CausalContext>,
         /// Whether it changed the key: with the caller's timestamps an older write does not. Of a write
-        /// that was found by a retry, whether nothing has been seen to win over it since, or before.
+        /// that was found by a retry and has no place of its own among all writes (at level `One`, or with the caller's
+        /// timestamp), whether nothing has been seen to win over it since, or before.
         took_effect: bool,
         /// How many owners hold it, the coordinator included.
         acknowledged: usize,

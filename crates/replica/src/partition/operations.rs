@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::Partition;
 use super::writes::{Start, Waiting};
 use crate::operation::OperationAnswer;
-use crate::{Level, NodeId, OperationId, Policy, RequestError, Verdict};
+use crate::{NodeId, OperationId, Policy, RequestError, Verdict};
 
 /// What an owner remembers of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,22 +108,15 @@ impl Operations {
         self.next = self.next.max(since.unwrap_or(0));
     }
 
-    /// Remembers; returns the operations whose trace has changed, those forgotten among them. An event is
-    /// replaced only by a later one of its writer, under which the same write was minted again.
+    /// Remembers; returns the operations whose trace has changed, those forgotten among them. An operation has
+    /// one event.
     fn note(&mut self, id: OperationId, trace: Trace) -> SmallVec<[OperationId; 2]> {
         let mut changed = SmallVec::new();
         if self.limit == 0 {
             return changed;
         }
         if let Some((_, held)) = self.by_id.get_mut(&id) {
-            let is_news = match (*held, trace) {
-                (Trace::Denied, Trace::Done(_)) => true,
-                (Trace::Done(held), Trace::Done(later)) => {
-                    held.replica == later.replica && held.counter < later.counter
-                }
-                (_, Trace::Denied) => false,
-            };
-            if is_news {
+            if matches!((*held, trace), (Trace::Denied, Trace::Done(_))) {
                 *held = trace;
                 changed.push(id);
             }
@@ -234,7 +227,10 @@ impl<P: Policy> Partition<P> {
         self.note_denied(operation.id);
         self.counters.operations_asked_about += 1;
         self.ask_about(Box::new(Retry {
-            start: start.clone(),
+            start: Start {
+                asked_behind: Some(self.replica.own_counter()),
+                ..start.clone()
+            },
             found: None,
             denied: BTreeSet::new(),
         }));
@@ -297,7 +293,7 @@ impl<P: Policy> Partition<P> {
             timestamp,
             needed,
             has_lost,
-            is_placed: start.level == Level::Linearizable,
+            is_placed: Self::is_placed(start),
         };
         let listing = Arc::new(self.replica.list_known(start.key.clone()));
         self.wait_for_event(start, waiting, &listing);

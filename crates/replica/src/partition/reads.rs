@@ -178,11 +178,11 @@ impl<P: Policy> Partition<P> {
         Ok(is_covered.then(|| self.outcome_of(key, 1, met)))
     }
 
-    /// Starts a write, after a round of questions where it needs to know more than is known here: at
-    /// level `Linearizable`, and where a session has seen what this node has not and would otherwise
+    /// Starts a write, after a round of questions where it needs to know more than is known here: to get its
+    /// place among all writes ([`is_placed`](Self::is_placed)), and where a session has seen what this node has not and would otherwise
     /// be left beside what it has read.
-    pub(super) fn prepare_write(&mut self, start: Start<P::Write>, floor: Floor) {
-        let asks = start.level == Level::Linearizable;
+    pub(super) fn prepare_write(&mut self, mut start: Start<P::Write>, floor: Floor) {
+        let asks = Self::is_placed(&start);
         if !asks && (P::BY_TIME || self.covers(&start.key, &floor)) {
             return self.start_write(&start);
         }
@@ -195,6 +195,7 @@ impl<P: Policy> Partition<P> {
             1
         };
         let (key, met, due) = (start.key.clone(), start.met, start.due);
+        start.asked_behind = Some(self.replica.own_counter());
         let purpose = Purpose::Write(Box::new(start));
         self.ask_owners(purpose, key, needed, (floor, met), due);
     }

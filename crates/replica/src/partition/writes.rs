@@ -66,9 +66,12 @@ struct Attempt<W> {
     timestamp: Timestamp,
     /// What to mint again if the event loses; `None` where losing is an answer like any other.
     again: Option<Start<W>>,
+    /// The last event that this node had minted when it asked for the place of this one, if it did.
+    placed_behind: Option<u64>,
     acknowledged: SmallVec<[ReplicaId; 4]>,
     /// Who has joined it and holds something that wins over it. They count for requests to which losing
-    /// is an answer, and not for one that this event answers too but that must win.
+    /// is an answer. They do not for one that this event answers too but that must win, unless it came before this
+    /// event was given its place: then what has won was not complete when that request came.
     lost: SmallVec<[ReplicaId; 1]>,
 }
 
@@ -112,6 +115,8 @@ pub(super) struct Start<W> {
     pub(super) met: Met,
     /// The time that the event must come above.
     pub(super) above: Timestamp,
+    /// The last event that this node had minted when it asked others before it mints this one.
+    pub(super) asked_behind: Option<u64>,
     pub(super) due: Due,
 }
 
@@ -294,7 +299,11 @@ impl<W> PendingWrites<W> {
         }
         let held = attempt.acknowledged.len();
         let or_lost = held + attempt.lost.len();
-        let counted = |r: &Pending| if r.may_lose { or_lost } else { held };
+        let placed_behind = attempt.placed_behind;
+        let may_lose = |r: &Pending| {
+            r.may_lose || placed_behind.is_some_and(|counter| r.dot.counter <= counter)
+        };
+        let counted = |r: &Pending| if may_lose(r) { or_lost } else { held };
         let is_answered = |r: &Pending| answers(dot, r.dot) && r.needed <= counted(r);
         let requests: SmallVec<[Pending; 1]> = writes
             .requests
@@ -382,8 +391,7 @@ impl<P: Policy> Partition<P> {
         if let Err(error) = self.check_reachable(needed) {
             return self.reply(id, Err(error));
         }
-        let is_final = start.level == Level::Linearizable;
-        let minted = match self.mint(start, is_final) {
+        let minted = match self.mint(start) {
             Ok(minted) => minted,
             Err(error) => return self.reply(id, Err(error)),
         };
@@ -395,7 +403,8 @@ impl<P: Policy> Partition<P> {
             needed,
             took_effect: minted.took_effect,
             may_lose: minted.attempt.again.is_none(),
-            is_doubtful: false,
+            // Its place is behind all that is complete only if the questions have met all that.
+            is_doubtful: Self::is_placed(start) && !self.config.reads_meet_writes(),
             operation: start.operation.map(|operation| operation.id),
             met: start.met,
             due: start.due,
@@ -430,7 +439,7 @@ impl<P: Policy> Partition<P> {
             needed: waiting.needed,
             took_effect: waiting.is_placed || !waiting.has_lost,
             may_lose: true,
-            is_doubtful: P::BY_TIME && !waiting.is_placed,
+            is_doubtful: P::BY_TIME && !(waiting.is_placed && self.config.reads_meet_writes()),
             operation: start.operation.map(|operation| operation.id),
             met: start.met,
             due: start.due,
@@ -443,6 +452,7 @@ impl<P: Policy> Partition<P> {
             dot,
             timestamp,
             again: None,
+            placed_behind: None,
             acknowledged: if waiting.has_lost { none } else { own },
             lost: lost.into_iter().collect(),
         };
@@ -486,9 +496,23 @@ impl<P: Policy> Partition<P> {
         self.reply(request.id, Ok(outcome));
     }
 
+    /// Whether a write gets its place among all writes of its key by a round of questions, and is never minted
+    /// again: at level `Linearizable`, and under a name, since an event that is minted again is a second time
+    /// that the write happens, which a retry that has found the first event knows nothing of.
+    pub(super) fn is_placed(start: &Start<P::Write>) -> bool {
+        match start.level {
+            Level::Linearizable => true,
+            Level::Quorum | Level::All => {
+                let takes_time = P::BY_TIME && P::timestamp_of(&start.write).is_none();
+                takes_time && start.operation.is_some()
+            }
+            Level::One => false,
+        }
+    }
+
     /// Makes a new event that wins over everything this node has seen of the key. With the caller's
     /// timestamp it may lose; then the event that has won stands for it.
-    fn mint(&mut self, start: &Start<P::Write>, is_final: bool) -> Result<Minted<P>, RequestError> {
+    fn mint(&mut self, start: &Start<P::Write>) -> Result<Minted<P>, RequestError> {
         let given = P::timestamp_of(&start.write);
         // The horizon may have risen since the request came.
         self.check_timestamp(given)?;
@@ -523,6 +547,7 @@ impl<P: Policy> Partition<P> {
                     dot: live.unwrap_or(Dot::new(self.replica.id(), 0)),
                     timestamp,
                     again: None,
+                    placed_behind: None,
                     acknowledged,
                     lost: SmallVec::new(),
                 },
@@ -532,12 +557,16 @@ impl<P: Policy> Partition<P> {
         };
         // Nobody waits for a write at level `One`, but who waits for an earlier one may wait for it.
         let is_waited_for = start.level != Level::One || self.writes.waits_for(&start.key);
+        let is_final = Self::is_placed(start) || start.operation.is_some();
         let is_minted_again = P::BY_TIME && given.is_none() && !is_final && is_waited_for;
         let again = is_minted_again.then(|| start.clone());
         let attempt = Attempt {
             dot: written.dot,
             timestamp,
             again,
+            placed_behind: start
+                .asked_behind
+                .filter(|_| Self::is_placed(start) && self.config.reads_meet_writes()),
             acknowledged,
             lost: SmallVec::new(),
         };
@@ -638,7 +667,7 @@ impl<P: Policy> Partition<P> {
         }
         let (key, mut again) = (key.clone(), again.clone());
         again.above = again.above.max(time);
-        match self.mint(&again, false) {
+        match self.mint(&again) {
             Ok(minted) => {
                 self.counters.writes_minted_again += 1;
                 let Attempt {
