@@ -6,7 +6,8 @@
 //! that it does not know it, all of them while their view was this node's; having said so an owner does not
 //! begin it either. Until then it is enough that one knows it.
 
-use crdt::{Dot, Knows as _};
+use bytes::Bytes;
+use crdt::{CausalContext, Dot, Knows as _};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +109,13 @@ impl Operations {
         self.next = self.next.max(since.unwrap_or(0));
     }
 
+    /// Forgets an event that is lost for good: it was said, or is now to be said, that there is none.
+    fn deny(&mut self, id: OperationId) {
+        if let Some((_, held)) = self.by_id.get_mut(&id) {
+            *held = Trace::Denied;
+        }
+    }
+
     /// Remembers; returns the operations whose trace has changed, those forgotten among them. An operation has
     /// one event.
     fn note(&mut self, id: OperationId, trace: Trace) -> SmallVec<[OperationId; 2]> {
@@ -140,8 +148,8 @@ impl Operations {
 #[derive(Debug)]
 pub(super) struct Retry<W> {
     pub(super) start: Start<W>,
-    /// Its event, once an owner has named it.
-    found: Option<Dot>,
+    /// Its event, as owners have named it. One that another remembers may be lost for good, and not be the one.
+    found: SmallVec<[Dot; 1]>,
     /// The owners that do not know it, and have said so since the view last changed.
     denied: BTreeSet<NodeId>,
 }
@@ -160,7 +168,8 @@ impl<W> Retry<W> {
     /// Takes note of an answer; `is_current` if its sender's view was this node's.
     pub(super) fn note(&mut self, from: NodeId, answer: OperationAnswer, is_current: bool) {
         match answer {
-            OperationAnswer::Done(dot) => self.found = Some(dot),
+            OperationAnswer::Done(dot) if self.found.contains(&dot) => {}
+            OperationAnswer::Done(dot) => self.found.push(dot),
             OperationAnswer::NotHere if is_current => {
                 self.denied.insert(from);
             }
@@ -179,6 +188,12 @@ impl<W> Retry<W> {
 
 impl<P: Policy> Partition<P> {
     pub(super) fn note_operation(&mut self, id: OperationId, dot: Dot) {
+        if let Some(held) = self.operations.event_of(id)
+            && held != dot
+            && self.is_lost(held)
+        {
+            self.operations.deny(id);
+        }
         for id in self.operations.note(id, Trace::Done(dot)) {
             self.journal.note_operation(id);
         }
@@ -188,6 +203,30 @@ impl<P: Policy> Partition<P> {
         for id in self.operations.note(id, Trace::Denied) {
             self.journal.note_operation(id);
         }
+    }
+
+    /// Whether an event is lost for good: its writer is closed, and nobody has it. Names travel without their events
+    /// (`take_operations`), so an owner may remember one that never came to anybody who lived on.
+    fn is_lost(&self, dot: Dot) -> bool {
+        let event: CausalContext = std::iter::once(dot).collect();
+        !self.lost_of(&event).is_empty()
+    }
+
+    /// Whether an event has come here.
+    fn has_come(&self, key: &Bytes, dot: Dot) -> bool {
+        self.replica.knowledge().of_key(key).knows(dot) && !self.is_lost(dot)
+    }
+
+    /// The event that is remembered of an operation, unless it is lost for good. Then there is none: this node
+    /// remembers that, and will not begin the operation without asking the others.
+    fn event_of(&mut self, id: OperationId) -> Option<Dot> {
+        let dot = self.operations.event_of(id)?;
+        if self.is_lost(dot) {
+            self.operations.deny(id);
+            self.journal.note_operation(id);
+            return None;
+        }
+        Some(dot)
     }
 
     /// Takes over what a source of a recovery remembers.
@@ -216,12 +255,13 @@ impl<P: Policy> Partition<P> {
         let Some(operation) = start.operation else {
             return false;
         };
-        let trace = self.operations.trace(operation.id);
-        if let Some(Trace::Done(dot)) = trace {
+        let event = self.event_of(operation.id);
+        if let Some(dot) = event.filter(|dot| self.has_come(&start.key, *dot)) {
             self.complete_operation(start, dot);
             return true;
         }
-        if start.is_cleared || (trace.is_none() && !operation.is_retry) {
+        let is_unheard_of = self.operations.trace(operation.id).is_none();
+        if event.is_none() && (start.is_cleared || (is_unheard_of && !operation.is_retry)) {
             return false;
         }
         self.note_denied(operation.id);
@@ -231,7 +271,7 @@ impl<P: Policy> Partition<P> {
                 asked_behind: Some(self.replica.own_counter()),
                 ..start.clone()
             },
-            found: None,
+            found: SmallVec::new(),
             denied: BTreeSet::new(),
         }));
         true
@@ -244,7 +284,7 @@ impl<P: Policy> Partition<P> {
         from: NodeId,
         id: OperationId,
     ) -> Option<OperationAnswer> {
-        if let Some(dot) = self.operations.event_of(id) {
+        if let Some(dot) = self.event_of(id) {
             return Some(OperationAnswer::Done(dot));
         }
         if self.is_asking_about(id) {
@@ -263,11 +303,13 @@ impl<P: Policy> Partition<P> {
     /// Whether a retry can go on, with which event; `Some(None)` if it is to be carried out.
     pub(super) fn settled(&self, retry: &Retry<P::Write>) -> Option<Option<Dot>> {
         let id = retry.id()?;
-        let known = self.replica.knowledge().of_key(&retry.start.key);
-        let is_known = |dot: &Dot| known.knows(*dot);
-        let found = self.operations.event_of(id).or(retry.found);
-        if let Some(dot) = found.filter(is_known) {
+        let own = self.operations.event_of(id);
+        let mut found = own.into_iter().chain(retry.found.iter().copied());
+        if let Some(dot) = found.find(|dot| self.has_come(&retry.start.key, *dot)) {
             return Some(Some(dot));
+        }
+        if own.is_some_and(|dot| !self.is_lost(dot)) {
+            return None;
         }
         let all_deny = self.peers.all().all(|peer| retry.denied.contains(&peer));
         (all_deny && self.operations.vouches()).then_some(None)

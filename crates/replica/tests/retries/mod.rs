@@ -6,8 +6,8 @@ mod campaign;
 use bytes::Bytes;
 use crdt::{Dot, Edit, ResettableCounter, Timestamp};
 use replica::{
-    CausalValue, CausalWrite, ClockKind, Command, Config, Level, OperationId, Outcome, Policy,
-    Request, RequestError,
+    CausalValue, CausalWrite, ClockKind, Command, Config, Extent, Level, Message, OperationId,
+    Outcome, Policy, Request, RequestError, SyncAnswer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -431,6 +431,35 @@ fn who_comes_back_without_data_remembers_what_its_sources_remember() {
     assert_eq!(event(&bench, again), event(&bench, first));
     bench.settle();
     assert_eq!(count(&bench, A), 5);
+}
+
+#[test]
+fn an_event_that_is_lost_for_good_answers_no_retry() {
+    for node in [B, C] {
+        let mut bench = counters(3, |config| config.durable = true);
+        let disk = bench.disk(B);
+        bench.ask(A, add(5).named(ONE));
+        bench.lose_all();
+        // B comes back and hears of A's names before it hears of A's events; then A loses its data.
+        bench.restart_with(B, disk);
+        bench.tick(B);
+        bench.deliver(|f| f.goes(B, A));
+        bench.deliver(|f| {
+            let names = |answer: &SyncAnswer<_>| answer.extent == Extent::KnowledgeOnly;
+            f.goes(A, B) && matches!(&f.envelope.message, Message::SyncAnswer(a) if names(a))
+        });
+        bench.lose_all();
+        bench.lose_data(A);
+        bench.settle();
+        let again = bench.ask(node, add(5).retry_of(ONE));
+        bench.run(|_| true);
+        assert_eq!(bench.reply(again), None, "nobody has the event");
+        // A cannot say that there was no other.
+        bench.pass(node, 10_000);
+        assert!(is_unknown(&bench, again));
+        bench.settle();
+        assert_eq!(count(&bench, node), 0);
+    }
 }
 
 #[test]
