@@ -436,7 +436,9 @@ fn who_comes_back_without_data_remembers_what_its_sources_remember() {
 #[test]
 fn an_event_that_is_lost_for_good_answers_no_retry() {
     for node in [B, C] {
-        let mut bench = counters(3, |config| config.durable = true);
+        let mut bench = counters(3, |config| {
+            (config.durable, config.restart_patience_ms) = (true, 1 << 40);
+        });
         let disk = bench.disk(B);
         bench.ask(A, add(5).named(ONE));
         bench.lose_all();
@@ -450,10 +452,20 @@ fn an_event_that_is_lost_for_good_answers_no_retry() {
         });
         bench.lose_all();
         bench.lose_data(A);
+        // Once before it is known that nobody has the event, and once after that.
+        while !bench.is_up(B) {
+            for node in [A, B, C] {
+                bench.tick(node);
+            }
+            bench.run(|_| true);
+        }
+        let early = bench.ask(node, add(5).retry_of(ONE));
+        bench.run(|_| true);
+        assert_eq!(bench.reply(early), None, "nobody has the event");
         bench.settle();
         let again = bench.ask(node, add(5).retry_of(ONE));
         bench.run(|_| true);
-        assert_eq!(bench.reply(again), None, "nobody has the event");
+        assert_eq!(bench.reply(again), None, "it is lost for good");
         // A cannot say that there was no other.
         bench.pass(node, 10_000);
         assert!(is_unknown(&bench, again));
