@@ -30,9 +30,9 @@ pub(crate) use remove_wins::RemoveWins;
 pub use replica::{CausalReplica, IdentityReused, ObjectId, ReadContext, ReadContextError};
 pub use stable::{BehindFrontier, Frontier, NotStable, Report, Stability, Stable};
 
-use std::cmp::Ordering;
-use std::fmt;
-use std::ops::Deref;
+use core::cmp::Ordering;
+use core::fmt;
+use core::ops::Deref;
 
 use crate::{CausalContext, Difference, Lattice};
 

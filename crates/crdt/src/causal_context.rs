@@ -1,8 +1,9 @@
 //! Causal contexts: exactly which events have been seen, gaps included.
 
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
 use smallvec::SmallVec;
-use std::cmp::Ordering;
-use std::fmt;
 
 use crate::ranges::{Range, Ranges};
 use crate::{Difference, Dot, Lattice, ReplicaId, VersionVector};
@@ -29,7 +30,7 @@ pub trait Knows {
         if range.first == range.last {
             return self.knows(Dot::new(range.replica, range.first));
         }
-        let events: CausalContext = std::iter::once(range).collect();
+        let events: CausalContext = core::iter::once(range).collect();
         self.unknown_of(&events) != events
     }
 
@@ -423,6 +424,7 @@ mod wire {
     use super::CausalContext;
     use crate::ranges::{Ranges, text::Readable};
     use crate::{InvalidBytes, ReplicaId};
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -438,7 +440,7 @@ mod wire {
             }
             let mut before = 0;
             serializer.collect_seq(replicas.map(|(id, ranges)| {
-                let gap = id.0 - std::mem::replace(&mut before, id.0);
+                let gap = id.0 - core::mem::replace(&mut before, id.0);
                 (gap, ranges.to_wire())
             }))
         }

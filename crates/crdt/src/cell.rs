@@ -34,7 +34,8 @@ pub trait Cell: DotStore {
 
 #[cfg(test)]
 mod tests {
-    use std::hash::{DefaultHasher, Hasher as _};
+    use core::hash::Hasher as _;
+    use std::hash::DefaultHasher;
 
     use super::*;
     use crate::causal::RemoveWins;

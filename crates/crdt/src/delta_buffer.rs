@@ -7,7 +7,7 @@ mod packet;
 pub use inbox::{Accepted, Gap, ReceiveError, Received};
 pub use packet::Packet;
 
-use std::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 
 use crate::delta_buffer::inbox::Inbox;
 use crate::memory_use::tree_bytes;

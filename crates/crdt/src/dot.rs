@@ -1,6 +1,6 @@
 //! Who wrote, and which of its writes it was.
 
-use std::fmt;
+use core::fmt;
 
 /// The identity of one writer.
 ///

@@ -2,6 +2,7 @@
 
 mod shape;
 
+use alloc::vec::Vec;
 pub use shape::{Shape, shape_of};
 
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! Hybrid logical clocks.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{ClockError, Timestamp};
 

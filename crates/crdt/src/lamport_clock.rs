@@ -1,6 +1,6 @@
 //! Lamport clocks.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{ClockError, Timestamp};
 

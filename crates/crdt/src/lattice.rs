@@ -1,6 +1,6 @@
 //! The one operation everything here is built from.
 
-use std::fmt::Debug;
+use core::fmt::Debug;
 
 /// A join-semilattice: a state that can absorb any other state of its type.
 ///

@@ -161,14 +161,17 @@ mod script;
 mod small_scope;
 mod subject;
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 pub use history::{Event, History};
 pub use run::{check_script, reached_states};
 pub use script::{Script, Step};
 pub use small_scope::{SmallScope, check_small_scope};
 pub use subject::{Choice, Subject};
 
-use std::cmp::Ordering;
-use std::fmt::{self, Debug};
+use core::cmp::Ordering;
+use core::fmt::{self, Debug};
 
 use crate::{Difference, Lattice};
 
@@ -202,7 +205,7 @@ impl fmt::Display for LawViolation {
     }
 }
 
-impl std::error::Error for LawViolation {}
+impl core::error::Error for LawViolation {}
 
 fn check(holds: bool, law: &'static str, states: &[&dyn Debug]) -> Result<(), LawViolation> {
     if holds {
@@ -393,7 +396,7 @@ pub(crate) fn product_order(first: Ordering, second: Ordering) -> Option<Orderin
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use alloc::collections::BTreeSet;
 
     use super::*;
     use crate::{CausalContext, Dot, ReplicaId};

@@ -67,9 +67,11 @@
 //! # Features
 //!
 //! None is on by default: `serde` (serialisation of all data, with validated decoding), `postcard` (the versioned binary envelope),
-//! `proptest`, `quickcheck` and `arbitrary` (generators of scripts for the law kit). The crate needs `std`: the
-//! lock-free cell that makes the look-up of [`AddWinsSet`] when it is first needed does; the dependencies are
-//! `no_std`.
+//! `proptest`, `quickcheck` and `arbitrary` (generators of scripts for the law kit).
+//!
+//! The crate needs `alloc` and pointers that can be swapped atomically, and not `std`: alone and with `serde` and
+//! `postcard` it builds for targets without one, and `.ci/run` does that. The libraries behind `proptest`, `quickcheck`
+//! and `arbitrary` need `std`.
 //!
 //! What does not serialise, and why: [`CausalReplica`], [`MapReplica`] and [`DeltaBuffer`] are handles, and a copy would
 //! write under the same identity or count the same deltas, so their states are stored instead;
@@ -77,6 +79,15 @@
 //! list that [`iter`](EventLog::iter) gives and [`MapReplica::restore`] checks; of a [`SharedHybridClock`] its
 //! [`snapshot`](SharedHybridClock::snapshot) is. [`Edit`], [`Events`], [`Known`], [`Received`] and [`Accepted`] are
 //! views of something else. Most errors are for the caller at hand; those that go to a peer do serialise.
+
+#![cfg_attr(not(test), no_std)]
+#![warn(
+    clippy::alloc_instead_of_core,
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core
+)]
+
+extern crate alloc;
 
 mod causal;
 mod causal_context;
@@ -93,6 +104,7 @@ mod lamport_clock;
 mod lattice;
 mod lattices;
 pub mod laws;
+mod lazy;
 mod lww_map;
 mod lww_order;
 mod map;

@@ -4,10 +4,11 @@ mod ops;
 #[cfg(feature = "serde")]
 mod wire;
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::fmt;
-use std::ops::RangeBounds;
+use alloc::format;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
+use core::fmt;
+use core::ops::RangeBounds;
 
 use crate::lww_order::LwwWrite;
 use crate::sorted_map::SortedMap;

@@ -1,7 +1,7 @@
 //! The one order of last-writer-wins, and the write that it orders.
 
-use std::cmp::Ordering;
-use std::fmt;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::Timestamp;
 

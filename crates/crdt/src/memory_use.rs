@@ -1,8 +1,8 @@
 //! What a state takes in memory.
 
+use core::fmt::Debug;
+use core::hash::Hash;
 use smallvec::{Array, SmallVec};
-use std::fmt::Debug;
-use std::hash::Hash;
 
 use crate::{
     Causal, CausalContext, CausalMap, Cell, DotRange, DotStore, MapReplica, ReplicaId, Timestamp,

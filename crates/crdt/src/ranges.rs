@@ -240,6 +240,7 @@ mod wire {
 
     use super::{Range, Ranges};
     use crate::InvalidBytes;
+    use alloc::vec::Vec;
 
     impl Ranges {
         pub(crate) fn to_wire(&self) -> Vec<(u64, u64)> {
@@ -281,8 +282,8 @@ mod wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::collections::BTreeSet;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     fn of(set: &BTreeSet<u64>) -> Ranges {
         let mut ranges = Ranges::default();

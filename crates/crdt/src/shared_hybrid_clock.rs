@@ -1,7 +1,7 @@
 //! A hybrid clock for several threads.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{ClockError, HybridClock, Timestamp};
 

@@ -5,14 +5,16 @@ mod pass;
 #[cfg(test)]
 mod tests;
 
+use alloc::vec;
+use alloc::vec::Vec;
 pub(crate) use merge::{Fresh, Met, Policy};
 
+use alloc::sync::Arc;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::ops::{Bound, RangeBounds};
 use smallvec::SmallVec;
-use std::borrow::Borrow;
-use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
 
 use crate::memory_use::spilled_bytes;
 
@@ -199,7 +201,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
         match self.find(&key) {
             Ok((chunk, at)) => {
                 let entry = &mut Arc::make_mut(&mut self.chunks[chunk].entries)[at];
-                Some(std::mem::replace(&mut entry.1, value))
+                Some(core::mem::replace(&mut entry.1, value))
             }
             Err(place) => {
                 self.insert_at(place, key, value);
@@ -298,7 +300,7 @@ impl<K: Ord + Clone, V: Clone, const MAX: usize> SortedMap<K, V, MAX> {
         if self.iter().all(|(k, v)| keep(k, v)) {
             return 0;
         }
-        let kept = std::mem::take(self);
+        let kept = core::mem::take(self);
         let entries = kept.into_entries().filter(|(k, v)| keep(k, v));
         *self = Self::from_ascending(entries);
         before - self.len

@@ -20,4 +20,4 @@ const ENTRIES: usize = 24;
 #[cfg(any(feature = "arbitrary", feature = "proptest"))]
 const STEPS: usize = 40;
 /// Scripts are played on this many replicas.
-const SCRIPT_REPLICAS: std::ops::RangeInclusive<u8> = 3..=5;
+const SCRIPT_REPLICAS: core::ops::RangeInclusive<u8> = 3..=5;

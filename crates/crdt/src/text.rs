@@ -1,6 +1,6 @@
 //! How collections read in logs.
 
-use std::fmt;
+use core::fmt;
 
 /// Writes `items`, separated by commas, between `open` and `close`.
 pub(crate) fn list<T: fmt::Display>(

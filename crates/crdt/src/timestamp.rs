@@ -1,6 +1,6 @@
 //! 64-bit timestamps, and why one could not be given.
 
-use std::fmt;
+use core::fmt;
 
 /// A logical or hybrid time: larger is later.
 ///

@@ -1,8 +1,8 @@
 //! Version vectors: how many events of each replica have been seen.
 
+use core::cmp::Ordering;
+use core::fmt;
 use smallvec::SmallVec;
-use std::cmp::Ordering;
-use std::fmt;
 
 use crate::{CounterOverflow, Difference, Dot, Lattice, ReplicaId};
 
@@ -273,7 +273,7 @@ impl FromIterator<(ReplicaId, u64)> for VersionVector {
         entries.retain(|entry| entry.1 > 0);
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
             // The highest counter of a replica comes first and is kept.
-            entries.sort_unstable_by_key(|entry| (entry.0, std::cmp::Reverse(entry.1)));
+            entries.sort_unstable_by_key(|entry| (entry.0, core::cmp::Reverse(entry.1)));
             entries.dedup_by_key(|entry| entry.0);
         }
         Self::of_ascending(&entries)
@@ -301,6 +301,7 @@ impl fmt::Debug for VersionVector {
 mod wire {
     use super::VersionVector;
     use crate::{InvalidBytes, ReplicaId};
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,10 +1,11 @@
 //! Parts of wire forms that several types share.
 
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use crate::InvalidBytes;
 

@@ -1,7 +1,7 @@
 //! What one replica shows of its state, so that another can tell what it lacks.
 
-use std::cmp::Ordering;
-use std::fmt;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::{CausalContext, Difference, Lattice};
 

@@ -4,8 +4,8 @@ mod joining;
 #[cfg(feature = "serde")]
 mod wire;
 
+use core::hash::{Hash, Hasher};
 use smallvec::SmallVec;
-use std::hash::{Hash, Hasher};
 
 use crate::memory_use::spilled_bytes;
 use crate::{Dot, Knows, ReplicaId};
@@ -68,7 +68,7 @@ fn split(counter: u64) -> (u64, u64) {
 
 /// The positions of the bits that are set.
 fn bits(mut mask: u64) -> impl Iterator<Item = u64> {
-    std::iter::from_fn(move || {
+    core::iter::from_fn(move || {
         let bit = mask
             .checked_ilog2()
             .map(|_| u64::from(mask.trailing_zeros()))?;
@@ -109,7 +109,7 @@ impl<V> Block<V> {
         let (mut kept, mut taken) = (SmallVec::new(), SmallVec::new());
         kept.reserve_exact((self.live & !gone).count_ones() as usize);
         taken.reserve_exact(gone.count_ones() as usize);
-        for (bit, value) in bits(self.live).zip(std::mem::take(&mut self.values)) {
+        for (bit, value) in bits(self.live).zip(core::mem::take(&mut self.values)) {
             match gone >> bit & 1 {
                 0 => kept.push(value),
                 _ => taken.push(value),
@@ -150,7 +150,7 @@ impl<V> Block<V> {
             self.live |= new;
             return;
         }
-        let mut held = std::mem::take(&mut self.values).into_iter();
+        let mut held = core::mem::take(&mut self.values).into_iter();
         self.live |= new;
         self.values.reserve_exact(self.live.count_ones() as usize);
         self.values
@@ -265,7 +265,7 @@ impl<V> DotBlocks<V> {
         };
         Self {
             writers: SmallVec::from_buf([writer]),
-            sorted: std::iter::once(0).collect(),
+            sorted: core::iter::once(0).collect(),
             len: 1,
         }
     }

@@ -1,8 +1,9 @@
 //! Live events with a value each.
 
+use alloc::vec::Vec;
+use core::fmt::{self, Debug};
+use core::hash::{Hash, Hasher};
 use smallvec::SmallVec;
-use std::fmt::{self, Debug};
-use std::hash::{Hash, Hasher};
 
 use crate::memory_use::spilled_bytes;
 use crate::{Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
@@ -266,6 +267,7 @@ mod wire {
     use super::DotFun;
     use crate::Dot;
     use crate::causal::dot_list::{DeltaDots, decode_dots};
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::ser::SerializeSeq as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

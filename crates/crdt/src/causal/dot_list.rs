@@ -1,6 +1,7 @@
 //! Sorted dots as small numbers: the gap of the replica to the one before, and the gap of the
 //! counter.
 
+use alloc::vec::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serializer};
 

@@ -4,11 +4,12 @@ mod joining;
 #[cfg(feature = "serde")]
 mod wire;
 
-use std::borrow::Borrow;
-use std::collections::BTreeSet;
-use std::fmt::{self, Debug};
-use std::hash::{Hash, Hasher};
-use std::ops::{Bound, RangeBounds};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt::{self, Debug};
+use core::hash::{Hash, Hasher};
+use core::ops::{Bound, RangeBounds};
 
 use crate::causal::dot_store::live_digest;
 use crate::causal::edit::Touched;
@@ -150,7 +151,7 @@ impl<K: Ord + Clone + Debug + Hash, S: DotStore> Edit<'_, DotMap<K, S>> {
             Err(_) => &mut absent,
         };
         let mut news = match news_at {
-            Ok(place) => std::mem::take(delta.entries.value_mut(place)),
+            Ok(place) => core::mem::take(delta.entries.value_mut(place)),
             Err(_) => S::default(),
         };
         let before = (live_digest(value), live_digest(&news));

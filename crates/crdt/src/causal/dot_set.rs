@@ -1,6 +1,6 @@
 //! Live events without values.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{Cell, Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
@@ -150,6 +150,7 @@ mod wire {
     use super::DotSet;
     use crate::causal::dot_list::{DeltaDots, decode_dots};
     use crate::{Cell as _, Dot, DotStore as _};
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,7 +1,7 @@
 //! What it takes to be a set of live events.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+use core::fmt::Debug;
+use core::hash::Hash;
 
 use crate::{CausalContext, Dot, DotRange, Knows, Stable};
 

@@ -1,7 +1,7 @@
 //! One local mutation while it happens.
 
+use core::ops::Deref;
 use smallvec::SmallVec;
-use std::ops::Deref;
 
 use crate::{CausalContext, Dot, DotRange, DotStore, Knows, Lattice, ReplicaId};
 

@@ -1,6 +1,7 @@
 //! Which key of a map holds each live dot.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::memory_use::tree_bytes;
 use crate::{Dot, DotRange};

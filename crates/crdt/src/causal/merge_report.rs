@@ -1,7 +1,8 @@
 //! What joining two maps changed, key by key.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
 
 use crate::causal::{Causal, CausalReplica, DotMap, IdentityReused};
 use crate::{Cell, Change, Lattice};

@@ -1,8 +1,9 @@
 //! The handle that changes a causal object.
 
-use std::fmt;
-use std::marker::PhantomData;
-use std::ops::Deref;
+use alloc::boxed::Box;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
 
 use crate::causal::edit::{Edit, Events};
 use crate::{

@@ -1,8 +1,10 @@
 //! Causal stability: when a mark may go because nobody can act without having seen it any more.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::text::list;
 use crate::{CausalContext, Difference, Digest, Lattice, ReplicaId};
@@ -286,6 +288,7 @@ impl fmt::Display for Frontier {
 mod wire {
     use super::Stability;
     use crate::{Digest, InvalidBytes, ReplicaId};
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

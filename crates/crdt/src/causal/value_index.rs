@@ -1,10 +1,10 @@
 //! Where a value is among live dots: a hash index that is never iterated.
 
+use core::hash::{BuildHasher as _, Hash};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, OccupiedEntry};
 use smallvec::SmallVec;
-use std::hash::{BuildHasher as _, Hash};
 
 use crate::causal::dot_blocks::{DotBlocks, Place};
 

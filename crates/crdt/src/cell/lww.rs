@@ -1,6 +1,6 @@
 //! Last writer wins, where every write is an event with a dot.
 
-use std::cmp::Ordering;
+use core::cmp::Ordering;
 
 use crate::cell::Cell;
 use crate::lww_order::write_order;
@@ -132,7 +132,7 @@ impl<V> Default for LwwCell<V> {
     }
 }
 
-impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V> {
+impl<V: Clone + Ord + core::fmt::Debug + core::hash::Hash> DotStore for LwwCell<V> {
     const FORGETS_LOSERS: bool = true;
 
     fn is_bottom(&self) -> bool {
@@ -196,7 +196,7 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> DotStore for LwwCell<V>
     }
 }
 
-impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Edit<'_, LwwCell<V>> {
+impl<V: Clone + Ord + core::fmt::Debug + core::hash::Hash> Edit<'_, LwwCell<V>> {
     /// Writes a value, or deletes it with `None`. False if what is there wins: then nothing changes.
     pub fn write(&mut self, timestamp: Timestamp, value: Option<V>) -> bool {
         let dot_wins = |held: &LwwEntry<V>, dot: Dot| {
@@ -221,7 +221,7 @@ impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Edit<'_, LwwCell<V>> {
     }
 }
 
-impl<V: Clone + Ord + std::fmt::Debug + std::hash::Hash> Cell for LwwCell<V> {
+impl<V: Clone + Ord + core::fmt::Debug + core::hash::Hash> Cell for LwwCell<V> {
     const PROVES_ITSELF: bool = true;
 
     fn is_visible(&self) -> bool {

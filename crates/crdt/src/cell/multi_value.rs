@@ -1,7 +1,7 @@
 //! Multi-value: concurrent writes are kept side by side.
 
-use std::fmt::{self, Debug};
-use std::hash::Hash;
+use core::fmt::{self, Debug};
+use core::hash::Hash;
 
 use crate::cell::Cell;
 use crate::{Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, Timestamp};

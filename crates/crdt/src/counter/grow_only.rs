@@ -1,7 +1,7 @@
 //! A counter that only grows.
 
-use std::cmp::Ordering;
-use std::fmt;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::{Difference, Dot, Lattice, ReplicaId, VersionVector};
 

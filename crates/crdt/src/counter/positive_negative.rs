@@ -1,7 +1,7 @@
 //! A counter that goes up and down.
 
-use std::cmp::Ordering;
-use std::fmt;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::laws::product_order;
 use crate::{CounterOverflow, Difference, GCounter, Lattice, ReplicaId};

@@ -2,8 +2,9 @@
 
 mod run;
 
+use alloc::vec::Vec;
+use core::fmt;
 use smallvec::SmallVec;
-use std::fmt;
 
 use crate::memory_use::spilled_bytes;
 use crate::{CausalContext, Cell, Dot, DotRange, DotStore, Edit, InvalidBytes, Knows, Timestamp};
@@ -212,6 +213,7 @@ impl fmt::Display for ResettableCounter {
 mod wire {
     use super::{ResettableCounter, Run};
     use crate::Cell as _;
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,6 +1,6 @@
 //! The receiving end: how far each sender's deltas have been joined.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 
 use crate::ReplicaId;
 use crate::delta_buffer::packet::Packet;

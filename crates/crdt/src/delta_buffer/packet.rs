@@ -1,6 +1,6 @@
 //! What travels between two buffers.
 
-use std::fmt;
+use core::fmt;
 
 /// The joined deltas `first..=last` of one sender, or its full state, which starts at 1.
 ///

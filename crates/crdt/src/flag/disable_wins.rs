@@ -1,6 +1,6 @@
 //! A flag in which a concurrent disable wins over an enable.
 
-use std::fmt;
+use core::fmt;
 
 use crate::causal::RemoveWins;
 use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Stable, Timestamp};

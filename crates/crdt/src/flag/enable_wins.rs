@@ -1,6 +1,6 @@
 //! A flag in which a concurrent enable wins over a disable.
 
-use std::fmt;
+use core::fmt;
 
 use crate::{Cell, Dot, DotSet, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 

@@ -1,7 +1,7 @@
 //! The largest and the smallest value seen.
 
-use std::cmp::Reverse;
-use std::fmt;
+use core::cmp::Reverse;
+use core::fmt;
 
 use crate::{Difference, Lattice};
 

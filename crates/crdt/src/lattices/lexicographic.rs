@@ -1,7 +1,7 @@
 //! A state that starts anew whenever its version rises.
 
-use std::cmp::Ordering;
-use std::fmt;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::{Difference, Lattice};
 

@@ -1,9 +1,10 @@
 //! A lattice for each key.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::fmt;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::laws::product_order;
 use crate::{Difference, Lattice};
@@ -170,6 +171,7 @@ impl<K: fmt::Display, L: fmt::Display> fmt::Display for MapOf<K, L> {
 mod wire {
     use super::MapOf;
     use crate::{InvalidBytes, Lattice};
+    use alloc::vec::Vec;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     impl<K: Serialize, L: Serialize> Serialize for MapOf<K, L> {

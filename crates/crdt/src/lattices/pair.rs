@@ -1,7 +1,7 @@
 //! Two lattices side by side.
 
-use std::cmp::Ordering;
-use std::fmt;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::laws::product_order;
 use crate::{Difference, Lattice};

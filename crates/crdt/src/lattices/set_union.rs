@@ -1,9 +1,9 @@
 //! Sets that only grow.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::fmt;
+use alloc::collections::BTreeSet;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::{Difference, Lattice};
 

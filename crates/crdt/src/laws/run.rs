@@ -1,6 +1,10 @@
 //! Plays a script on the replicas of a subject, and checks every law on what it reaches.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher as _, Hash, Hasher as _};
+use foldhash::quality::FixedState;
 
 use crate::laws::history::{EventSet, MAX_CHANGES};
 use crate::laws::{
@@ -270,7 +274,7 @@ impl<S: Subject> Run<S> {
             let events = order.iter().filter(|&&i| set.contains(i));
             events.map(|&i| self.events[i].dot).collect()
         };
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::default().build_hasher();
         for &i in &order {
             let event = &self.events[i];
             (event.dot, self.choices[i], dots(event.seen)).hash(&mut hasher);
@@ -353,7 +357,5 @@ fn number(position: usize) -> u8 {
 }
 
 pub(crate) fn hash_of<T: Hash>(value: &T) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+    FixedState::default().hash_one(value)
 }

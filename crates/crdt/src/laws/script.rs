@@ -1,6 +1,7 @@
 //! Scripts: what happens to the replicas of a type, as data.
 
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
 
 /// One step of a [`Script`]. Replicas and deltas are counted from 0, modulo how many there are; the two
 /// numbers of a change mean what [`Subject::op`](crate::laws::Subject::op) makes of them. So any numbers

@@ -1,6 +1,7 @@
 //! Everything that can happen to a few replicas with a few changes.
 
-use std::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
 
 use crate::Lattice;
 use crate::laws::run::{Run, check_least, hash_of};

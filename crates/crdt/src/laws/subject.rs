@@ -1,7 +1,7 @@
 //! What a type must say of itself to be put to the test.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+use core::fmt::Debug;
+use core::hash::Hash;
 
 use crate::laws::History;
 use crate::{Difference, ReplicaId, Timestamp};

@@ -3,7 +3,8 @@
 use super::{Behind, Horizon, LwwMap, LwwWrite, SortedMap, Timestamp};
 use crate::sorted_map::{Fresh, Met, Policy};
 use crate::{Change, Lattice, MergeReport};
-use std::fmt::Debug;
+use alloc::vec::Vec;
+use core::fmt::Debug;
 
 impl<K, V> LwwMap<K, V>
 where
@@ -263,7 +264,7 @@ where
         entries.dedup_by(|next, kept| {
             let same_key = next.0 == kept.0;
             if same_key && next.1 > kept.1 {
-                std::mem::swap(&mut next.1, &mut kept.1);
+                core::mem::swap(&mut next.1, &mut kept.1);
             }
             same_key
         });

@@ -1,12 +1,13 @@
 //! The causal map itself: entries and knowledge, and how listings are joined into them.
 
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
+use core::fmt::{self, Debug};
+use core::hash::{Hash, Hasher};
+use core::ops::{Bound, RangeBounds};
 use smallvec::SmallVec;
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::fmt::{self, Debug};
-use std::hash::{Hash, Hasher};
-use std::ops::{Bound, RangeBounds};
 
 use crate::map::change::{Change, Joined};
 use crate::map::cut::Interval;
@@ -605,10 +606,11 @@ mod wire {
     use super::CausalMap;
     use crate::map::knowledge::Knowledge;
     use crate::{Cell, InvalidBytes};
+    use alloc::vec::Vec;
+    use core::fmt::Debug;
+    use core::hash::Hash;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::fmt::Debug;
-    use std::hash::Hash;
 
     #[derive(Deserialize)]
     #[serde(bound(deserialize = "K: Ord + Clone + Deserialize<'de>, C: Deserialize<'de>"))]

@@ -65,9 +65,10 @@ pub struct Joined<K> {
 mod wire {
     use super::{Change, Joined};
     use crate::{Dot, InvalidBytes};
+    use alloc::collections::BTreeSet;
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
-    use std::collections::BTreeSet;
 
     impl<'de, K: Ord + Deserialize<'de>> Deserialize<'de> for Joined<K> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,7 +1,8 @@
 //! Writers that are closed: dead, with every event of theirs that exists known to all.
 
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::{CausalContext, Difference, DotRange, Lattice, ReplicaId};
 
@@ -130,9 +131,9 @@ impl PartialOrd for Closed {
 mod wire {
     use super::{Closed, is_tail};
     use crate::{CausalContext, InvalidBytes, ReplicaId};
+    use alloc::collections::BTreeSet;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
-    use std::collections::BTreeSet;
 
     impl<'de> Deserialize<'de> for Closed {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

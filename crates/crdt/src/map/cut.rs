@@ -1,7 +1,7 @@
 //! Places between keys, and the intervals they bound.
 
-use std::cmp::Ordering;
-use std::ops::Bound;
+use core::cmp::Ordering;
+use core::ops::Bound;
 
 /// A place between keys: where an interval starts or ends.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! How maps and what belongs to them read in logs.
 
-use std::fmt::{self, Debug, Display};
-use std::hash::Hash;
+use core::fmt::{self, Debug, Display};
+use core::hash::Hash;
 
 use crate::map::causal_map::CausalMap;
 use crate::map::closed::Closed;

@@ -6,12 +6,12 @@ mod slab;
 #[cfg(test)]
 mod tests;
 
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::{BuildHasher as _, Hash, Hasher};
+use core::ops::RangeBounds;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use std::borrow::Borrow;
-use std::fmt;
-use std::hash::{BuildHasher as _, Hash, Hasher};
-use std::ops::RangeBounds;
 
 use order::{AsBytes, Order, Position, RUN};
 use slab::Slab;

@@ -1,6 +1,7 @@
 //! The event log: which key each event touched.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use crate::{CausalContext, Dot, DotRange, ReplicaId};
 
@@ -238,7 +239,7 @@ mod tests {
         let named = |log: &EventLog<u64>| log.iter().map(|(d, _)| d.counter).collect::<Vec<_>>();
         assert_eq!((named(&log), log.len()), (sorted.clone(), sorted.len()));
         assert!(sorted.iter().all(|c| log.key(dot(0, *c)) == Some(c)));
-        let known = std::iter::once(DotRange {
+        let known = core::iter::once(DotRange {
             replica: ReplicaId(0),
             first: 2,
             last: 32,

@@ -1,7 +1,8 @@
 //! Exceptions: what is known beyond the base, for intervals of keys.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::map::cut::{Cut, Interval};
 use crate::{CausalContext, Lattice};
@@ -211,8 +212,8 @@ impl<K: Ord + Clone> Exceptions<K> {
 mod tests {
     use super::*;
     use crate::{Dot, ReplicaId};
+    use alloc::collections::{BTreeMap, BTreeSet};
     use proptest::prelude::*;
-    use std::collections::{BTreeMap, BTreeSet};
 
     fn context(counters: &BTreeSet<u64>) -> Arc<CausalContext> {
         Arc::new(

@@ -1,7 +1,8 @@
 //! Many writes to a map in one go.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
 
 use crate::map::map_replica::{MapReplica, Written};
 use crate::{Cell, Dot};

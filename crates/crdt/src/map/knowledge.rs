@@ -1,8 +1,9 @@
 //! What a replica knows of a map: a base for all keys, and exceptions beyond it.
 
-use std::cmp::Ordering;
-use std::fmt;
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::map::cut::Interval;
 use crate::map::exceptions::Exceptions;
@@ -302,6 +303,7 @@ mod wire {
     use super::Knowledge;
     use crate::map::cut::Interval;
     use crate::{CausalContext, InvalidBytes};
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

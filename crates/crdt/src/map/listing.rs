@@ -1,7 +1,8 @@
 //! Listings: the one message that changes the entries of a causal map.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use smallvec::SmallVec;
-use std::sync::Arc;
 
 use crate::map::cut::Interval;
 use crate::{CausalContext, Cell, Dot, InvalidBytes, Knows};
@@ -228,9 +229,10 @@ mod wire {
     use super::{Claim, IntervalListing, KeyListing};
     use crate::map::cut::Interval;
     use crate::{CausalContext, Cell, Dot};
+    use alloc::sync::Arc;
+    use alloc::vec::Vec;
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
-    use std::sync::Arc;
 
     impl<'de, K: Deserialize<'de>, C: Cell + Deserialize<'de>> Deserialize<'de> for KeyListing<K, C> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -2,12 +2,15 @@
 
 mod checks;
 
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::{self, Debug};
+use core::hash::Hash;
+use core::ops::RangeInclusive;
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{self, Debug};
-use std::hash::Hash;
-use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use crate::causal::{Edit, Events, IdentityReused};
 use crate::map::causal_map::{CausalMap, Seen};

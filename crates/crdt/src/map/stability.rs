@@ -1,6 +1,7 @@
 //! When a tombstone may go: owner views, promises, and the horizon they add up to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
 use crate::{CausalContext, Difference, Lattice, ReplicaId, Timestamp};
 
@@ -108,9 +109,9 @@ impl Difference for OwnerView {
 }
 
 impl PartialOrd for OwnerView {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
         if self == other {
-            return Some(std::cmp::Ordering::Equal);
+            return Some(core::cmp::Ordering::Equal);
         }
         let includes = |a: &Self, b: &Self| {
             b.positions
@@ -286,7 +287,7 @@ impl Difference for Promises {
 }
 
 impl PartialOrd for Promises {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
         let includes = |a: &Self, b: &Self| b.iter().all(|(r, p)| a.of(r).is_some_and(|q| q >= p));
         crate::laws::order_of_inclusion(includes(other, self), includes(self, other))
     }
@@ -317,8 +318,8 @@ impl Horizon {
 mod wire {
     use super::{OwnerView, Promise, Promises};
     use crate::{InvalidBytes, ReplicaId};
+    use alloc::collections::{BTreeMap, BTreeSet};
     use serde::{Deserialize, Deserializer};
-    use std::collections::{BTreeMap, BTreeSet};
 
     /// The incarnations at one position.
     struct Incarnations(BTreeSet<ReplicaId>);

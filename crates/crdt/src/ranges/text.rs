@@ -1,6 +1,6 @@
 //! Ranges as people read them: `"1-17"`, and a lone counter as its number.
 
-use std::fmt;
+use core::fmt;
 
 use serde::de::{Error as _, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,6 +1,6 @@
 //! A register whose last write wins.
 
-use std::fmt;
+use core::fmt;
 
 use crate::lww_order::LwwWrite;
 use crate::{Difference, Lattice, Timestamp};

@@ -1,8 +1,9 @@
 //! A register that keeps concurrent writes, told apart by their vector clocks.
 
+use alloc::format;
+use core::cmp::Ordering;
+use core::fmt;
 use smallvec::SmallVec;
-use std::cmp::Ordering;
-use std::fmt;
 
 use crate::{CounterOverflow, Difference, Dot, Lattice, ReplicaId, VersionVector};
 
@@ -226,6 +227,7 @@ impl<V: fmt::Display> fmt::Display for MvRegister<V> {
 mod wire {
     use super::{MvRegister, Version};
     use crate::InvalidBytes;
+    use alloc::vec::Vec;
     use serde::{Deserialize, Deserializer, de::Error as _};
 
     impl<'de, V: Ord + Deserialize<'de>> Deserialize<'de> for MvRegister<V> {

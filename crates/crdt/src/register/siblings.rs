@@ -1,7 +1,7 @@
 //! The concurrent values of one key of a store whose clients bring their own context.
 
-use std::fmt::{self, Debug};
-use std::hash::Hash;
+use core::fmt::{self, Debug};
+use core::hash::Hash;
 
 use crate::{
     Causal, CausalReplica, Cell, Dot, DotFun, DotStore, Edit, InvalidBytes, Knows, ReadContext,

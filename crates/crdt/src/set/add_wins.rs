@@ -1,13 +1,14 @@
 //! A set in which a concurrent add wins over a remove.
 
-use std::borrow::Borrow;
-use std::fmt::{self, Debug};
-use std::hash::{Hash, Hasher};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt::{self, Debug};
+use core::hash::{Hash, Hasher};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::causal::dot_blocks::{DotBlocks, DotChange};
 use crate::causal::dot_store::digest_of_range;
+use crate::lazy::Lazy;
 use crate::set::lookup::Lookup;
 use crate::{CausalContext, Cell, Dot, DotStore, Edit, InvalidBytes, Knows, Timestamp};
 
@@ -53,7 +54,7 @@ pub struct AddWinsSet<E> {
     adds: DotBlocks<E>,
     live_digest: u128,
     /// Made when first needed, and again after a join that brought much.
-    lookup: OnceLock<Box<Lookup>>,
+    lookup: Lazy<Lookup>,
     /// How often all adds were looked at while there was no look-up.
     scans: AtomicU32,
 }
@@ -68,10 +69,13 @@ impl<E: Hash + Eq> AddWinsSet<E> {
         E: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if self.scans_first() {
-            return self.adds.values().any(|held| held.borrow() == element);
-        }
-        let lookup = self.lookup();
+        let lookup = match self.lookup.get() {
+            Some(lookup) => lookup,
+            None if self.scans_first() => {
+                return self.adds.values().any(|held| held.borrow() == element);
+            }
+            None => self.lookup(),
+        };
         lookup.contains(&self.adds, &lookup.wanted(element))
     }
 
@@ -100,14 +104,13 @@ impl<E: Hash + Eq> AddWinsSet<E> {
     }
 
     fn lookup(&self) -> &Lookup {
-        self.lookup.get_or_init(|| Box::new(Lookup::of(&self.adds)))
+        self.lookup.get_or_make(|| Lookup::of(&self.adds))
     }
 
-    /// Whether to look at all adds instead of making the look-up. The first few times, so that who asks
-    /// rarely never pays for it; who asks often pays at most twice.
+    /// Whether to look at all adds instead of making the look-up that is not there. The first few times, so that
+    /// who asks rarely never pays for it; who asks often pays at most twice.
     fn scans_first(&self) -> bool {
-        self.lookup.get().is_none()
-            && !Lookup::is_small(self.adds.len())
+        !Lookup::is_small(self.adds.len())
             && self.scans.load(Ordering::Relaxed) < SCANS
             && self.scans.fetch_add(1, Ordering::Relaxed) < SCANS
     }
@@ -118,8 +121,7 @@ impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
     /// take it away.
     pub fn add(&mut self, element: E) {
         let (set, delta, events) = self.parts();
-        set.lookup();
-        let lookup = set.lookup.get_mut().expect("the look-up was made");
+        let lookup = set.lookup.get_mut_or_make(|| Lookup::of(&set.adds));
         let wanted = lookup.wanted(&element);
         let places = lookup.places(&set.adds, &wanted);
         let mut is_new = true;
@@ -160,8 +162,7 @@ impl<E: Eq + Clone + Debug + Hash> Edit<'_, AddWinsSet<E>> {
         Q: Hash + Eq + ?Sized,
     {
         let (set, delta, events) = self.parts();
-        set.lookup();
-        let lookup = set.lookup.get_mut().expect("the look-up was made");
+        let lookup = set.lookup.get_mut_or_make(|| Lookup::of(&set.adds));
         let wanted = lookup.wanted(element);
         for at in lookup.places(&set.adds, &wanted) {
             let dot = set.adds.dot(at);
@@ -192,7 +193,7 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
         Self {
             live_digest: adds.iter().map(|(dot, _)| dot).fold(0, digest),
             adds,
-            lookup: OnceLock::new(),
+            lookup: Lazy::new(),
             scans: AtomicU32::new(0),
         }
     }
@@ -213,7 +214,7 @@ impl<E: Eq + Clone + Debug + Hash> AddWinsSet<E> {
         self.live_digest = self.live_digest.wrapping_add(digest);
         if self.adds.len() == 0 {
             self.adds = DotBlocks::of_one(dot, element);
-            self.lookup.take();
+            self.lookup.forget();
             return;
         }
         let at = self.adds.insert(dot, element);
@@ -252,7 +253,7 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
 
     fn join(&mut self, mine: &impl Knows, other: &Self, theirs: &impl Knows) -> bool {
         if self.lookup.get().is_some() && self.changes_much(mine, other, theirs) {
-            self.lookup.take();
+            self.lookup.forget();
         }
         let contexts = mine.as_context().zip(theirs.as_context());
         // Neither side has seen any event of the other, so all live events of both stay.
@@ -300,7 +301,7 @@ impl<E: Eq + Clone + Debug + Hash> DotStore for AddWinsSet<E> {
     }
 
     fn heap_bytes(&self) -> usize {
-        let lookup = self.lookup.get().map_or(0, |lookup| lookup.heap_bytes());
+        let lookup = self.lookup.get().map_or(0, Lookup::heap_bytes);
         self.adds.heap_bytes() + lookup
     }
 }
@@ -335,7 +336,7 @@ impl<E> Default for AddWinsSet<E> {
         Self {
             adds: DotBlocks::default(),
             live_digest: 0,
-            lookup: OnceLock::new(),
+            lookup: Lazy::new(),
             scans: AtomicU32::new(0),
         }
     }
@@ -393,9 +394,9 @@ impl<E: Hash + Eq + fmt::Display> fmt::Display for AddWinsSet<E> {
 mod wire {
     use super::AddWinsSet;
     use crate::causal::dot_blocks::DotBlocks;
+    use core::fmt::Debug;
+    use core::hash::Hash;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use std::fmt::Debug;
-    use std::hash::Hash;
 
     impl<E: Serialize> Serialize for AddWinsSet<E> {
         /// The adds, grouped by writer, with their counters delta-coded.
@@ -415,8 +416,8 @@ mod wire {
 mod tests {
     use super::*;
     use crate::{Causal, Difference as _, Lattice as _, ReplicaId};
+    use alloc::collections::{BTreeMap, BTreeSet};
     use proptest::prelude::*;
-    use std::collections::{BTreeMap, BTreeSet};
 
     /// The set as the kernel says it: elements, each with the dots of its live adds.
     type Plain = crate::DotMap<u8, crate::DotSet>;

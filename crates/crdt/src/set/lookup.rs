@@ -1,8 +1,8 @@
 //! Where the elements of a set are among its adds.
 
+use core::borrow::Borrow;
+use core::hash::Hash;
 use smallvec::SmallVec;
-use std::borrow::Borrow;
-use std::hash::Hash;
 
 use crate::causal::dot_blocks::{DotBlocks, Place};
 use crate::causal::value_index::{self, ValueIndex};

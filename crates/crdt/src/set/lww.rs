@@ -1,8 +1,9 @@
 //! A set whose last insert or removal of an element wins.
 
-use std::borrow::Borrow;
-use std::fmt::{self, Debug};
-use std::ops::RangeBounds;
+use alloc::format;
+use core::borrow::Borrow;
+use core::fmt::{self, Debug};
+use core::ops::RangeBounds;
 
 use crate::{Behind, Difference, Horizon, Lattice, LwwMap, MemoryUse, Timestamp};
 

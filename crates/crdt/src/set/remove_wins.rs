@@ -1,8 +1,9 @@
 //! A set in which a concurrent remove wins over an add.
 
-use std::borrow::Borrow;
-use std::fmt::{self, Debug};
-use std::hash::Hash;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt::{self, Debug};
+use core::hash::Hash;
 
 use crate::causal::RemoveWins;
 use crate::{

@@ -1,9 +1,9 @@
 //! A set whose elements are removed for good.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::fmt;
+use alloc::collections::BTreeSet;
+use core::borrow::Borrow;
+use core::cmp::Ordering;
+use core::fmt;
 
 use crate::memory_use::tree_bytes;
 use crate::{Difference, Lattice, MemoryUse};

@@ -1,8 +1,9 @@
 //! Merging one sorted map into another: one pass over both, or one search for each entry of a small
 //! one.
 
-use std::sync::Arc;
-use std::{slice, vec};
+use alloc::sync::Arc;
+use alloc::vec;
+use core::slice;
 
 use super::pass::Pass;
 use super::{Chunk, SortedMap};

@@ -1,8 +1,9 @@
 //! One ordered pass over two maps.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
-use std::vec;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use super::merge::{Fresh, Met, Policy, Run};
 use super::{Chunk, SortedMap};
@@ -56,7 +57,7 @@ enum Stop<V> {
 
 impl<'p, K: Ord + Clone, V: Clone, P: Policy<K, V>, const MAX: usize> Pass<'p, K, V, P, MAX> {
     pub(super) fn over(map: &mut SortedMap<K, V, MAX>, policy: &'p mut P) -> Self {
-        let map = std::mem::take(map);
+        let map = core::mem::take(map);
         let mut rest = map.chunks.into_iter();
         Self {
             policy,
@@ -203,7 +204,7 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<K, V>, const MAX: usize> Pass<'p, K
     fn rewrite(&mut self) {
         let entries = self.current.take().map(|chunk| chunk.entries);
         let mut source = Arc::unwrap_or_clone(entries.unwrap_or_default()).into_iter();
-        for entry in source.by_ref().take(std::mem::take(&mut self.at)) {
+        for entry in source.by_ref().take(core::mem::take(&mut self.at)) {
             self.push(entry);
         }
         self.source = Some(source);
@@ -299,7 +300,7 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<K, V>, const MAX: usize> Pass<'p, K
     /// Ends what was rewritten: a chunk of another kind comes behind it. A small end is united with the
     /// chunk before it, or takes some of it over, so that small chunks do not pile up.
     fn flush(&mut self) {
-        let mut end = std::mem::take(&mut self.out);
+        let mut end = core::mem::take(&mut self.out);
         if end.is_empty() {
             return;
         }
@@ -324,7 +325,7 @@ impl<'p, K: Ord + Clone, V: Clone, P: Policy<K, V>, const MAX: usize> Pass<'p, K
 #[cold]
 fn full_chunk<K: Clone, V>(out: &mut Vec<(K, V)>) -> Chunk<K, V> {
     let next = Vec::with_capacity(out.len());
-    Chunk::new(std::mem::replace(out, next))
+    Chunk::new(core::mem::replace(out, next))
 }
 
 /// No entries of the other map.

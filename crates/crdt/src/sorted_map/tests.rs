@@ -1,9 +1,9 @@
 //! Against `BTreeMap`, with chunks so small that few entries reach what many do.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::hash::BuildHasher;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use super::SortedMap;
 use super::merge::{Fresh, Met, Policy};
@@ -111,7 +111,7 @@ impl Policy<u8, u8> for Mixed {
 
 fn mixed(map: &Tiny, twin: &Twin, other: &Tiny, other_twin: &Twin) {
     let keys = twin.keys().chain(other_twin.keys()).copied();
-    let keys: std::collections::BTreeSet<u8> = keys.collect();
+    let keys: alloc::collections::BTreeSet<u8> = keys.collect();
     let outcome = |key: u8| {
         let (mine, theirs) = (twin.get(&key), other_twin.get(&key));
         Mixed::outcome(mine.copied(), theirs.copied()).map(|value| (key, value))
@@ -237,7 +237,7 @@ proptest! {
         ops in prop::collection::vec(op(), 0..120),
         (from, to) in (0_u8..62, 0_u8..62),
     ) {
-        use std::ops::Bound::{Excluded, Included, Unbounded};
+        use core::ops::Bound::{Excluded, Included, Unbounded};
         let (map, twin) = built(&ops);
         for key in 0..62 {
             prop_assert_eq!(map.get(&key), twin.get(&key));
@@ -246,7 +246,7 @@ proptest! {
         for start in [Included(from), Excluded(from), Unbounded] {
             for end in [Included(to), Excluded(to), Unbounded] {
                 let inside = |k: &u8| {
-                    std::ops::RangeBounds::contains(&(start, end), k)
+                    core::ops::RangeBounds::contains(&(start, end), k)
                 };
                 let expected: Vec<_> = twin.iter().filter(|(k, _)| inside(k)).collect();
                 prop_assert_eq!(map.range::<u8, _>((start, end)).collect::<Vec<_>>(), expected.clone());
@@ -284,7 +284,7 @@ proptest! {
         let (map, twin) = built(&ops);
         let (other, other_twin) = built(&others);
         let bulk = Tiny::from_ascending(twin.clone());
-        let hasher = std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
+        let hasher = core::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default();
         prop_assert_eq!(&map, &bulk);
         prop_assert_eq!(hasher.hash_one(&map), hasher.hash_one(&bulk));
         prop_assert_eq!(map == other, twin == other_twin);
@@ -338,7 +338,7 @@ fn few_entries_are_searched_for_one_by_one() {
 
 /// Counts how often it is asked.
 #[derive(Default)]
-struct Asked(std::cell::Cell<usize>);
+struct Asked(core::cell::Cell<usize>);
 
 impl Policy<u8, u8> for Asked {
     fn differs(&self, _: &u8, _: Option<&u8>) -> bool {

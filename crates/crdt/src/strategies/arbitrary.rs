@@ -1,6 +1,7 @@
 //! Values from the bytes of a fuzzer.
 
 use ::arbitrary::{Arbitrary, Result, Unstructured};
+use alloc::vec::Vec;
 
 use crate::laws::{Script, Step};
 use crate::strategies::{COUNTERS, ENTRIES, REPLICAS, SCRIPT_REPLICAS, STEPS};

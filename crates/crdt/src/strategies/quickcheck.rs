@@ -1,6 +1,8 @@
 //! Generators with shrinking for quickcheck.
 
 use ::quickcheck::{Arbitrary, Gen};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use crate::laws::{Script, Step};
 use crate::strategies::{COUNTERS, ENTRIES, REPLICAS, SCRIPT_REPLICAS};

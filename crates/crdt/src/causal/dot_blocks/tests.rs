@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{CausalContext, InvalidBytes};
+use alloc::collections::BTreeSet;
 use proptest::collection::btree_set;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
 
 /// Says of one event at a time whether it is known: a join must then look at every block.
 struct OneByOne<'a>(&'a CausalContext);

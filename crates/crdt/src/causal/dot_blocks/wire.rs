@@ -3,6 +3,7 @@
 
 use super::DotBlocks;
 use crate::{Dot, InvalidBytes, ReplicaId};
+use alloc::vec::Vec;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,7 +1,7 @@
 //! Joining two maps in one ordered pass over both.
 
-use std::fmt::Debug;
-use std::hash::Hash;
+use core::fmt::Debug;
+use core::hash::Hash;
 
 use super::DotMap;
 use crate::causal::dot_store::live_digest;

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{CausalContext, CausalReplica, DotSet, ObjectId, ReplicaId};
+use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::collection::btree_set;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
 
 type Naive = BTreeMap<u16, BTreeSet<Dot>>;
 

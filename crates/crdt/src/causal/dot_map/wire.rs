@@ -2,11 +2,12 @@
 
 use super::DotMap;
 use crate::{DotStore, InvalidBytes};
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::hash::Hash;
 use serde::de::Error as _;
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt::Debug;
-use std::hash::Hash;
 
 impl<K: Serialize, T: Serialize> Serialize for DotMap<K, T> {
     /// A list of (key, value), in key order.

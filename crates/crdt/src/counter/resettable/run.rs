@@ -1,6 +1,7 @@
 //! Runs of consecutive events with one amount.
 
 use crate::{Dot, DotRange, InvalidBytes, ReplicaId};
+use alloc::vec::Vec;
 
 /// Consecutive increments of one replica, all by the same amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

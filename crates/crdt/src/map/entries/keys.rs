@@ -1,6 +1,7 @@
 //! The places of a run, with eight bytes of each key beside them.
 
-use std::ops::Range;
+use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::order::AsBytes;
 use super::slab::Slab;
@@ -92,7 +93,7 @@ impl Keys {
         if let (Some(key), Some(first)) = (key, self.places.first().and_then(|first| of(*first)))
             && common(first, key) < self.skip
         {
-            let mut places = std::mem::take(&mut self.places);
+            let mut places = core::mem::take(&mut self.places);
             places.insert(at, place);
             *self = Self::new(places, slab, bytes);
             return;

@@ -1,8 +1,10 @@
 //! The places of entries in key order.
 
-use std::borrow::Borrow;
-use std::ops::{Bound, RangeBounds};
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::ops::{Bound, RangeBounds};
 
 use super::keys::Keys;
 use super::slab::Slab;

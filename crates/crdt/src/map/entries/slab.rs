@@ -1,6 +1,7 @@
 //! Where entries stand: places that stay the same until the entry is removed.
 
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// Places in a block. The first write to a block after a snapshot copies it.
 const BLOCK: usize = 32;
@@ -92,7 +93,7 @@ impl<K: Clone, C: Clone> Slab<K, C> {
     /// Takes an entry out; its place is free.
     pub(super) fn remove(&mut self, place: u32) {
         let free = self.free;
-        let held = std::mem::replace(self.slot(place), Slot::Free(free));
+        let held = core::mem::replace(self.slot(place), Slot::Free(free));
         debug_assert!(matches!(held, Slot::Held(..)), "place {place} is free");
         self.free = place;
     }
@@ -105,7 +106,7 @@ impl<K: Clone, C: Clone> Slab<K, C> {
             BLOCK => NONE,
             next => end - (BLOCK - next) as u32,
         };
-        let block = std::array::from_fn(|at| Slot::Free(next(at)));
+        let block = core::array::from_fn(|at| Slot::Free(next(at)));
         Arc::make_mut(&mut self.blocks).push(Arc::new(block));
         self.free = end - BLOCK as u32;
     }

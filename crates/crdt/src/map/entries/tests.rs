@@ -1,8 +1,8 @@
 use super::*;
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
+use core::ops::Bound;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::ops::Bound;
 
 /// Runs of at most four places: sixty keys split and unite them.
 type Small = Entries<String, u8, 4>;
@@ -61,7 +61,7 @@ const fn is_kept(cell: &u8) -> bool {
 fn apply(step: &Step, entries: &mut Small, model: &mut Model) {
     match *step {
         Step::Alter(k, v) => {
-            let before = entries.alter(&key(k), |cell| std::mem::replace(cell, v), is_kept);
+            let before = entries.alter(&key(k), |cell| core::mem::replace(cell, v), is_kept);
             let held = match v {
                 0 => model.remove(&key(k)),
                 v => model.insert(key(k), v),
@@ -145,8 +145,8 @@ proptest! {
                 Step::Snapshot => snapshots.push((entries.clone(), model.clone())),
                 Step::Swap => {
                     if let Some((snapshot, of_model)) = snapshots.last_mut() {
-                        std::mem::swap(snapshot, &mut entries);
-                        std::mem::swap(of_model, &mut model);
+                        core::mem::swap(snapshot, &mut entries);
+                        core::mem::swap(of_model, &mut model);
                     }
                 }
                 _ => {}
@@ -265,7 +265,7 @@ fn a_seed_and_an_order_of_bytes_are_taken_and_stay() {
 }
 
 thread_local! {
-    static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    static ASKED: core::cell::Cell<usize> = const { core::cell::Cell::new(0) };
 }
 
 /// A key that counts how often its hash or its bytes are asked for.

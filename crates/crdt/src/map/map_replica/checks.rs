@@ -1,9 +1,9 @@
 //! What a replica of a map refuses: events of its own identity that it has not minted, and dots that name
 //! two events.
 
+use core::fmt::Debug;
+use core::hash::Hash;
 use smallvec::SmallVec;
-use std::fmt::Debug;
-use std::hash::Hash;
 
 use crate::causal::{IdentityReused, JoinError};
 use crate::map::causal_map::dot_under_two_keys;
@@ -160,7 +160,7 @@ mod tests {
     fn is_taken(before: &DotSet, after: &DotSet) -> bool {
         let live = LiveBefore::of(before);
         let check = || live.check_minted(after, run(1, 5, 6));
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)).is_ok()
+        std::panic::catch_unwind(core::panic::AssertUnwindSafe(check)).is_ok()
     }
 
     #[test]
