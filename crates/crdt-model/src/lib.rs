@@ -6,7 +6,8 @@
 //! tombstone purges. After every step the replica that changed is checked against the model
 //! (invariants I1, I3, I4 and I5 of the map); at the end all replicas must have converged.
 //!
-//! Beside it stands a worked example of the law kit: [`HighScores`], a type of one's own.
+//! Beside it stand all replicated types as [`subjects`] of the law kit, and a worked example of it: [`HighScores`], a
+//! type of one's own.
 //!
 //! Everything here sees the public interface of `crdt` only.
 
@@ -17,6 +18,7 @@ mod kind;
 mod own_type;
 mod script;
 mod settle;
+pub mod subjects;
 mod world;
 
 pub use copy::copy_of;

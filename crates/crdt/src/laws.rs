@@ -153,7 +153,7 @@
 //!
 //! The repository holds a larger example, `crates/crdt/tests/law_kit.rs`, whose bug is found in the same three ways,
 //! and by the target `fuzz/fuzz_targets/own_type_planted.rs`. For causal types, whose specifications ask which
-//! operation had seen which, see `crates/crdt/tests/types/causal.rs`.
+//! operation had seen which, see `crates/crdt-model/src/subjects/causal.rs`.
 
 mod history;
 mod run;

@@ -8,18 +8,25 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 /// A lattice whose mutators are methods of the state.
-pub(crate) trait Mutated: Difference + Hash {
+pub trait Mutated: Difference + Hash {
+    /// A change that a user can make.
     type Op: Clone + Debug;
+    /// What a reader sees.
     type Value: PartialEq + Debug;
 
+    /// As [`Subject::op`].
     fn op(choice: Choice) -> Self::Op;
+    /// Makes a change and returns its delta.
     fn mutate(&mut self, by: ReplicaId, op: &Self::Op) -> Self;
+    /// What a reader sees now.
     fn shown(&self) -> Self::Value;
+    /// As [`Subject::expected`].
     fn expected(history: &History<'_, Self::Op>) -> Self::Value;
 }
 
 /// One replica of such a lattice.
-pub(crate) struct Plain<L> {
+#[derive(Debug)]
+pub struct Plain<L> {
     replica: ReplicaId,
     state: L,
 }

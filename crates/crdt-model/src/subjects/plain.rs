@@ -9,7 +9,7 @@ use crdt::{
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::clocks::Mutated;
+use super::clocks::Mutated;
 
 /// Keys and elements that single operations touch.
 const FEW: u8 = 3;
@@ -135,8 +135,10 @@ impl Mutated for Pair<Max<u8>, Min<u8>> {
 
 /// A change of a versioned set.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Versioned {
+pub enum Versioned {
+    /// A version with one element.
     Restart(u8, u8),
+    /// An element goes into the version that is there.
     Insert(u8),
 }
 

@@ -10,12 +10,17 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 /// A cell, and what can be done to it.
-pub(crate) trait Written: Cell {
+pub trait Written: Cell {
+    /// A change that a user can make.
     type Op: Clone + Debug;
+    /// What a reader sees.
     type Value: PartialEq + Debug;
 
+    /// As [`Subject::op`].
     fn op(choice: Choice) -> Self::Op;
+    /// Makes a change, as this event.
     fn write(&mut self, dot: Dot, op: &Self::Op);
+    /// What a reader sees now.
     fn shown(&self) -> Self::Value;
     /// What the operations on one key leave there; `None` if nothing.
     fn left<'a>(
@@ -25,7 +30,8 @@ pub(crate) trait Written: Cell {
 }
 
 /// One replica of a map. Other maps are joined whole, as a small map each.
-pub(crate) struct Map<C> {
+#[derive(Debug)]
+pub struct Map<C> {
     id: ReplicaId,
     map: CausalMap<u8, C>,
 }
@@ -112,20 +118,24 @@ impl Written for MvCell<u8> {
 }
 
 /// A replica that has objects of its own, and a lattice made of what they show.
-pub(crate) trait Witness: Difference + Hash {
+pub trait Witness: Difference + Hash {
+    /// What a reader sees.
     type Value: PartialEq + Debug;
 
     /// What is said after a change: first of the change, then of the whole object.
     fn said(change: &Digest, replica: &mut CausalReplica<AddWinsSet<u8>>) -> Self;
+    /// What a reader sees now.
     fn shown(&self) -> Self::Value;
+    /// As [`Subject::expected`].
     fn expected(history: &History<'_, SetOp>) -> Self::Value;
 }
 
 /// An element goes in or out, at the own object alone.
-pub(crate) type SetOp = (bool, u8);
+pub type SetOp = (bool, u8);
 
 /// One replica of such a lattice.
-pub(crate) struct Watched<L> {
+#[derive(Debug)]
+pub struct Watched<L> {
     object: CausalReplica<AddWinsSet<u8>>,
     known: L,
 }

@@ -8,7 +8,7 @@ use crdt::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::causal::Edited;
+use super::causal::Edited;
 
 /// Whether the flag is switched on or off.
 type Switch = bool;
@@ -97,7 +97,7 @@ const MANY: u8 = 70;
 
 /// A change of a set: an element, or all below [`MANY`], goes in or out.
 #[derive(Debug, Clone)]
-pub(crate) struct Mark {
+pub struct Mark {
     adds: bool,
     element: Option<u8>,
 }
@@ -226,16 +226,18 @@ impl Edited for OrMap<u8, ResettableCounter> {
 
 /// What clients ask of the server of one key.
 #[derive(Debug, Clone)]
-pub(crate) enum Request {
+pub enum Request {
     /// A put of a client that has just read.
     Put(u8),
     /// A put of a client that has read nothing.
     Blind(u8),
+    /// A removal of what is there.
     Remove,
 }
 
 /// One server of one key.
-pub(crate) struct Server(CausalReplica<Siblings<u8>>);
+#[derive(Debug)]
+pub struct Server(CausalReplica<Siblings<u8>>);
 
 impl Subject for Server {
     type State = Causal<Siblings<u8>>;

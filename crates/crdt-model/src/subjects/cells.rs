@@ -4,7 +4,7 @@ use crdt::laws::{Choice, History};
 use crdt::{Edit, LwwCell, OrMap, Timestamp};
 use std::collections::BTreeMap;
 
-use crate::causal::Edited;
+use super::causal::Edited;
 
 /// Keys up to which a map is filled: enough for the index.
 const MANY: u8 = 70;
@@ -12,7 +12,7 @@ const MANY: u8 = 70;
 type Write = <LwwCell<u8> as Edited>::Op;
 
 /// A write under one key, or, without a key, of a value under all below [`MANY`].
-pub(crate) type KeyedWrite = (Option<u8>, Write);
+pub type KeyedWrite = (Option<u8>, Write);
 
 impl Edited for OrMap<u8, LwwCell<u8>> {
     type Op = KeyedWrite;

@@ -18,10 +18,12 @@ fn horizon(time: Timestamp) -> Horizon {
 }
 
 /// A map of a few keys that can be purged.
-pub(crate) trait Purged: Difference + Hash {
+pub trait Purged: Difference + Hash {
     /// Writes a value, or removes.
     fn write(&mut self, key: u8, value: Option<u8>, time: Timestamp) -> Self;
+    /// Forgets tombstones.
     fn purge(&mut self, horizon: &Horizon);
+    /// What a reader sees now.
     fn shown(&self) -> BTreeMap<u8, u8>;
     /// Which of the values there are.
     fn value(value: u8) -> u8;
@@ -71,13 +73,16 @@ impl Purged for LwwSet<u8> {
 
 /// A write to a key, or a purge, with its time; some with a clock that lags.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Op {
+pub enum Op {
+    /// Of a value, or of a tombstone.
     Write(u8, Option<u8>, Timestamp),
+    /// Of the tombstones up to a time.
     Purge(Timestamp),
 }
 
 /// One replica of such a map.
-pub(crate) struct Purging<L> {
+#[derive(Debug)]
+pub struct Purging<L> {
     map: L,
 }
 

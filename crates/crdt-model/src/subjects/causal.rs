@@ -11,20 +11,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 /// A store whose mutators are methods of an edit.
-pub(crate) trait Edited: DotStore {
+pub trait Edited: DotStore {
+    /// A change that a user can make.
     type Op: Clone + Debug;
+    /// What a reader sees.
     type Value: PartialEq + Debug;
 
+    /// As [`Subject::DIFFERENCE_IS_LEAST`].
     const DIFFERENCE_IS_LEAST: bool = true;
 
+    /// As [`Subject::op`].
     fn op(choice: Choice) -> Self::Op;
+    /// Makes a change.
     fn edit(edit: &mut Edit<'_, Self>, op: &Self::Op);
+    /// What a reader sees now.
     fn shown(&self) -> Self::Value;
+    /// As [`Subject::expected`].
     fn expected(history: &History<'_, Self::Op>) -> Self::Value;
 }
 
 /// One replica of a causal object.
-pub(crate) struct Object<S>(CausalReplica<S>);
+#[derive(Debug)]
+pub struct Object<S>(CausalReplica<S>);
 
 impl<S: Edited> Subject for Object<S> {
     type State = Causal<S>;
@@ -66,10 +74,12 @@ impl<S: Edited> Subject for Object<S> {
 
 /// A change of a register.
 #[derive(Debug, Clone)]
-pub(crate) enum Write {
+pub enum Write {
+    /// In place of what is there.
     Replace(u8),
     /// Beside what is there.
     Add(u8),
+    /// Of what is there.
     Clear,
 }
 
@@ -181,11 +191,14 @@ const MANY: u8 = 70;
 
 /// A change of a set.
 #[derive(Debug, Clone)]
-pub(crate) enum SetOp {
+pub enum SetOp {
+    /// One element goes in.
     Add(u8),
     /// All elements below [`MANY`].
     AddMany,
+    /// One element goes out.
     Remove(u8),
+    /// All go out.
     Clear,
 }
 
@@ -266,11 +279,14 @@ impl Edited for AddWinsSet<u8> {
 
 /// A change of a map of sets.
 #[derive(Debug, Clone)]
-pub(crate) enum MapOp {
+pub enum MapOp {
+    /// The set under a key changes.
     Update(u8, SetOp),
     /// One element under each key below [`MANY`]: enough keys for the index.
     Fill,
+    /// A key goes out.
     Remove(u8),
+    /// All keys go out.
     Clear,
 }
 
@@ -337,8 +353,10 @@ impl Edited for OrMap<u8, AddWinsSet<u8>> {
 
 /// A change of one field of a record.
 #[derive(Debug, Clone)]
-pub(crate) enum RecordOp {
+pub enum RecordOp {
+    /// Of the register.
     Title(Write),
+    /// Of the set.
     Tags(SetOp),
 }
 
