@@ -126,6 +126,7 @@ impl Written {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LwwDifference {
     Identical,
+    OneNewer,
     HalfNewer,
     HalfOverlap,
     Disjoint,
@@ -135,6 +136,7 @@ impl LwwDifference {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Identical => "identical",
+            Self::OneNewer => "one newer",
             Self::HalfNewer => "half newer",
             Self::HalfOverlap => "half overlap",
             Self::Disjoint => "disjoint",
@@ -151,6 +153,10 @@ pub fn lww_pair(difference: LwwDifference, n: usize) -> (Vec<Written>, Vec<Writt
     let from = |first: usize| (first..first + n).map(|i| entry(i, i)).collect();
     let right = match difference {
         LwwDifference::Identical => from(0),
+        LwwDifference::OneNewer => {
+            let old = (0..n).map(|i| entry(i, i));
+            old.chain([entry(n, n)]).collect()
+        }
         LwwDifference::HalfNewer => {
             let old = (0..n).step_by(2).map(|i| entry(i, i));
             let new = (1..n).step_by(2).map(|i| entry(i, n + i));

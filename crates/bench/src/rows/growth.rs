@@ -1,6 +1,8 @@
 //! How the cost of ours grows with the number of elements, replicas and gaps. No targets: what counts is that
 //! the figure of one element or range stays where it is.
 
+mod differences;
+
 use crdt::{Causal, CausalContext, Dot, DotRange, Lattice, ReplicaId};
 use std::hint::black_box;
 
@@ -31,6 +33,7 @@ pub fn rows(report: &mut Report) {
         }
         delta(report, n);
         map_join(report, n);
+        differences::rows(report, n);
     }
     let (replicas, gaps): (&[u64], &[u64]) = if report.options.quick {
         (&[3, 1_000], &[0, 100])
