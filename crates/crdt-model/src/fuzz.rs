@@ -4,8 +4,10 @@
 
 mod causal_decoded;
 mod causal_script;
+mod decoding;
 mod envelope;
 mod join_decoded;
+mod laws;
 mod map_script;
 mod plain_decoded;
 
@@ -13,10 +15,11 @@ pub use causal_decoded::causal_decoded;
 pub use causal_script::causal_script;
 pub use envelope::envelope;
 pub use join_decoded::join_decoded;
+pub use laws::laws;
 pub use map_script::map_script;
 pub use plain_decoded::plain_decoded;
 
-use postcard::take_from_bytes;
+use decoding::take;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -28,7 +31,7 @@ const MAX_STATES: usize = 3;
 fn states_of<T: DeserializeOwned>(mut bytes: &[u8]) -> (Vec<T>, &[u8]) {
     let mut states = Vec::new();
     while states.len() < MAX_STATES {
-        let Ok((state, rest)) = take_from_bytes(bytes) else {
+        let Some((state, rest)) = take(bytes) else {
             break;
         };
         states.push(state);

@@ -29,6 +29,12 @@ fn the_corpus_of_map_script_finds_nothing() {
     replay("map_script", crdt_model::map_script);
 }
 
+/// Scripts that the fuzzer found break no law of any type.
+#[test]
+fn the_corpus_of_laws_finds_nothing() {
+    replay("laws", crdt_model::laws);
+}
+
 /// Scripts that the fuzzer found for the law kit break no law of a sound type.
 #[test]
 fn the_corpus_of_own_type_finds_nothing() {

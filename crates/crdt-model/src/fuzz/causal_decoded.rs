@@ -9,10 +9,10 @@ use crdt::{
     DotSet, DotStore, EnableWinsFlag, Lattice as _, LwwCell, MvCell, OrMap, RemoveWinsSet,
     ResettableCounter, Siblings,
 };
-use postcard::take_from_bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::decoding::take;
 use super::{round_trip, states_of, text_round_trip};
 use author::{change, purge};
 use edited::{Edited, sound};
@@ -60,7 +60,7 @@ where
     S: Edited + Serialize + DeserializeOwned,
 {
     let (states, rest) = states_of::<Causal<S>>(bytes);
-    let (asked, steps): (Digest, _) = take_from_bytes(rest).unwrap_or((Digest::default(), rest));
+    let (asked, steps) = take(rest).unwrap_or((Digest::default(), rest));
     for a in &states {
         live_dots_are_known(a);
         sound(a.store());

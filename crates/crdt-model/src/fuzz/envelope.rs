@@ -6,11 +6,11 @@ use crdt::{
     LamportClock, Listing, LwwCell, MvCell, ObjectId, OwnerView, Packet, Promises, ReplicaId,
     VersionVector, decode, encode,
 };
-use postcard::take_from_bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
+use super::decoding::{bounded, take};
 use super::round_trip;
 
 /// The most bytes that an envelope may have.
@@ -90,7 +90,7 @@ fn open_as_it_is<T>(bytes: &[u8]) -> Option<T>
 where
     T: Enveloped + Serialize + DeserializeOwned + PartialEq + Debug,
 {
-    let value: T = match decode(bytes, LIMIT) {
+    let value: T = match bounded(bytes, |bytes| decode(bytes, LIMIT)) {
         Ok(value) => value,
         Err(EnvelopeError::TooLarge { size, limit }) => {
             assert!(limit == LIMIT && size == bytes.len() && size > limit);
@@ -126,7 +126,7 @@ fn receive(mut bytes: &[u8]) {
     let mut received = [0_u64; 3];
     while let Some((&sender, rest)) = bytes.split_first() {
         let at = usize::from(sender) % peers.len();
-        let Ok((packet, rest)) = take_from_bytes::<Packet<Causal<Set>>>(rest) else {
+        let Some((packet, rest)) = take::<Packet<Causal<Set>>>(rest) else {
             return;
         };
         bytes = rest;

@@ -4,9 +4,9 @@ use crdt::{
     Budget, CausalMap, Cut, Dot, Interval, InvalidBytes, Knows as _, Lattice as _, Listing,
     MapReplica, ReplicaId, Timestamp,
 };
-use postcard::take_from_bytes;
 use std::collections::BTreeSet;
 
+use super::decoding::take;
 use super::{orders, round_trip};
 use crate::kind::{Key, Kind, Lww, Mv};
 
@@ -43,7 +43,7 @@ pub fn join_decoded(bytes: &[u8]) {
 fn join_decoded_as<K: Kind>(maps: u8, mut bytes: &[u8]) {
     let mut states: Vec<CausalMap<Key, K::Cell>> = Vec::new();
     for _ in 0..maps {
-        let Ok((map, rest)) = take_from_bytes(bytes) else {
+        let Some((map, rest)) = take(bytes) else {
             return;
         };
         states.push(map);
@@ -51,7 +51,7 @@ fn join_decoded_as<K: Kind>(maps: u8, mut bytes: &[u8]) {
     }
     let mut listings: Vec<Listing<Key, K::Cell>> = Vec::new();
     while listings.len() < MAX_LISTINGS {
-        let Ok((listing, rest)) = take_from_bytes(bytes) else {
+        let Some((listing, rest)) = take(bytes) else {
             break;
         };
         round_trip(&listing);
