@@ -1,20 +1,24 @@
 //! Plays the steps of a run, and judges it when they are done.
 
+mod rollbacks;
+mod verdict;
+
 use bytes::Bytes;
-use crdt::{CausalContext, Dot, Knows as _, ReplicaId};
+use crdt::ReplicaId;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::campaign::{DiskFaults, NamedWrites, Report, System};
 use super::network::Network;
 use super::oracle::Simulated;
+use super::report::{DiskFaults, Report};
 use super::schedule::{Schedule, Step};
 use super::simulation::{Disk, SimConfig, Simulation};
+use super::system::System;
 use super::workload::{
     Gossips, Linearizable, Majority, NamedWrite, Operation, Sessions, Siblings, Timestamped,
     Workload,
 };
 use crate::storage::CommitFault;
-use crate::{Counters, NodeId, Partition, PartitionId, RequestError, State};
+use crate::{NodeId, Partition, PartitionId, State};
 
 /// The keys that clients use.
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
@@ -356,125 +360,6 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         }
     }
 
-    /// Starts a node with an older image of its disk. Where it has written since what a write quorum knows, that may
-    /// happen at any moment, like any loss of data. Otherwise nothing can tell that it is not what it was, and what it
-    /// has acknowledged may be on its way: then all must be at rest.
-    fn roll_back(&mut self, node: NodeId) {
-        let gossips = self.simulation.config().gossip.is_some();
-        let Some(image) = self.images.get(&node).cloned() else {
-            return;
-        };
-        if gossips || !self.down.is_empty() {
-            return;
-        }
-        if self.may_lose_data(node) && self.is_shown_to_be_older(node, &image) {
-            return self.roll_back_under_way(node, image);
-        }
-        let network = std::mem::take(&mut self.simulation.network);
-        let limit_ms = self.schedule.settle_ms;
-        self.simulation.heal_disks();
-        // Until it has heard from others it would reuse the events that it has lost, for a request that is
-        // forwarded to it; and those that nobody else knows are lost with its disk.
-        let is_quiet = |player: &Self| {
-            let mut nodes = player.simulation.node_ids();
-            player.simulation.is_idle() && nodes.all(|node| player.is_up(node))
-        };
-        let is_safe = |player: &Self| is_quiet(player) && player.is_known_by_others(node);
-        let mut may_go_on = self.run_until(limit_ms, is_quiet);
-        self.simulation.run_for(network.longest_ms());
-        may_go_on &= self.run_until(limit_ms, is_safe);
-        if may_go_on {
-            let before = self.knowledge_of_others(node);
-            self.simulation.fail(node);
-            self.simulation.set_disk(node, image);
-            self.simulation.restart(node);
-            self.disk_faults.rollbacks += 1;
-            let must_notice = self.must_notice(node);
-            if !self.run_until(limit_ms, |player| player.has_caught_up(node, &before)) {
-                self.violation(&format!("{node} was rolled back and has not caught up"));
-            }
-            for (partition, id) in must_notice {
-                let now = self
-                    .partition(node, partition)
-                    .and_then(Partition::incarnation);
-                self.disk_faults.rollbacks_noticed += 1;
-                if now == Some(id) {
-                    self.violation(&format!("{node} was rolled back and has not noticed"));
-                }
-            }
-        }
-        self.simulation.network = network;
-    }
-
-    fn roll_back_under_way(&mut self, node: NodeId, image: Disk) {
-        self.simulation.fail(node);
-        self.simulation.set_disk(node, image);
-        self.simulation.restart(node);
-        self.disk_faults.rollbacks += 1;
-        self.disk_faults.rollbacks_under_way += 1;
-        let state = self.simulation.node(node).into_iter();
-        let partitions = state.flat_map(crate::Node::partitions);
-        let older = partitions.filter_map(|(p, own)| Some((node, p, own.incarnation()?)));
-        self.rolled_back.extend(older);
-    }
-
-    /// Whether an image is older than what a node has shown to a write quorum, in every partition that it owns and by
-    /// an event of the identity that it has there.
-    fn is_shown_to_be_older(&self, node: NodeId, image: &Disk) -> bool {
-        let config = crate::Config {
-            node,
-            ..self.simulation.config().clone()
-        };
-        let stored = |partition| Some(image.get(&partition)? as &dyn crate::Storage);
-        let restored = crate::Node::<P>::restore(config, stored, 0, crate::Now::default());
-        let (Ok(older), Some(state)) = (restored, self.simulation.node(node)) else {
-            return false;
-        };
-        let others_needed = self.simulation.config().write_quorum as usize - 1;
-        // Whose patience ends serves with what it has.
-        let waits = self.simulation.config().restart_patience_ms == u64::MAX;
-        let everybody_has_data = self.simulation.node_ids().all(|node| self.has_data(node));
-        waits
-            && everybody_has_data
-            && state.partitions().all(|(partition, own)| {
-                let Some(older) = older.partition(partition) else {
-                    return false;
-                };
-                let (Some(id), first) = (own.incarnation(), older.replica().own_counter() + 1)
-                else {
-                    return false;
-                };
-                let is_shown = |counter| {
-                    let event = Dot::new(id, counter);
-                    let others = self.others(node).filter(|(p, _)| *p == partition);
-                    let knows = others.filter(|(_, p)| p.replica().knowledge().base().knows(event));
-                    knows.count() >= others_needed.max(1)
-                };
-                let mut since = first..=own.replica().own_counter();
-                older.incarnation() == Some(id) && since.any(is_shown)
-            })
-    }
-
-    /// Checks that nobody serves as who it was before its disk was rolled back, and forgets who has noticed.
-    fn check_rolled_back(&mut self) {
-        let mut serving = Vec::new();
-        let simulation = &self.simulation;
-        self.rolled_back.retain(|(node, partition, id)| {
-            let Some(state) = simulation.node(*node) else {
-                return true;
-            };
-            let own = state.partition(*partition);
-            let is_same = own.is_some_and(|own| own.incarnation() == Some(*id));
-            if is_same && own.is_some_and(|own| own.state() == State::Up) {
-                serving.push(*node);
-            }
-            is_same
-        });
-        for node in serving {
-            self.violation(&format!("{node} was rolled back and serves as who it was"));
-        }
-    }
-
     fn violation(&mut self, what: &str) {
         let now_ms = self.simulation.now_ms();
         self.violations.push(format!("at {now_ms} ms: {what}"));
@@ -491,182 +376,6 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             self.workload.poll(&mut self.simulation);
         }
         true
-    }
-
-    fn partition(&self, node: NodeId, partition: PartitionId) -> Option<&Partition<P>> {
-        self.simulation.node(node)?.partition(partition)
-    }
-
-    /// What the other owners of a node's partitions hold.
-    fn others(&self, node: NodeId) -> impl Iterator<Item = (PartitionId, &Partition<P>)> + '_ {
-        let others = self.simulation.node_ids().filter(move |n| *n != node);
-        let others = others.filter_map(|other| self.simulation.node(other));
-        let all = others.flat_map(|other| other.partitions());
-        all.filter(move |(partition, _)| self.partition(node, *partition).is_some())
-    }
-
-    /// Whether of each event of a node some other owner knows.
-    fn is_known_by_others(&self, node: NodeId) -> bool {
-        let Some(state) = self.simulation.node(node) else {
-            return false;
-        };
-        state.partitions().all(|(partition, own)| {
-            let Some(id) = own.incarnation() else {
-                return true;
-            };
-            let others = || self.others(node).filter(|(p, _)| *p == partition);
-            (1..=own.replica().own_counter()).all(|counter| {
-                let event = Dot::new(id, counter);
-                others().any(|(_, other)| other.replica().knowledge().base().knows(event))
-            })
-        })
-    }
-
-    fn knowledge_of_others(&self, node: NodeId) -> Vec<(PartitionId, CausalContext)> {
-        let others = self.others(node);
-        others
-            .map(|(partition, other)| (partition, other.replica().knowledge().base().clone()))
-            .collect()
-    }
-
-    fn has_caught_up(&self, node: NodeId, others: &[(PartitionId, CausalContext)]) -> bool {
-        self.is_up(node)
-            && others.iter().all(|(partition, known)| {
-                self.partition(node, *partition)
-                    .is_some_and(|own| own.replica().knowledge().base() >= known)
-            })
-    }
-
-    /// The partitions in which others know of events of this node that it does not know itself, or of a
-    /// later life of it, each with its identity.
-    fn must_notice(&self, node: NodeId) -> Vec<(PartitionId, ReplicaId)> {
-        let Some(state) = self.simulation.node(node) else {
-            return Vec::new();
-        };
-        let own = state.partitions();
-        let own =
-            own.filter_map(|(p, own)| Some((p, own.incarnation()?, own.replica().own_counter())));
-        own.filter(|(partition, id, counter)| {
-            let mut others = self.others(node).filter(|(p, _)| p == partition);
-            others.any(|(_, other)| {
-                let shown = other.replica().knowledge().base().last_counter(*id);
-                shown > *counter || other.view().is_fenced(node.0, *id)
-            })
-        })
-        .map(|(partition, id, _)| (partition, id))
-        .collect()
-    }
-
-    /// Asks once more for all writes with a name that were not answered well, each through another node.
-    fn ask_for_what_is_open(&mut self) {
-        let nodes = self.schedule.node.nodes;
-        for name in self.open_names() {
-            let node = NodeId(1 + name % nodes);
-            if let Some(names) = self.workload.names() {
-                names.retry(&mut self.simulation, node, name);
-            }
-        }
-        let limit_ms = self.simulation.config().request_timeout_ms + 1;
-        self.run_until(limit_ms, |player| player.simulation.is_idle());
-        self.workload.poll(&mut self.simulation);
-    }
-
-    /// What is wrong with the writes that have a name. Each of them is known to have happened or not by now,
-    /// unless a node has lost its data, or is too far behind another's clock to write.
-    fn judge_names(&mut self, tally: &mut NamedWrites) -> Vec<String> {
-        let counters = self.simulation.counters().into_iter();
-        let has_lost_data = counters.map(|c| c.incarnations).any(|count| count > 0);
-        let Some(names) = self.workload.names() else {
-            return Vec::new();
-        };
-        let mut found = names.check(&self.simulation);
-        *tally = names.tally();
-        let failures = names.failures();
-        self.workload.close(&mut self.simulation);
-        for (name, error) in failures {
-            tally.undecided += 1;
-            let is_behind = matches!(
-                error,
-                RequestError::TimestampAhead { .. } | RequestError::ClockExhausted { .. }
-            );
-            if !has_lost_data && !is_behind {
-                found.push(format!(
-                    "write {name} fails although all nodes are up with their data: {error}"
-                ));
-            }
-        }
-        found
-    }
-
-    /// Ends all faults, lets the cluster settle, and judges the run.
-    pub(super) fn finish(mut self, setting: String) -> (Report, Schedule) {
-        self.simulation.network = Network::default();
-        self.simulation.heal_disks();
-        while let Some(down) = self.down.first() {
-            self.bring_back(down.node, true);
-        }
-        for (node, other) in std::mem::take(&mut self.misled) {
-            self.simulation.hint(node, other, true);
-        }
-        let settle_ms = self.schedule.settle_ms;
-        let (rounds, mut converged) = self.simulation.run_rounds(settle_ms);
-        self.check_rolled_back();
-        self.workload.poll(&mut self.simulation);
-        let mut found = Vec::new();
-        if converged {
-            self.ask_for_what_is_open();
-            converged = self.simulation.run_rounds(settle_ms).1;
-        }
-        let nodes: Vec<NodeId> = self.simulation.node_ids().collect();
-        let mut named = NamedWrites::default();
-        if converged {
-            found.extend(self.judge_names(&mut named));
-            self.simulation.check_all();
-            self.simulation.check_final();
-            let keys = keys(self.schedule.node.nodes);
-            found.extend(self.workload.check(&mut self.simulation, &keys));
-        } else {
-            let limit_s = settle_ms / 1000;
-            found.push(format!(
-                "the healed cluster has not converged within {limit_s} s"
-            ));
-            for node in nodes
-                .iter()
-                .take(7)
-                .filter_map(|n| self.simulation.node(*n))
-            {
-                found.extend(node.partitions().map(|(_, p)| format!("{:?}", p.status())));
-            }
-        }
-        let simulation = &self.simulation;
-        let counters = simulation.counters().into_iter();
-        let counters = counters.fold(Counters::default(), Counters::plus);
-        if counters.audits_failed > 0 {
-            // No disk changes an entry here.
-            let failed = counters.audits_failed;
-            found.push(format!("I3: {failed} audits have failed"));
-        }
-        let violations = [simulation.violations(), &self.violations, &found].concat();
-        let (succeeded, asked) = self.workload.tally(simulation);
-        let report = Report {
-            seed: self.schedule.seed,
-            setting,
-            violations,
-            counters,
-            disk_faults: self.disk_faults,
-            named,
-            succeeded: (succeeded, asked),
-            refused: asked - succeeded,
-            unjudged: self.workload.unjudged(),
-            nodes: nodes.len() as u32,
-            converged,
-            rounds,
-            messages: simulation.messages(),
-            bytes: simulation.bytes(),
-            trace_hash: simulation.trace_hash(),
-            system: self.schedule.system,
-        };
-        (report, self.schedule)
     }
 }
 

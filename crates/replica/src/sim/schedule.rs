@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use std::fmt;
 
-use super::campaign::{Report, System};
 use super::network::Network;
 use super::player;
+use super::report::Report;
+use super::system::System;
 use crate::storage::CommitFault;
 use crate::{ClockKind, Config, NodeId};
 

@@ -1,7 +1,7 @@
 //! Makes a run that fails smaller, as long as it fails.
 
-use super::campaign::Report;
 use super::network::Network;
+use super::report::Report;
 use super::schedule::{Schedule, Step};
 use crate::{Config, NodeId};
 

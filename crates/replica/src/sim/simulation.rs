@@ -1,22 +1,23 @@
 //! The simulation itself: nodes, a queue of events in virtual time, and the checks after every step.
 
-use bytes::Bytes;
-use crdt::{CausalContext, Lattice as _};
+mod checks;
+mod machine;
+
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use twox_hash::XxHash3_128;
+
+use machine::SimNode;
 
 use super::history::{Action, History, Operation};
 use super::mints::Mints;
 use super::network::Network;
-use super::oracle::{Oracle as _, Simulated, check_pair};
-use crate::storage::CommitFault;
+use super::oracle::Simulated;
 use crate::{
     Command, Config, Counters, Level, Lww, MemoryStorage, MessageOf, Node, NodeId, NodeOutput, Now,
-    Outcome, Partition, PartitionId, Request, RequestError, RequestId, State, Storage as _,
-    StorageError, WriteBatch,
+    Outcome, Partition, PartitionId, Request, RequestError, RequestId,
 };
 
 /// Where virtual time starts, as nodes see it: some moment in 2024.
@@ -98,36 +99,6 @@ pub struct Simulation<P: Simulated = Lww> {
 }
 
 type QueuedId = u64;
-
-#[derive(Debug)]
-struct SimNode<P: Simulated> {
-    node: Option<Node<P>>,
-    storage: BTreeMap<PartitionId, MemoryStorage>,
-    /// How far the node's physical clock is ahead of virtual time, in milliseconds.
-    skew_ms: i64,
-    /// When the next timeout is queued for.
-    wakes_at: Option<u64>,
-    /// How its next commit fails.
-    next_fault: Option<CommitFault>,
-}
-
-impl<P: Simulated> SimNode<P> {
-    /// Makes a batch durable, or a part of it if the commit is to fail.
-    fn commit(&mut self, partition: PartitionId, batch: &WriteBatch) -> Result<(), StorageError> {
-        let storage = self.storage.entry(partition).or_default();
-        let Some(fault) = self.next_fault.take() else {
-            return storage.commit(batch);
-        };
-        let kept = match fault {
-            CommitFault::Gone => 0,
-            CommitFault::Whole => batch.changes.len(),
-            CommitFault::Prefix(kept) => kept.min(batch.changes.len()),
-        };
-        let changes = batch.changes[..kept].to_vec();
-        storage.commit(&WriteBatch { changes })?;
-        Err(StorageError::new("commit", "injected fault"))
-    }
-}
 
 #[derive(Debug)]
 enum Queued<P: Simulated> {
@@ -314,264 +285,6 @@ impl<P: Simulated> Simulation<P> {
         self.now_ms = end_ms;
     }
 
-    /// Takes a node down; with its disk if it has one, otherwise with all its data.
-    pub fn fail(&mut self, node: NodeId) {
-        let failed = self.nodes.get_mut(&node).and_then(|n| {
-            n.next_fault = None;
-            n.node.take()
-        });
-        self.past.extend(failed.iter().flat_map(counters_of));
-        let lost = self.asked.iter().filter(|(_, asked)| **asked == node);
-        let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
-        for request in lost {
-            // Nobody knows whether a write that was pending has taken effect.
-            self.note_reply(
-                request,
-                Err(RequestError::NoMajority {
-                    acknowledged: 0,
-                    needed: 0,
-                    may_take_effect: true,
-                }),
-            );
-        }
-    }
-
-    /// Brings a node back without its data.
-    pub fn recover(&mut self, node: NodeId) {
-        let (config, random, now) = (self.node_config(node), self.rng.random(), self.now_of(node));
-        let recovered = Node::recover(config, random, now).expect("a valid configuration");
-        if let Some(sim_node) = self.nodes.get_mut(&node) {
-            sim_node.storage = BTreeMap::new();
-            sim_node.node = Some(recovered);
-            sim_node.wakes_at = None;
-        }
-        self.after_input(node);
-    }
-
-    /// Brings a node back with what is on its disk, or, if that is nothing, without data.
-    ///
-    /// # Panics
-    /// If the disk holds what no node can have stored.
-    pub fn restart(&mut self, node: NodeId) {
-        let restarted = self.try_restart(node);
-        restarted.unwrap_or_else(|error| panic!("the disk of {node} is refused: {error}"));
-    }
-
-    /// The same for a disk that may be broken. If it is refused the node stays down.
-    ///
-    /// # Errors
-    /// Why the disk is refused.
-    pub fn try_restart(&mut self, node: NodeId) -> Result<(), StorageError> {
-        self.start_with(node, |config, disk, random, now| {
-            let storage = |partition| Some(disk.get(&partition)? as &dyn crate::Storage);
-            Node::restore(config, storage, random, now)
-        })
-    }
-
-    /// Brings a node back that may have lost a part of its data, with what is on its disk as a head start:
-    /// [`Node::recover_with`]. If the disk is refused the node stays down.
-    ///
-    /// # Errors
-    /// Why the disk is refused.
-    pub fn recover_with(&mut self, node: NodeId) -> Result<(), StorageError> {
-        self.start_with(node, |config, disk, random, now| {
-            let storage = |partition| Some(disk.get(&partition)? as &dyn crate::Storage);
-            Node::recover_with(config, storage, random, now)
-        })
-    }
-
-    fn start_with(
-        &mut self,
-        node: NodeId,
-        start: impl FnOnce(Config, &Disk, u64, Now) -> Result<Node<P>, StorageError>,
-    ) -> Result<(), StorageError> {
-        let (config, random, now) = (self.node_config(node), self.rng.random(), self.now_of(node));
-        let Some(sim_node) = self.nodes.get_mut(&node) else {
-            return Ok(());
-        };
-        sim_node.node = Some(start(config, &sim_node.storage, random, now)?);
-        sim_node.wakes_at = None;
-        self.after_input(node);
-        Ok(())
-    }
-
-    /// Makes the next commit of a node fail, unless it goes down before. After a failed commit the node does
-    /// nothing more; [`fail`](Self::fail) and [`try_restart`](Self::try_restart) bring it back with what was
-    /// left of the commit.
-    pub fn fail_next_commit(&mut self, node: NodeId, fault: CommitFault) {
-        if let Some(sim_node) = self.nodes.get_mut(&node) {
-            sim_node.next_fault = Some(fault);
-        }
-    }
-
-    /// Commits that were to fail no longer will.
-    pub fn heal_disks(&mut self) {
-        for node in self.nodes.values_mut() {
-            node.next_fault = None;
-        }
-    }
-
-    /// Whether the next commit of a node may leave a store that is refused.
-    pub(super) fn is_about_to_tear(&self, node: NodeId) -> bool {
-        let fault = self.nodes.get(&node).and_then(|n| n.next_fault);
-        matches!(fault, Some(CommitFault::Prefix(_)))
-    }
-
-    /// The state of a node's disk, to be put back later with [`set_disk`](Self::set_disk).
-    pub fn disk(&self, node: NodeId) -> Option<Disk> {
-        self.nodes.get(&node).map(|n| n.storage.clone())
-    }
-
-    /// Replaces a node's disk, as restoring an old image does.
-    pub fn set_disk(&mut self, node: NodeId, disk: Disk) {
-        if let Some(sim_node) = self.nodes.get_mut(&node) {
-            sim_node.storage = disk;
-        }
-    }
-
-    /// Sets how far a node's physical clock is ahead of virtual time.
-    pub fn set_skew(&mut self, node: NodeId, skew_ms: i64) {
-        if let Some(sim_node) = self.nodes.get_mut(&node) {
-            sim_node.skew_ms = skew_ms;
-        }
-    }
-
-    /// An operator's decision that a recovering node goes on with fewer sources.
-    pub fn accept_loss(&mut self, node: NodeId) {
-        self.input(node, |node, now| node.handle_accept_loss(now));
-    }
-
-    /// Raises the horizon of a node that takes the caller's timestamps: [`Node::handle_horizon`].
-    pub fn raise_horizon(&mut self, node: NodeId, horizon: crdt::Timestamp) {
-        self.input(node, |node, now| node.handle_horizon(horizon, now));
-    }
-
-    /// Tells a node whether it can reach another.
-    pub fn hint(&mut self, node: NodeId, other: NodeId, reachable: bool) {
-        self.input(node, |node, now| {
-            node.handle_reachable(other, reachable, now);
-        });
-    }
-
-    /// Heals the network, brings every node up, and runs until all nodes are ready, know the same and
-    /// show the same; false if that takes more than `limit_ms`.
-    pub fn settle(&mut self, limit_ms: u64) -> bool {
-        self.network = Network::default();
-        self.run_rounds(limit_ms).1
-    }
-
-    /// Runs a sync interval at a time until all nodes are ready and know the same, or `limit_ms` have
-    /// passed; returns what happened in each, and whether they do. The network stays as it is.
-    pub fn run_rounds(&mut self, limit_ms: u64) -> (Vec<Round>, bool) {
-        let (end_ms, mut rounds) = (self.now_ms + limit_ms, Vec::new());
-        loop {
-            let settled = self.is_settled();
-            if settled || self.now_ms >= end_ms {
-                return (rounds, settled);
-            }
-            let (bytes, messages) = (self.bytes, self.messages);
-            self.run_for(self.config.node.sync_interval_ms);
-            rounds.push(Round {
-                behind: self.owners_behind(),
-                bytes: self.bytes - bytes,
-                messages: self.messages - messages,
-            });
-        }
-    }
-
-    /// Whether all requests have been answered.
-    pub(super) fn is_idle(&self) -> bool {
-        self.asked.is_empty()
-    }
-
-    /// How many owners lack something that another owner of the partition knows of all keys.
-    fn owners_behind(&self) -> usize {
-        let behind = self.owners.keys().map(|partition| {
-            let mut all = CausalContext::default();
-            for owner in self.up_owners(*partition) {
-                all.join(owner.replica().knowledge().base());
-            }
-            let owners = self.up_owners(*partition);
-            owners
-                .filter(|owner| *owner.replica().knowledge().base() != all)
-                .count()
-        });
-        behind.sum()
-    }
-
-    fn is_settled(&self) -> bool {
-        // Where nobody knows the members nobody can tell who is dead, and exceptions may name their events.
-        let gossips = self.config.node.gossip.is_some();
-        let is_quiet = |p: &Partition<P>| {
-            let exceptions = p.replica().knowledge().exception_count();
-            p.state() == State::Up && (gossips || exceptions == 0)
-        };
-        let is_equal = |(partition, owners): (&PartitionId, &Vec<NodeId>)| {
-            let mut up = self.up_owners(*partition);
-            let Some(first) = up.next() else {
-                return false;
-            };
-            let knowledge = first.replica().knowledge();
-            let mut others = 1;
-            let same = up.all(|other| {
-                others += 1;
-                is_quiet(other) && other.replica().knowledge() == knowledge
-            });
-            is_quiet(first) && same && others == owners.len()
-        };
-        self.asked.is_empty() && self.owners.iter().all(is_equal)
-    }
-
-    /// Checks the invariants at every node, and between all owners of each partition.
-    pub fn check_all(&mut self) {
-        for node in self.node_ids() {
-            self.check(node);
-        }
-    }
-
-    /// Reads every key at every node after all is quiet, then checks the whole history.
-    pub fn check_final(&mut self) {
-        let keys: BTreeSet<Bytes> = self
-            .history
-            .operations()
-            .iter()
-            .map(|op| op.key.clone())
-            .collect();
-        let placement = self.config.node.placement();
-        for key in keys {
-            let partition = placement.partition_of(&key);
-            for node in self.owners.get(&partition).cloned().unwrap_or_default() {
-                let owner = self.nodes.get(&node).and_then(|n| n.node.as_ref());
-                let Some(owner) = owner.and_then(|n| n.partition(partition)) else {
-                    continue;
-                };
-                match owner.cell_local(&key) {
-                    Ok(cell) => {
-                        let value = cell.and_then(P::shown);
-                        self.history.push_final_read(node, key.clone(), value);
-                    }
-                    Err(error) => self
-                        .violations
-                        .push(format!("{node} does not serve: {error}")),
-                }
-            }
-        }
-        if let Err(found) = self.history.check() {
-            self.violations.extend(found);
-        }
-    }
-
-    /// What each owner of a key holds of it.
-    pub fn held(&self, key: &Bytes) -> Vec<(NodeId, P::Cell)> {
-        let partition = self.config.node.placement().partition_of(key);
-        let up = self.up_owners(partition);
-        up.map(|owner| {
-            let cell = owner.replica().map().get(key).cloned();
-            (owner.config().node, cell.unwrap_or_default())
-        })
-        .collect()
-    }
-
     /// Handles the next event that is due before `end_ms`; false if there is none.
     fn step(&mut self, end_ms: u64) -> bool {
         match self.queue.peek() {
@@ -643,68 +356,6 @@ impl<P: Simulated> Simulation<P> {
             }
         }
         self.schedule_wake(id);
-    }
-
-    /// Whether the invariants are checked after every step.
-    pub(super) const fn checks_every_step(&self) -> bool {
-        self.config.checks_every_step
-    }
-
-    /// The owners of each partition.
-    pub(super) const fn owners(&self) -> &BTreeMap<PartitionId, Vec<NodeId>> {
-        &self.owners
-    }
-
-    /// The oracle has to see every event before logs are trimmed.
-    fn note_minted(&mut self, id: NodeId) {
-        let node = self.nodes.get(&id).and_then(|n| n.node.as_ref());
-        for (partition, state) in node.into_iter().flat_map(Node::partitions) {
-            // Nobody has seen, or ever will see, what could not be made durable.
-            if state.state() == State::StorageFailed {
-                continue;
-            }
-            let oracle = self.oracles.entry(partition).or_default();
-            if let Err(violation) = oracle.note_minted(state) {
-                let now_ms = self.now_ms;
-                self.violations.push(format!("at {now_ms} ms: {violation}"));
-            }
-        }
-    }
-
-    /// Checks one node: I1, I4 and I5, and I3 between it and every other owner. Where not every step is
-    /// checked, only the owner after it.
-    pub(super) fn check(&mut self, id: NodeId) {
-        self.note_minted(id);
-        let Some(node) = self.nodes.get(&id).and_then(|n| n.node.as_ref()) else {
-            return;
-        };
-        let mut found = Vec::new();
-        for (partition, state) in node.partitions() {
-            if state.state() == State::StorageFailed {
-                continue;
-            }
-            let oracle = self.oracles.entry(partition).or_default();
-            let own = oracle.check_node(state);
-            let owners = self.owners.get(&partition).map_or(&[][..], Vec::as_slice);
-            let others = owners.len().saturating_sub(1);
-            let others = match self.config.checks_every_step {
-                true => others,
-                false => others.min(1),
-            };
-            let after = owners.iter().position(|owner| *owner == id);
-            let after = after.map_or(0, |at| at + 1);
-            let others = owners.iter().cycle().skip(after).take(others);
-            let others = others.filter_map(|other| {
-                let other = self.nodes.get(other)?.node.as_ref()?;
-                other.partition(partition)
-            });
-            let pairs = others.map(|other| check_pair(state, other));
-            found.extend(pairs.chain([own]).filter_map(Result::err));
-        }
-        for violation in found {
-            self.violations
-                .push(format!("at {} ms: {violation}", self.now_ms));
-        }
     }
 
     fn post(&mut self, from: NodeId, to: NodeId, message: MessageOf<P>) {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use crdt::{Dot, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sim::campaign::NamedWrites;
 use crate::sim::oracle::Simulated;
+use crate::sim::report::NamedWrites;
 use crate::sim::simulation::{Simulation, Ticket};
 use crate::{
     ClockKind, Level, NodeId, OperationId, Outcome, PartitionId, Request, RequestError, node_of,
