@@ -252,6 +252,12 @@ impl<P: Policy> Node<P> {
         self.forwards.number_of(request)
     }
 
+    /// How often it has sent a request that it forwards again, since no answer had come in time: what
+    /// [`Counters::messages_sent_again`](crate::Counters::messages_sent_again) is to its partitions.
+    pub const fn forwards_sent_again(&self) -> u64 {
+        self.forwards.sent_again()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is next wanted, in `Now::elapsed_ms`.
     pub fn deadline(&self) -> Option<u64> {
         let partitions = self.partitions.values().filter_map(Partition::deadline);

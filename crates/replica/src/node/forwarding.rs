@@ -32,6 +32,8 @@ pub(super) struct Forwards<P: Policy> {
     askers: BTreeMap<NodeId, Asker>,
     /// How many answers are kept.
     max_kept: usize,
+    /// How often a request was sent again.
+    sent_again: u64,
 }
 
 /// What is remembered of a node that has forwarded writes to this one: of its present life alone.
@@ -122,6 +124,7 @@ impl<P: Policy> Forwards<P> {
             reading: BTreeSet::new(),
             askers: BTreeMap::new(),
             max_kept,
+            sent_again: 0,
         }
     }
 
@@ -287,6 +290,7 @@ impl<P: Policy> Forwards<P> {
         }
         for (number, pending) in &mut self.pending {
             if now_ms >= pending.resend_ms {
+                self.sent_again += 1;
                 pending.resend_after_ms = pending.resend_after_ms.saturating_mul(2);
                 pending.resend_ms = now_ms.saturating_add(pending.resend_after_ms);
                 let is_write = pending.forwarded.command.is_write();
@@ -299,6 +303,11 @@ impl<P: Policy> Forwards<P> {
         }
         self.due_ms = self.pending.values().map(Pending::due_ms).min();
         next
+    }
+
+    /// How often a request was sent again, since no answer had come in time.
+    pub(super) const fn sent_again(&self) -> u64 {
+        self.sent_again
     }
 
     /// Takes note of a forwarded read; false if it is being made.

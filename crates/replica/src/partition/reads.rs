@@ -150,10 +150,12 @@ impl<P: Policy> Partition<P> {
         }
         let needed = self.owners_needed(level, self.config.read_quorum);
         let met = Met::asked(level, &floor);
-        if needed == 1 && level != Level::Linearizable && self.covers(&key, &floor) {
+        let is_covered = floor.context.is_empty() || self.covers(&key, &floor);
+        if needed == 1 && level != Level::Linearizable && is_covered {
             let outcome = self.outcome_of(&key, 1, met);
             return self.reply(request, Ok(outcome));
         }
+        self.counters.session_waits += u64::from(!is_covered);
         let purpose = match level {
             Level::Linearizable => Purpose::WriteBack(request),
             _ => Purpose::Answer(request),
@@ -183,12 +185,14 @@ impl<P: Policy> Partition<P> {
     /// be left beside what it has read.
     pub(super) fn prepare_write(&mut self, mut start: Start<P::Write>, floor: Floor) {
         let asks = Self::is_placed(&start);
-        if !asks && (P::BY_TIME || self.covers(&start.key, &floor)) {
+        let waits = !P::BY_TIME && !floor.context.is_empty() && !self.covers(&start.key, &floor);
+        if !asks && !waits {
             return self.start_write(&start);
         }
         if let Err(error) = self.check_nothing_lost(&floor) {
             return self.reply(start.request, Err(error));
         }
+        self.counters.session_waits += u64::from(waits);
         let needed = if asks {
             self.config.read_quorum as usize
         } else {
@@ -582,12 +586,14 @@ impl<P: Policy> Partition<P> {
                 may_take_effect: false,
             });
         }
+        let before = self.outputs.len();
         for (peer, message) in resend {
             self.send(peer, message);
         }
         for read in back {
             self.write_back(read);
         }
+        self.count_sent_again(before);
     }
 
     /// Answers the requests that too few reachable nodes are left for.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use crdt::{Cell as _, Cut, Interval, ReplicaId};
 
-use super::{Partition, Phase};
+use super::{Output, Partition, Phase};
 use crate::{NodeId, Policy, RequestError};
 
 /// How often the rarer paths were taken, for metrics and so that a test can show it was not vacuous.
@@ -56,6 +56,10 @@ pub struct Counters {
     pub returns_confirmed: u64,
     /// Times that it did not wait for that any longer.
     pub returns_unconfirmed: u64,
+    /// Requests that came before what their session had seen.
+    pub session_waits: u64,
+    /// Messages of requests that were sent again, since no answer had come in time.
+    pub messages_sent_again: u64,
 }
 
 impl Counters {
@@ -87,6 +91,8 @@ impl Counters {
             operations_begun: self.operations_begun + other.operations_begun,
             returns_confirmed: self.returns_confirmed + other.returns_confirmed,
             returns_unconfirmed: self.returns_unconfirmed + other.returns_unconfirmed,
+            session_waits: self.session_waits + other.session_waits,
+            messages_sent_again: self.messages_sent_again + other.messages_sent_again,
         }
     }
 }
@@ -152,6 +158,13 @@ impl Partition {
 }
 
 impl<P: Policy> Partition<P> {
+    /// Counts the messages among the outputs since there were so many: they were sent again.
+    pub(super) fn count_sent_again(&mut self, before: usize) {
+        let is_message = |output: &&Output<P::Cell>| matches!(output, Output::Send { .. });
+        let sent = self.outputs[before..].iter().filter(is_message).count();
+        self.counters.messages_sent_again += sent as u64;
+    }
+
     /// What this node holds for a key, without asking anyone: a read at level `One`.
     ///
     /// # Errors
@@ -242,6 +255,8 @@ mod tests {
             operations_begun: 21 * by,
             returns_confirmed: 22 * by,
             returns_unconfirmed: 23 * by,
+            session_waits: 24 * by,
+            messages_sent_again: 25 * by,
         };
         assert_eq!(numbered(1).plus(numbered(100)), numbered(101));
     }

@@ -176,6 +176,18 @@ const fn answers(event: Dot, waited: Dot) -> bool {
 }
 
 impl<W> KeyWrites<W> {
+    /// An event has answered a request: a quorum holds it, and it wins over all that was acknowledged before.
+    /// It is not minted again for earlier requests that ask for more owners, or it would win once more, over what
+    /// was acknowledged since. To them it is an answer also where it has lost: whatever has won there came later.
+    fn settle(&mut self, dot: Dot) {
+        for attempt in self.attempts.iter_mut().filter(|a| a.dot == dot) {
+            attempt.again = None;
+        }
+        for request in self.requests.iter_mut().filter(|r| answers(dot, r.dot)) {
+            request.may_lose = true;
+        }
+    }
+
     /// Where timestamps come from the callers, requests may wait for events of several writers: no later
     /// event of one answers for another's.
     fn newest_of_each_writer(&self) -> SmallVec<[(Dot, SmallVec<[ReplicaId; 4]>); 1]> {
@@ -312,6 +324,9 @@ impl<W> PendingWrites<W> {
             .copied()
             .collect();
         writes.requests.retain(|r| !is_answered(r));
+        if requests.iter().any(|r| r.needed <= held) {
+            writes.settle(dot);
+        }
         self.count -= requests.len();
         self.forget_idle(&key);
         Some(Answered {
@@ -753,9 +768,11 @@ impl<P: Policy> Partition<P> {
                 self.reply(request.id, Err(error));
             }
         }
+        let before = self.outputs.len();
         for key in resend {
             self.send_again(&key);
         }
+        self.count_sent_again(before);
     }
 
     /// Sends the newest event of each writer that requests on the key wait for to the owners that have
