@@ -14,11 +14,11 @@
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use replica::Counters;
-use replica::sim::{
-    Campaign, DiskFaults, NamedWrites, Report, System, record_seed, run_seed, shrink,
-};
+use replica::sim::{Campaign, Report, System, record_seed, run_seed, shrink};
 use std::path::PathBuf;
+
+#[path = "simulate/figures.rs"]
+mod figures;
 
 #[path = "simulate/plot.rs"]
 mod plot;
@@ -45,6 +45,9 @@ struct Options {
     /// Probability that a message is lost; drawn from each seed if it is not given.
     #[arg(long, value_parser = parse_probability)]
     loss: Option<f64>,
+    /// Run each seed once. Otherwise every seed runs twice, and both runs must be the same to the last message.
+    #[arg(long)]
+    once: bool,
     /// Reduce every seed that fails to a small schedule that still fails, and print it as a test.
     #[arg(long)]
     shrink: bool,
@@ -87,15 +90,14 @@ fn main() {
     let mut violations = 0;
     for seed in options.seeds.clone() {
         let mut report = run_seed(seed, &campaign);
-        // Every tenth seed runs twice.
-        if seed.is_multiple_of(10) && run_seed(seed, &campaign).trace_hash != report.trace_hash {
+        if !options.once && run_seed(seed, &campaign).trace_hash != report.trace_hash {
             report
                 .violations
                 .push("the seed does not replay: two runs differ".into());
         }
         violations += report.violations.len();
         if options.json {
-            println!("{}", json_of(&report));
+            println!("{}", figures::of_seed(&report));
         } else if !report.violations.is_empty() {
             bar.suspend(|| println!("{report}"));
         }
@@ -108,8 +110,13 @@ fn main() {
     }
     bar.finish_and_clear();
     match options.json {
-        true => println!("{}", summary(&reports, violations)),
-        false => print_table(&options, &reports, violations),
+        true => println!("{}", figures::summary(options.system, &reports, violations)),
+        false => {
+            print!("{}", figures::table(options.system, &reports));
+            let (system, seeds) = (options.system.letter(), &options.seeds);
+            let (start, end) = (seeds.start, seeds.end);
+            println!("system {system}, seeds {start}..{end}: {violations} violations");
+        }
     }
     if let Some(path) = options.svg
         && let Err(error) = std::fs::write(&path, plot::svg(&reports))
@@ -155,106 +162,4 @@ fn parse_probability(text: &str) -> Result<f64, String> {
         true => Ok(value),
         false => Err(format!("{value} is not between 0 and 1")),
     }
-}
-
-fn bytes_per_node(report: &Report) -> u64 {
-    report.bytes / u64::from(report.nodes.max(1))
-}
-
-fn json_of(report: &Report) -> serde_json::Value {
-    serde_json::json!({
-        "system": report.system.letter().to_string(),
-        "seed": report.seed,
-        "nodes": report.nodes,
-        "converged": report.converged,
-        "rounds": report.rounds.len(),
-        "messages": report.messages,
-        "bytes_per_node": bytes_per_node(report),
-        "violations": report.violations,
-        "unjudged": report.unjudged,
-    })
-}
-
-/// The value below which a share of the sorted values lies.
-fn percentile(sorted: &[u64], percent: usize) -> u64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().unwrap_or(0)
-}
-
-fn sorted(reports: &[Report], value: impl Fn(&Report) -> u64) -> Vec<u64> {
-    let mut values: Vec<u64> = reports.iter().map(value).collect();
-    values.sort_unstable();
-    values
-}
-
-fn summary(reports: &[Report], violations: usize) -> serde_json::Value {
-    let rounds = sorted(reports, |r| r.rounds.len() as u64);
-    let (counters, named) = (counters_of(reports), named_of(reports));
-    serde_json::json!({
-        "seeds": reports.len(),
-        "violations": violations,
-        "unjudged": reports.iter().map(|r| r.unjudged).sum::<usize>(),
-        "rounds_p50": percentile(&rounds, 50),
-        "rounds_p99": percentile(&rounds, 99),
-        "named": {
-            "begun": named.begun,
-            "retries": named.retries,
-            "answered_elsewhere": named.answered_elsewhere,
-            "found": counters.operations_found,
-            "carried_out_after_denial": counters.operations_begun,
-            "unknown": named.unknown,
-            "forgotten": named.forgotten,
-            "undecided": named.undecided,
-        },
-    })
-}
-
-fn counters_of(reports: &[Report]) -> Counters {
-    let counters = reports.iter().map(|r| r.counters);
-    counters.fold(Counters::default(), Counters::plus)
-}
-
-fn named_of(reports: &[Report]) -> NamedWrites {
-    let named = reports.iter().map(|r| r.named);
-    named.fold(NamedWrites::default(), NamedWrites::plus)
-}
-
-fn print_table(options: &Options, reports: &[Report], violations: usize) {
-    let figures: [(&str, Vec<u64>); 5] = [
-        (
-            "rounds to converge",
-            sorted(reports, |r| r.rounds.len() as u64),
-        ),
-        ("messages", sorted(reports, |r| r.messages)),
-        ("bytes per node", sorted(reports, bytes_per_node)),
-        (
-            "requests answered",
-            sorted(reports, |r| r.succeeded.0 as u64),
-        ),
-        ("requests refused", sorted(reports, |r| r.refused as u64)),
-    ];
-    println!(
-        "{:<22} {:>12} {:>12} {:>12}",
-        "per seed", "median", "99 %", "most"
-    );
-    for (name, values) in figures {
-        let (half, most) = (percentile(&values, 50), percentile(&values, 100));
-        println!(
-            "{name:<22} {half:>12} {:>12} {most:>12}",
-            percentile(&values, 99)
-        );
-    }
-    let (counters, named) = (counters_of(reports), named_of(reports));
-    let disks = reports.iter().map(|r| r.disk_faults);
-    let disks = disks.fold(DiskFaults::default(), DiskFaults::plus);
-    println!("{counters:#?}\n{disks:#?}\n{named:#?}");
-    let (system, seeds) = (options.system.letter(), &options.seeds);
-    let unjudged: usize = reports.iter().map(|r| r.unjudged).sum();
-    if unjudged > 0 {
-        println!("{unjudged} keys have histories with too many orders to be judged");
-    }
-    println!(
-        "system {system}, seeds {}..{}: {violations} violations",
-        seeds.start, seeds.end
-    );
 }

@@ -5,7 +5,7 @@ use rand::RngExt as _;
 
 use super::oracle::Simulated;
 use super::player::Player;
-use super::report::{DiskFaults, NamedWrites, Report};
+use super::report::{Course, DiskFaults, NamedWrites, Report};
 use super::schedule::{Schedule, Step};
 use super::simulation::{SimConfig, Simulation};
 use super::swarm::{act, bring_back, configure, draw};
@@ -35,6 +35,11 @@ pub struct Campaign {
     pub loss: Option<f64>,
     /// Whether clients name their writes and ask again for them; drawn from each seed if it is not said.
     pub retries: Option<bool>,
+    /// Whether nodes pause and clocks stand still; drawn from each seed if it is not said.
+    pub stalls: Option<bool>,
+    /// Whether clients mix levels and choose what a session promises, and horizons are raised
+    /// ([`Schedule::mixes`]); drawn from each seed if it is not said.
+    pub mixes: Option<bool>,
 }
 
 impl Default for Campaign {
@@ -48,6 +53,8 @@ impl Default for Campaign {
             fanout: 3,
             loss: None,
             retries: None,
+            stalls: None,
+            mixes: None,
         }
     }
 }
@@ -106,11 +113,15 @@ fn spread(seed: u64, campaign: &Campaign) -> Report {
         counters: (simulation.counters().into_iter()).fold(Counters::default(), Counters::plus),
         disk_faults: DiskFaults::default(),
         named: NamedWrites::default(),
+        course: Course::default(),
+        lags: simulation.lags().to_vec(),
         succeeded: (1, 1),
         refused: 0,
         unjudged: 0,
         nodes,
         converged,
+        converge_ms: rounds.len() as u64 * simulation.config().sync_interval_ms,
+        live_rounds: 0,
         rounds,
         messages: simulation.messages() - messages,
         bytes: simulation.bytes() - bytes,

@@ -1,5 +1,6 @@
 //! Plays the steps of a run, and judges it when they are done.
 
+mod liveness;
 mod rollbacks;
 mod verdict;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::network::Network;
 use super::oracle::Simulated;
-use super::report::{DiskFaults, Report};
+use super::report::{Course, DiskFaults, Report};
 use super::schedule::{Schedule, Step};
 use super::simulation::{Disk, SimConfig, Simulation};
 use super::system::System;
@@ -66,6 +67,13 @@ pub(super) struct Player<P: Simulated, W> {
     /// How many names were given to writes.
     names: u32,
     disk_faults: DiskFaults,
+    course: Course,
+    /// Who has come back and does not serve yet.
+    returning: BTreeSet<NodeId>,
+    /// Whose clocks stand still.
+    frozen: BTreeSet<NodeId>,
+    /// The highest horizon of a node.
+    horizon: u64,
     violations: Vec<String>,
 }
 
@@ -97,7 +105,8 @@ fn replay_with<P: Simulated>(schedule: &Schedule, workload: impl Workload<P>) ->
 
 impl<P: Simulated, W: Workload<P>> Player<P, W> {
     /// Before the first step; `schedule` has none yet.
-    pub(super) fn new(schedule: Schedule, workload: W) -> Self {
+    pub(super) fn new(schedule: Schedule, mut workload: W) -> Self {
+        workload.set_up(&schedule);
         let mut config = SimConfig::new(schedule.node.clone(), schedule.seed);
         config.checks_every_step = schedule.node.replication_factor <= CHECKED_OWNERS;
         let mut simulation = Simulation::new(config);
@@ -112,6 +121,10 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             misled: BTreeSet::new(),
             names: 0,
             disk_faults: DiskFaults::default(),
+            course: Course::default(),
+            returning: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            horizon: 0,
             violations: Vec::new(),
         }
     }
@@ -131,6 +144,27 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
     /// The nodes of whose disk there is an image.
     pub(super) fn imaged(&self) -> Vec<NodeId> {
         self.images.keys().copied().collect()
+    }
+
+    /// The nodes that are paused.
+    pub(super) fn paused(&self) -> Vec<NodeId> {
+        let nodes = self.simulation.node_ids();
+        nodes.filter(|n| self.simulation.is_paused(*n)).collect()
+    }
+
+    /// The nodes whose clocks stand still.
+    pub(super) fn frozen(&self) -> Vec<NodeId> {
+        self.frozen.iter().copied().collect()
+    }
+
+    /// Whether horizons are raised in this run.
+    pub(super) const fn raises_horizons(&self) -> bool {
+        self.schedule.mixes && matches!(self.schedule.system, System::Timestamped)
+    }
+
+    /// The highest horizon of a node.
+    pub(super) const fn horizon(&self) -> u64 {
+        self.horizon
     }
 
     /// A name that no write has had.
@@ -182,6 +216,8 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             Step::Calm => {
                 simulation.network = Network::default();
                 simulation.heal_disks();
+                simulation.heal_clocks();
+                self.frozen.clear();
             }
             Step::Fail(node) => self.fail(*node),
             Step::Restart(node) => self.bring_back(*node, true),
@@ -197,23 +233,68 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
             }
             Step::RollBack(node) => self.roll_back(*node),
             Step::Skew { node, ms } => simulation.set_skew(*node, *ms),
+            Step::Pause(_) | Step::Resume(_) | Step::FreezeClock(_) | Step::ThawClock(_) => {
+                self.stall(step);
+            }
+            Step::RaiseHorizon { node, time } if !simulation.is_paused(*node) => {
+                self.course.horizons_raised += 1;
+                self.horizon = self.horizon.max(*time);
+                workload.raise_horizon(simulation, *node, *time);
+            }
             Step::Hint {
                 node,
                 other,
                 reachable,
-            } => {
+            } if !simulation.is_paused(*node) => {
                 self.misled.insert((*node, *other));
                 simulation.hint(*node, *other, *reachable);
             }
+            // A node that is paused hears nothing.
+            Step::Hint { .. } | Step::RaiseHorizon { .. } => {}
             Step::Run { ms } => simulation.run_for(*ms),
         }
         self.stop_failed();
+        self.note_returns();
         self.check_rolled_back();
         self.workload.poll(&mut self.simulation);
         if !self.simulation.checks_every_step() {
             let nodes = u64::from(self.schedule.node.nodes);
             let any = self.simulation.rng().get_word_pos() as u64 % nodes;
             self.simulation.check(NodeId(1 + any as u32));
+        }
+    }
+
+    fn stall(&mut self, step: &Step) {
+        let simulation = &mut self.simulation;
+        match step {
+            Step::Pause(node) if !simulation.is_paused(*node) => {
+                simulation.pause(*node);
+                self.course.pauses += u64::from(simulation.is_paused(*node));
+            }
+            Step::Resume(node) => simulation.resume(*node),
+            Step::FreezeClock(node) => {
+                simulation.freeze_clock(*node);
+                self.course.frozen_clocks += u64::from(self.frozen.insert(*node));
+            }
+            Step::ThawClock(node) => {
+                simulation.thaw_clock(*node);
+                self.frozen.remove(node);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of who serves again.
+    fn note_returns(&mut self) {
+        let is_cut = !self.simulation.network.cut.is_empty();
+        for node in self.simulation.node_ids() {
+            if self.simulation.node(node).is_none() {
+                self.returning.remove(&node);
+            } else if !self.is_up(node) {
+                self.returning.insert(node);
+            } else if self.returning.remove(&node) && is_cut {
+                self.course.recoveries_while_cut += 1;
+            }
         }
     }
 

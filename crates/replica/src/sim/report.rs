@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::simulation::Round;
+use super::simulation::{Lag, Round};
 use super::system::System;
 use crate::Counters;
 
@@ -21,6 +21,10 @@ pub struct Report {
     pub disk_faults: DiskFaults,
     /// What became of writes that have a name.
     pub named: NamedWrites,
+    /// What else the run has been through.
+    pub course: Course,
+    /// How far reads at level `One` were behind, one after the other.
+    pub lags: Vec<Lag>,
     /// Operations that succeeded, and all that were made.
     pub succeeded: (usize, usize),
     /// Nodes.
@@ -29,6 +33,10 @@ pub struct Report {
     pub converged: bool,
     /// Each sync interval from the end of all faults until it had.
     pub rounds: Vec<Round>,
+    /// Virtual milliseconds from the end of all faults until it had, counted in whole sync intervals.
+    pub converge_ms: u64,
+    /// Rounds until it had once more, after new writes through every node.
+    pub live_rounds: usize,
     /// Messages sent.
     pub messages: u64,
     /// Bytes of all messages.
@@ -105,6 +113,42 @@ impl NamedWrites {
             unknown: self.unknown + other.unknown,
             forgotten: self.forgotten + other.forgotten,
             undecided: self.undecided + other.undecided,
+        }
+    }
+}
+
+/// What a run has been through, beside disks that fail and writes with names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Course {
+    /// Times that a node was paused.
+    pub pauses: u64,
+    /// Messages and requests that have waited for nodes that were paused.
+    pub held: u64,
+    /// Times that the physical clock of a node stopped.
+    pub frozen_clocks: u64,
+    /// Nodes that began to serve again, after they had come back, while the network was cut.
+    pub recoveries_while_cut: u64,
+    /// Times that the horizon of a node was raised.
+    pub horizons_raised: u64,
+    /// Requests that had to succeed, after all faults had ended.
+    pub live_requests: u64,
+    /// Times that one of them was made again.
+    pub live_retries: u64,
+}
+
+impl Course {
+    /// The sums.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            pauses: self.pauses + other.pauses,
+            held: self.held + other.held,
+            frozen_clocks: self.frozen_clocks + other.frozen_clocks,
+            recoveries_while_cut: self.recoveries_while_cut + other.recoveries_while_cut,
+            horizons_raised: self.horizons_raised + other.horizons_raised,
+            live_requests: self.live_requests + other.live_requests,
+            live_retries: self.live_retries + other.live_retries,
         }
     }
 }

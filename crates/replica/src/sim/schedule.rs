@@ -1,14 +1,15 @@
 //! A run as data: what is asked of the nodes and what is done to them, step by step.
 
 use bytes::Bytes;
-use std::fmt;
+
+mod printing;
 
 use super::network::Network;
 use super::player;
 use super::report::Report;
 use super::system::System;
 use crate::storage::CommitFault;
-use crate::{ClockKind, Config, NodeId};
+use crate::{Config, NodeId};
 
 /// One thing that happens in a run. What cannot happen when its turn comes is left out: a node that is down
 /// cannot fail, and none loses its data while too few others have theirs.
@@ -76,8 +77,8 @@ pub enum Step {
     },
     /// All cuts are mended.
     Heal,
-    /// All cuts are mended, the network loses, repeats and delays nothing any more, and commits that were to
-    /// fail will not.
+    /// All cuts are mended, the network loses, repeats and delays nothing any more, commits that were to fail
+    /// will not, nodes that are paused go on, and clocks go and are right.
     Calm,
     /// A node goes down.
     Fail(NodeId),
@@ -100,7 +101,7 @@ pub enum Step {
     Image(NodeId),
     /// The network is mended for a while; when all nodes are up, nothing is under way, and all that this one has
     /// written is known to others, it stops and starts with the last image of its disk, and hears from all others before anything
-    /// else happens. Left out while a node is down, and in a gossip store.
+    /// else happens. Left out while a node is down or paused, and in a gossip store.
     RollBack(NodeId),
     /// A node's physical clock is so far ahead of virtual time from now on.
     Skew {
@@ -109,7 +110,23 @@ pub enum Step {
         /// How far, in milliseconds.
         ms: i64,
     },
-    /// A node is told whether it can reach another, true or not.
+    /// A node takes no input, and its timers do not go off: nothing is lost, and all of it comes later at
+    /// once. Left out while the node is down.
+    Pause(NodeId),
+    /// A node that is paused goes on.
+    Resume(NodeId),
+    /// A node's physical clock stands still, while the node runs.
+    FreezeClock(NodeId),
+    /// A physical clock that stands still goes again, and shows at once what it would have shown.
+    ThawClock(NodeId),
+    /// The horizon of a node that takes the caller's timestamps is raised. Left out while it is paused.
+    RaiseHorizon {
+        /// The node.
+        node: NodeId,
+        /// The horizon.
+        time: u64,
+    },
+    /// A node is told whether it can reach another, true or not. Left out while it is paused.
     Hint {
         /// The node that is told.
         node: NodeId,
@@ -158,6 +175,9 @@ pub struct Schedule {
     pub network: Network,
     /// Virtual milliseconds within which the healed cluster must have converged.
     pub settle_ms: u64,
+    /// Whether clients mix the levels of reads and writes, those of system C ask for one session guarantee
+    /// alone or for none, and what those of system D read is judged. Which, the seed decides.
+    pub mixes: bool,
     /// The steps, each with the place in the random numbers of the run from which its part of them is drawn:
     /// what becomes of its messages stays the same when other steps are left out.
     pub steps: Vec<(u64, Step)>,
@@ -172,6 +192,7 @@ impl Schedule {
             node,
             network: Network::default(),
             settle_ms: 120_000,
+            mixes: false,
             steps: Vec::new(),
         }
     }
@@ -200,226 +221,5 @@ impl Schedule {
             network.max_latency_ms,
             network.straggler,
         )
-    }
-
-    /// The configuration where it differs from the default, as statements.
-    fn config_lines(&self) -> Vec<String> {
-        let (config, usual) = (&self.node, Config::new(NodeId(1), self.node.nodes));
-        let mut lines = Vec::new();
-        let mut number = |name: &str, value: u64, usual: u64| {
-            if value != usual {
-                lines.push(format!("node.{name} = {value};"));
-            }
-        };
-        let pairs = [
-            (
-                "replication_factor",
-                config.replication_factor,
-                usual.replication_factor,
-            ),
-            ("write_quorum", config.write_quorum, usual.write_quorum),
-            ("read_quorum", config.read_quorum, usual.read_quorum),
-            ("partitions", config.partitions, usual.partitions),
-        ];
-        for (name, value, usual) in pairs {
-            number(name, value.into(), usual.into());
-        }
-        number(
-            "request_timeout_ms",
-            config.request_timeout_ms,
-            usual.request_timeout_ms,
-        );
-        number("resend_ms", config.resend_ms, usual.resend_ms);
-        number(
-            "sync_interval_ms",
-            config.sync_interval_ms,
-            usual.sync_interval_ms,
-        );
-        number(
-            "audit_interval_ms",
-            config.audit_interval_ms,
-            usual.audit_interval_ms,
-        );
-        number(
-            "chunk_keys",
-            config.chunk_keys as u64,
-            usual.chunk_keys as u64,
-        );
-        number(
-            "max_log_events",
-            config.max_log_events as u64,
-            usual.max_log_events as u64,
-        );
-        number(
-            "max_exceptions",
-            config.max_exceptions as u64,
-            usual.max_exceptions as u64,
-        );
-        number(
-            "max_exception_bytes",
-            config.max_exception_bytes as u64,
-            usual.max_exception_bytes as u64,
-        );
-        number(
-            "operation_memory",
-            config.operation_memory as u64,
-            usual.operation_memory as u64,
-        );
-        number(
-            "restart_patience_ms",
-            config.restart_patience_ms,
-            usual.restart_patience_ms,
-        );
-        if config.durable {
-            lines.push("node.durable = true;".into());
-        }
-        match config.clock {
-            ClockKind::Lamport => {}
-            ClockKind::Caller => lines.push("node.clock = ClockKind::Caller;".into()),
-            ClockKind::Hybrid { drift_bound_ms } => lines.push(format!(
-                "node.clock = ClockKind::Hybrid {{ drift_bound_ms: {drift_bound_ms} }};"
-            )),
-        }
-        if let Some(gossip) = &config.gossip {
-            lines.push(format!("node.gossip = Some({gossip:?});"));
-        }
-        lines
-    }
-
-    /// The network where it differs from the default.
-    fn network_lines(&self) -> Vec<String> {
-        let (network, usual) = (&self.network, Network::default());
-        let mut lines = Vec::new();
-        let mut share = |name: &str, value: f64, usual: f64| {
-            if value != usual {
-                lines.push(format!("schedule.network.{name} = {value:?};"));
-            }
-        };
-        share("loss", network.loss, usual.loss);
-        share("duplication", network.duplication, usual.duplication);
-        share("straggler", network.straggler, usual.straggler);
-        for (name, value, usual) in [
-            (
-                "min_latency_ms",
-                network.min_latency_ms,
-                usual.min_latency_ms,
-            ),
-            (
-                "max_latency_ms",
-                network.max_latency_ms,
-                usual.max_latency_ms,
-            ),
-        ] {
-            if value != usual {
-                lines.push(format!("schedule.network.{name} = {value};"));
-            }
-        }
-        lines
-    }
-}
-
-impl fmt::Display for Schedule {
-    /// A test, as Rust text that needs nothing but this crate.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = format!("{:?}_{}", self.system, self.seed).to_lowercase();
-        let config = self.config_lines();
-        let is_used = |name: &str| {
-            let steps = || self.steps.iter().map(|(_, step)| step);
-            match name {
-                "ClockKind" | "Gossip" => config.iter().any(|line| line.contains(name)),
-                "CommitFault" => steps().any(|s| matches!(s, Step::FailCommit { .. })),
-                _ => true,
-            }
-        };
-        let used = ["ClockKind", "Config", "Gossip", "NodeId"];
-        let used: Vec<&str> = used.into_iter().filter(|name| is_used(name)).collect();
-        writeln!(f, "use replica::sim::{{Schedule, Step, System}};")?;
-        if is_used("CommitFault") {
-            writeln!(f, "use replica::storage::CommitFault;")?;
-        }
-        writeln!(f, "use replica::{{{}}};\n", used.join(", "))?;
-        writeln!(f, "fn {name}() -> Schedule {{")?;
-        let mutable = if config.is_empty() { "" } else { "mut " };
-        writeln!(
-            f,
-            "    let {mutable}node = Config::new(NodeId(1), {});",
-            self.node.nodes
-        )?;
-        for line in config {
-            writeln!(f, "    {line}")?;
-        }
-        let (system, seed) = (self.system, self.seed);
-        writeln!(
-            f,
-            "    let mut schedule = Schedule::new(System::{system:?}, {seed}, node);"
-        )?;
-        for line in self.network_lines() {
-            writeln!(f, "    {line}")?;
-        }
-        if self.settle_ms != 120_000 {
-            writeln!(f, "    schedule.settle_ms = {};", self.settle_ms)?;
-        }
-        writeln!(f, "    schedule.steps = vec![")?;
-        for (random, step) in &self.steps {
-            writeln!(f, "        ({random}, Step::{}),", Printed(step))?;
-        }
-        writeln!(f, "    ];\n    schedule\n}}\n")?;
-        writeln!(f, "#[test]\nfn {name}_breaks_no_promise() {{")?;
-        writeln!(f, "    let report = {name}().run();")?;
-        writeln!(
-            f,
-            "    assert!(report.violations.is_empty(), \"{{report}}\");\n}}"
-        )
-    }
-}
-
-/// A step as Rust text: as `Debug` shows it, but for bytes and lists.
-struct Printed<'a>(&'a Step);
-
-impl fmt::Display for Printed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let write = |name: &str, node: &NodeId, key: &Bytes, value: Option<&Bytes>| {
-            let (key, value) = (literal(key), value.map(literal));
-            let value = value.map_or("None".into(), |value| format!("Some({value})"));
-            format!("{name} {{ node: {node:?}, key: {key}, value: {value} }}")
-        };
-        match self.0 {
-            Step::Write { node, key, value } => {
-                f.write_str(&write("Write", node, key, value.as_ref()))
-            }
-            Step::WriteOne { node, key, value } => {
-                f.write_str(&write("WriteOne", node, key, value.as_ref()))
-            }
-            Step::WriteNamed {
-                node,
-                key,
-                value,
-                name,
-            } => {
-                let step = write("WriteNamed", node, key, value.as_ref());
-                write!(f, "{}, name: {name} }}", step.trim_end_matches(" }"))
-            }
-            Step::Read { node, key } => {
-                write!(f, "Read {{ node: {node:?}, key: {} }}", literal(key))
-            }
-            Step::Part { one, other } => {
-                write!(f, "Part {{ one: vec!{one:?}, other: vec!{other:?} }}")
-            }
-            Step::FailCommit { node, fault } => {
-                write!(
-                    f,
-                    "FailCommit {{ node: {node:?}, fault: CommitFault::{fault:?} }}"
-                )
-            }
-            other => write!(f, "{other:?}"),
-        }
-    }
-}
-
-/// Bytes as an expression.
-fn literal(bytes: &Bytes) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => format!("{text:?}.into()"),
-        Err(_) => format!("vec!{:?}.into()", &bytes[..]),
     }
 }

@@ -148,7 +148,7 @@ impl<F: FnMut(&Report) -> bool> Shrinker<F> {
             |config, usual| config.max_exceptions = usual.max_exceptions,
         ];
         let takes_time = self.best.node.clock == crate::ClockKind::Caller;
-        let mut has_helped = false;
+        let mut has_helped = self.try_change(|schedule| schedule.mixes = false);
         // The caller's timestamps are part of what the system is.
         for change in changes.into_iter().skip(usize::from(takes_time)) {
             has_helped |= self.try_change(|schedule| {
@@ -216,11 +216,16 @@ fn keep_nodes(step: &mut Step, is_kept: impl Fn(NodeId) -> bool) -> bool {
         | Step::Read { node, .. }
         | Step::FailCommit { node, .. }
         | Step::Skew { node, .. }
+        | Step::RaiseHorizon { node, .. }
         | Step::Fail(node)
         | Step::Restart(node)
         | Step::Recover(node)
         | Step::LoseTail(node)
         | Step::Image(node)
+        | Step::Pause(node)
+        | Step::Resume(node)
+        | Step::FreezeClock(node)
+        | Step::ThawClock(node)
         | Step::RollBack(node) => is_kept(*node),
         Step::Heal | Step::Calm | Step::Run { .. } => true,
     }
@@ -253,11 +258,16 @@ fn map_nodes(step: &mut Step, to: impl Fn(NodeId) -> NodeId) {
         | Step::Read { node, .. }
         | Step::FailCommit { node, .. }
         | Step::Skew { node, .. }
+        | Step::RaiseHorizon { node, .. }
         | Step::Fail(node)
         | Step::Restart(node)
         | Step::Recover(node)
         | Step::LoseTail(node)
         | Step::Image(node)
+        | Step::Pause(node)
+        | Step::Resume(node)
+        | Step::FreezeClock(node)
+        | Step::ThawClock(node)
         | Step::RollBack(node) => *node = to(*node),
         Step::Heal | Step::Calm | Step::Run { .. } => {}
     }

@@ -1,7 +1,9 @@
 //! The simulation itself: nodes, a queue of events in virtual time, and the checks after every step.
 
 mod checks;
+mod lags;
 mod machine;
+mod stalls;
 
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -9,7 +11,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use twox_hash::XxHash3_128;
 
+use lags::{Asked, Lags};
 use machine::SimNode;
+
+pub use lags::Lag;
 
 use super::history::{Action, History, Operation};
 use super::mints::Mints;
@@ -84,19 +89,29 @@ pub struct Simulation<P: Simulated = Lww> {
     history: History,
     /// The events of named writes.
     pub(super) mints: Mints,
-    /// Requests that have not been answered, and the node that was asked.
-    asked: BTreeMap<RequestId, NodeId>,
+    /// Requests that have not been answered.
+    asked: BTreeMap<RequestId, Asked>,
     /// Operations of the history among them.
     pending: BTreeMap<RequestId, Operation>,
     replies: BTreeMap<RequestId, Result<Outcome<P::Cell>, RequestError>>,
     next_request: u64,
+    lags: Lags,
+    /// What was answered since somebody began to look.
+    watched: Option<Vec<Watched>>,
     violations: Vec<String>,
     trace: u128,
     messages: u64,
     bytes: u64,
     /// Counters of partitions that have been dropped.
     past: Vec<Counters>,
+    /// Virtual milliseconds of the pauses that have ended.
+    paused_ms: u64,
+    /// What has waited for nodes that were paused.
+    held: u64,
 }
+
+/// The node that was asked, and what it has answered.
+pub(super) type Watched = (NodeId, Result<(), RequestError>);
 
 type QueuedId = u64;
 
@@ -137,11 +152,15 @@ impl<P: Simulated> Simulation<P> {
             pending: BTreeMap::new(),
             replies: BTreeMap::new(),
             next_request: 0,
+            lags: Lags::default(),
+            watched: None,
             violations: Vec::new(),
             trace: 0,
             messages: 0,
             bytes: 0,
             past: Vec::new(),
+            paused_ms: 0,
+            held: 0,
             config,
         };
         for node in (1..=nodes).map(NodeId) {
@@ -155,6 +174,8 @@ impl<P: Simulated> Simulation<P> {
                     skew_ms: 0,
                     wakes_at: None,
                     next_fault: None,
+                    pause: None,
+                    frozen_unix_ms: None,
                 },
             );
             simulation.after_input(node);
@@ -239,12 +260,31 @@ impl<P: Simulated> Simulation<P> {
     pub fn ask(&mut self, node: NodeId, request: Request<P::Write>) -> Ticket {
         self.next_request += 1;
         let id = RequestId(self.next_request);
-        self.asked.insert(id, node);
+        self.asked
+            .insert(id, self.lags.ask(node, &request, self.now_ms));
         self.start(node, id, request);
         Ticket(id)
     }
 
+    /// How far each read at level `One` that was answered was behind.
+    pub fn lags(&self) -> &[Lag] {
+        self.lags.measured()
+    }
+
+    /// From now on takes note of what is answered.
+    pub(super) fn watch_answers(&mut self) {
+        self.watched = Some(Vec::new());
+    }
+
+    /// What was answered since, and no further.
+    pub(super) fn take_watched(&mut self) -> Vec<Watched> {
+        self.watched.take().unwrap_or_default()
+    }
+
     fn start(&mut self, node: NodeId, id: RequestId, request: Request<P::Write>) {
+        let Some(request) = self.hold_request(node, id, request) else {
+            return;
+        };
         let now = self.now_of(node);
         match self.nodes.get_mut(&node).and_then(|n| n.node.as_mut()) {
             Some(started) => {
@@ -297,8 +337,12 @@ impl<P: Simulated> Simulation<P> {
         self.now_ms = at_ms;
         match self.queued.remove(&id) {
             Some(Queued::Deliver { from, to, message }) => {
-                self.input(to, |node, now| node.handle_message(from, *message, now));
+                if let Some(message) = self.hold_message(from, to, message) {
+                    self.input(to, |node, now| node.handle_message(from, *message, now));
+                }
             }
+            // It is asked what is due when it goes on.
+            Some(Queued::Wake(node)) if self.is_paused(node) => {}
             Some(Queued::Wake(node)) => {
                 let due = self.nodes.get_mut(&node).and_then(|n| {
                     let is_current = n.wakes_at == Some(at_ms);
@@ -400,8 +444,15 @@ impl<P: Simulated> Simulation<P> {
     fn note_reply(&mut self, request: RequestId, result: Result<Outcome<P::Cell>, RequestError>) {
         let moment = self.history.tick();
         self.note_trace(&(request.0, format!("{result:?}")));
-        if self.asked.remove(&request).is_none() {
+        let Some(asked) = self.asked.remove(&request) else {
             return;
+        };
+        if let Some(watched) = &mut self.watched {
+            let result = result.as_ref().map(drop).map_err(Clone::clone);
+            watched.push((asked.node, result));
+        }
+        if let Ok(outcome) = &result {
+            self.lags.note::<P>(asked, outcome, self.now_ms);
         }
         let Some(mut operation) = self.pending.remove(&request) else {
             self.replies.insert(request, result);
@@ -441,7 +492,12 @@ impl<P: Simulated> Simulation<P> {
     }
 
     fn now_of(&self, node: NodeId) -> Now {
-        self.now_at(self.nodes.get(&node).map_or(0, |n| n.skew_ms))
+        let sim_node = self.nodes.get(&node);
+        let mut now = self.now_at(sim_node.map_or(0, |n| n.skew_ms));
+        now.unix_ms = sim_node
+            .and_then(|n| n.frozen_unix_ms)
+            .unwrap_or(now.unix_ms);
+        now
     }
 
     const fn now_at(&self, skew_ms: i64) -> Now {
@@ -455,6 +511,11 @@ impl<P: Simulated> Simulation<P> {
 impl Simulation {
     /// Makes a request at level `Quorum`. It is recorded in the history.
     pub fn request(&mut self, node: NodeId, command: Command) -> Ticket {
+        self.request_at(node, command, Level::Quorum)
+    }
+
+    /// The same at a level that promises no less.
+    pub(super) fn request_at(&mut self, node: NodeId, command: Command, level: Level) -> Ticket {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         let (key, action) = (command.key().clone(), action_of(&command));
@@ -466,10 +527,13 @@ impl Simulation {
             invoked,
             completed,
         };
-        self.asked.insert(request, node);
         self.pending.insert(request, operation);
-        self.start(node, request, Request::new(command, Level::Quorum));
-        Ticket(request)
+        let id = request;
+        let request = Request::new(command, level);
+        self.asked
+            .insert(id, self.lags.ask(node, &request, self.now_ms));
+        self.start(node, id, request);
+        Ticket(id)
     }
 
     /// Writes at level `One`, which promises no more than that the write may be seen: in the history it
@@ -498,5 +562,11 @@ fn action_of(command: &Command) -> Action {
 }
 
 fn counters_of<P: Simulated>(node: &Node<P>) -> impl Iterator<Item = Counters> + '_ {
-    node.partitions().map(|(_, partition)| partition.counters())
+    let forwards = Counters {
+        messages_sent_again: node.forwards_sent_again(),
+        ..Counters::default()
+    };
+    let partitions = node.partitions();
+    let partitions = partitions.map(|(_, partition)| partition.counters());
+    partitions.chain([forwards])
 }

@@ -31,6 +31,8 @@ pub(super) struct Faults {
     disks: bool,
     /// Clients that name their writes, and ask again for them.
     retries: bool,
+    /// Nodes that pause, and clocks that stand still.
+    stalls: bool,
 }
 
 /// Draws the cluster and the faults: swarm style, so that some runs have one fault in abundance.
@@ -66,6 +68,7 @@ pub(super) fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
         hot_spot: rng.random_bool(0.3),
         disks: false,
         retries: false,
+        stalls: false,
     };
     config.durable = faults.durable;
     // A disk may be rolled back at any time.
@@ -91,7 +94,10 @@ pub(super) fn draw(seed: u64, campaign: &Campaign) -> (Schedule, Faults) {
     if faults.retries && remembers_few && campaign.system != System::Linearizable {
         config.operation_memory = few;
     }
+    let (stalls, mixes) = (rng.random_bool(0.4), rng.random_bool(0.75));
+    faults.stalls = campaign.stalls.unwrap_or(stalls);
     let mut schedule = Schedule::new(campaign.system, seed, config);
+    schedule.mixes = campaign.mixes.unwrap_or(mixes);
     (schedule.network, schedule.settle_ms) = (network, campaign.settle_ms);
     (schedule, faults)
 }
@@ -141,6 +147,14 @@ pub(super) fn act<P: Simulated>(
         && let Some(step) = ask_again(player, &nodes)
     {
         return player.take(step);
+    }
+    if faults.stalls
+        && let Some(step) = stall(player, &nodes)
+    {
+        return player.take(step);
+    }
+    if player.raises_horizons() && player.simulation.rng().random_bool(0.06) {
+        return raise_horizon(player, &nodes);
     }
     let is_large = nodes.len() > player::SMALL as usize;
     let keys = player::keys(nodes.len() as u32);
@@ -275,6 +289,34 @@ fn ask_again<P: Simulated>(
     };
     let node = *nodes.choose(rng)?;
     Some(Step::Retry { node, name })
+}
+
+/// Now and then a node pauses or a clock stops, and they go on.
+fn stall<P: Simulated>(player: &mut Player<P, impl Workload<P>>, nodes: &[NodeId]) -> Option<Step> {
+    let (paused, frozen) = (player.paused(), player.frozen());
+    let rng = player.simulation.rng();
+    let node = *nodes.choose(rng)?;
+    match rng.random_range(0..100) {
+        0..4 => Some(Step::Pause(node)),
+        4..10 => paused.choose(rng).map(|node| Step::Resume(*node)),
+        10..12 => Some(Step::FreezeClock(node)),
+        12..14 => frozen.choose(rng).map(|node| Step::ThawClock(*node)),
+        _ => None,
+    }
+}
+
+/// An operator raises the horizon, at all nodes or at one.
+fn raise_horizon<P: Simulated>(player: &mut Player<P, impl Workload<P>>, nodes: &[NodeId]) {
+    let held = player.horizon();
+    let rng = player.simulation.rng();
+    let time = held + rng.random_range(0..60);
+    let nodes = match rng.random_bool(0.7) {
+        true => nodes.to_vec(),
+        false => sample(rng, nodes, 1),
+    };
+    for node in nodes {
+        player.take(Step::RaiseHorizon { node, time });
+    }
 }
 
 /// Some of the nodes, ascending.

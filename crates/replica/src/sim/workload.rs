@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::oracle::Simulated;
+use super::schedule::Schedule;
 use super::simulation::{Simulation, Ticket};
 use crate::check::{Call, History, OperationId, Version};
-use crate::{Command, NodeId, Outcome, RequestError};
+use crate::{Command, Level, NodeId, Outcome, RequestError};
 
 mod gossips;
 mod linearizable;
@@ -47,8 +48,33 @@ impl NamedWrite {
     }
 }
 
+/// A request that has to succeed: all faults have ended, and its key and client are its own while it is open.
+#[derive(Debug, Clone)]
+pub(super) struct Trial {
+    /// The number of its client.
+    pub(super) client: usize,
+    pub(super) node: NodeId,
+    pub(super) key: Bytes,
+    pub(super) operation: Operation,
+    pub(super) level: Level,
+}
+
 /// The clients of one run.
 pub(super) trait Workload<P: Simulated> {
+    /// Before anything else: takes note of what kind of run it is.
+    fn set_up(&mut self, _: &Schedule) {}
+
+    /// The levels that the system offers.
+    fn levels(&self) -> &'static [Level];
+
+    /// Starts an operation at one of these levels, in a run in which all faults have ended.
+    fn try_at(&mut self, simulation: &mut Simulation<P>, trial: Trial);
+
+    /// Raises the horizon of a node.
+    fn raise_horizon(&mut self, simulation: &mut Simulation<P>, node: NodeId, time: u64) {
+        simulation.raise_horizon(node, crdt::Timestamp(time));
+    }
+
     /// Starts an operation at the level that the system promises most of.
     fn ask(
         &mut self,
@@ -176,8 +202,10 @@ fn again(history: &mut History, id: OperationId) {
     let again = first.map(|(_, operation)| operation.clone());
     if let Some(mut operation) = again {
         operation.completed = None;
-        if let Call::Write { version, .. } = &mut operation.call {
-            *version = None;
+        match &mut operation.call {
+            Call::Write { version, .. } => *version = None,
+            Call::WriteSibling { dot, .. } => *dot = None,
+            _ => {}
         }
         history.push(operation);
     }

@@ -9,6 +9,7 @@ fn majority_7() -> Schedule {
     node.clock = ClockKind::Hybrid { drift_bound_ms: 50 };
     let mut schedule = Schedule::new(System::Majority, 7, node);
     schedule.network.loss = 0.05;
+    schedule.mixes = true;
     schedule.steps = vec![
         (0, Step::Cut { from: NodeId(1), to: NodeId(2) }),
         (1000, Step::Part { one: vec![NodeId(1)], other: vec![NodeId(3), NodeId(4)] }),
@@ -31,7 +32,15 @@ fn majority_7() -> Schedule {
         (18000, Step::Run { ms: 400 }),
         (19000, Step::RollBack(NodeId(2))),
         (20000, Step::Read { node: NodeId(1), key: "a".into() }),
-        (21000, Step::Calm),
+        (21000, Step::Pause(NodeId(4))),
+        (22000, Step::FreezeClock(NodeId(1))),
+        (23000, Step::Run { ms: 400 }),
+        (24000, Step::Resume(NodeId(4))),
+        (25000, Step::ThawClock(NodeId(1))),
+        (26000, Step::RaiseHorizon { node: NodeId(2), time: 9 }),
+        (27000, Step::Fail(NodeId(4))),
+        (28000, Step::LoseTail(NodeId(4))),
+        (29000, Step::Calm),
     ];
     schedule
 }

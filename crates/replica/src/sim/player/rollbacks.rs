@@ -20,8 +20,12 @@ impl<P: Simulated, W: Workload<P>> Player<P, W> {
         if gossips || !self.down.is_empty() {
             return;
         }
+        let stands_still = !self.paused().is_empty();
         if self.may_lose_data(node) && self.is_shown_to_be_older(node, &image) {
             return self.roll_back_under_way(node, image);
+        }
+        if stands_still {
+            return;
         }
         let network = std::mem::take(&mut self.simulation.network);
         let limit_ms = self.schedule.settle_ms;

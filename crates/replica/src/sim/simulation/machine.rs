@@ -3,6 +3,7 @@
 use rand::RngExt as _;
 use std::collections::BTreeMap;
 
+use super::stalls::Pause;
 use super::{Disk, Simulation, counters_of};
 use crate::sim::oracle::Simulated;
 use crate::storage::CommitFault;
@@ -21,6 +22,10 @@ pub(super) struct SimNode<P: Simulated> {
     pub(super) wakes_at: Option<u64>,
     /// How its next commit fails.
     pub(super) next_fault: Option<CommitFault>,
+    /// What has waited for it since it was paused.
+    pub(super) pause: Option<Pause<P>>,
+    /// What its physical clock shows while it stands still.
+    pub(super) frozen_unix_ms: Option<u64>,
 }
 
 impl<P: Simulated> SimNode<P> {
@@ -48,12 +53,14 @@ impl<P: Simulated> SimNode<P> {
 impl<P: Simulated> Simulation<P> {
     /// Takes a node down; with its disk if it has one, otherwise with all its data.
     pub fn fail(&mut self, node: NodeId) {
+        // What has waited for it is lost with it.
+        drop(self.end_pause(node));
         let failed = self.nodes.get_mut(&node).and_then(|n| {
             n.next_fault = None;
             n.node.take()
         });
         self.past.extend(failed.iter().flat_map(counters_of));
-        let lost = self.asked.iter().filter(|(_, asked)| **asked == node);
+        let lost = self.asked.iter().filter(|(_, asked)| asked.node == node);
         let lost: Vec<RequestId> = lost.map(|(id, _)| *id).collect();
         for request in lost {
             // Nobody knows whether a write that was pending has taken effect.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{NamedWrite, Names, Open, Operation, Workload, lww};
+use super::{NamedWrite, Names, Open, Operation, Trial, Workload, lww};
 use crate::sim::simulation::Simulation;
 use crate::{Level, Lww, NodeId, Request};
 
@@ -22,6 +22,14 @@ impl Workload<Lww> for Gossips {
         let ticket = simulation.ask(node, Request::new(lww(key, operation), Level::One));
         self.open.push(ticket, ());
         self.poll(simulation);
+    }
+
+    fn levels(&self) -> &'static [Level] {
+        &[Level::One]
+    }
+
+    fn try_at(&mut self, simulation: &mut Simulation, trial: Trial) {
+        self.ask(simulation, trial.node, trial.key, trial.operation);
     }
 
     fn begin(&mut self, simulation: &mut Simulation, _: u32, write: NamedWrite) {

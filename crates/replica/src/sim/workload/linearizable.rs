@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::retries::Retries;
-use super::{NamedWrite, Names, Open, Operation, Workload, again, both, lww, record, with_version};
+use super::{
+    NamedWrite, Names, Open, Operation, Trial, Workload, again, both, lww, record, with_version,
+};
 use crate::check::{self, Call, History, OperationId, SessionId};
 use crate::sim::simulation::Simulation;
 use crate::{Command, Level, Lww, LwwWrite, NodeId, Request};
@@ -68,6 +70,14 @@ impl Workload<Lww> for Linearizable {
         let ticket = simulation.ask(node, Request::new(command, Level::Linearizable));
         self.open.push(ticket, (id, call));
         self.poll(simulation);
+    }
+
+    fn levels(&self) -> &'static [Level] {
+        &[Level::Linearizable]
+    }
+
+    fn try_at(&mut self, simulation: &mut Simulation, trial: Trial) {
+        self.ask(simulation, trial.node, trial.key, trial.operation);
     }
 
     fn begin(&mut self, simulation: &mut Simulation, name: u32, write: NamedWrite) {

@@ -113,7 +113,9 @@ impl<P: Simulated, T: Clone> Retries<P, T> {
             simulation.mints.watch(name, key.clone(), value);
         }
         let config = simulation.config();
-        let window_ms = config.request_timeout_ms + simulation.network.longest_ms();
+        // What was asked of a node that is paused comes to its end later.
+        let window_ms =
+            config.request_timeout_ms + simulation.network.longest_ms() + simulation.paused_ms();
         let named = Named {
             request,
             partition: config.placement().partition_of(&key),
@@ -243,6 +245,22 @@ impl<P: Simulated, T: Clone> Retries<P, T> {
         forgotten.map(|named| named.kept.clone()).collect()
     }
 
+    /// The same, each with its name.
+    pub(super) fn forgotten_by_name(&self) -> Vec<(u32, T)> {
+        let forgotten = self.writes.iter().filter(|(_, named)| named.is_forgotten);
+        forgotten
+            .map(|(name, named)| (*name, named.kept.clone()))
+            .collect()
+    }
+
+    /// What was kept of the writes that were asked for more than once and may have been minted again by an attempt
+    /// that was still under way when another was answered.
+    pub(super) fn overlapping(&self, clock: ClockKind) -> Vec<T> {
+        let writes = self.writes.values();
+        let again = writes.filter(|n| n.attempts > 1 && n.may_be_minted_again(clock));
+        again.map(|named| named.kept.clone()).collect()
+    }
+
     /// Writes that were answered well, and all.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.succeeded, self.writes.len())
@@ -267,7 +285,9 @@ impl<P: Simulated, T> Named<P, T> {
 
     /// Whether the event may be minted again by its writer, when something else has won over it.
     fn may_be_minted_again(&self, clock: ClockKind) -> bool {
-        P::BY_TIME && self.request.level == Level::Quorum && clock != ClockKind::Caller
+        let level = self.request.level;
+        let may_lose = matches!(level, Level::Quorum | Level::All);
+        P::BY_TIME && may_lose && clock != ClockKind::Caller
     }
 }
 
