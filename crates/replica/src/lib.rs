@@ -98,7 +98,7 @@ pub use gossip::{GossipNode, GossipStore};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};
 pub use majority::{MajorityError, MajorityNode, MajorityStore};
 pub use message::{Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer};
-pub use node::{MessageOf, Node, NodeMessage, NodeOutput, NodeReady};
+pub use node::{MessageOf, Node, NodeMessage, NodeOutput, NodeReady, Requester};
 pub use operation::{Operation, OperationAnswer, OperationId};
 pub use partition::{
     Counters, Explanation, Output, Partition, Ready, State, Status, TombstoneReport,

@@ -1,5 +1,6 @@
 //! A node: its partitions, and requests for keys that others own.
 
+mod behind;
 mod forwarding;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::{
     Config, ConfigError, Envelope, Lww, NodeId, Now, Outcome, Output, Partition, PartitionId,
     Placement, Policy, Request, RequestError, RequestId,
 };
+pub use behind::Requester;
 use forwarding::{Forwards, Served};
 
 /// A node of a store whose key space has partitions: a [`Partition`] for each that it owns, and
@@ -244,12 +246,6 @@ impl<P: Policy> Node<P> {
         self.partitions
             .iter()
             .map(|(id, partition)| (*id, partition))
-    }
-
-    /// The number under which a client's request is forwarded, if it is and has not been answered: both nodes may
-    /// name it so in their logs. Time: O(1) for the latest request, and linear in those after any other.
-    pub fn forwarded_as(&self, request: RequestId) -> Option<u64> {
-        self.forwards.number_of(request)
     }
 
     /// How often it has sent a request that it forwards again, since no answer had come in time: what

@@ -5,6 +5,7 @@
 //! outputs to release.
 
 mod audit;
+mod behind;
 mod changes;
 mod explain;
 mod gossip;

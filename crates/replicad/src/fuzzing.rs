@@ -73,11 +73,13 @@ fn peer_of<S: StringPolicy>(frame: &[u8]) {
     let again = WireMessage::<S>::decode(&bytes).map(|message| message.encode());
     assert_eq!(again, Ok(bytes), "it does not come back as it went");
     match message {
-        WireMessage::Space(SpaceMessage::Strings(message)) => {
+        WireMessage::Space(SpaceMessage::Strings(message))
+        | WireMessage::Named(_, SpaceMessage::Strings(message)) => {
             let put = Operation::put(Bytes::from_static(b"value"));
             told::<S>(&message, &put);
         }
-        WireMessage::Space(SpaceMessage::Types(message)) => {
+        WireMessage::Space(SpaceMessage::Types(message))
+        | WireMessage::Named(_, SpaceMessage::Types(message)) => {
             told::<Types>(&message, &Operation::Increment { by: 1 });
         }
         _ => {}

@@ -155,7 +155,10 @@ impl Transport {
         let peers = options
             .peers
             .iter()
-            .map(|(node, address)| (*node, Peer::new(address.clone(), &options.limits)))
+            .map(|(node, address)| {
+                let peer = Peer::new(address.clone(), &options.limits, options.versions.min);
+                (*node, peer)
+            })
             .collect();
         let shared = Arc::new(Shared {
             cluster: watch::Sender::new(options.cluster),
@@ -208,6 +211,14 @@ impl Transport {
             false => Lane::Large,
         };
         peer.queue(lane).push(frame, peer.counters.lane(lane));
+    }
+
+    /// The version of messages that `node` understands, as it was agreed on when it was last connected; the earliest that
+    /// this node speaks before that, and of a node that is no peer. A frame that waits while the peer is replaced by an
+    /// older program is dropped with its connection, or counted there as no message.
+    pub fn version(&self, node: NodeId) -> u16 {
+        let earliest = self.shared.options.versions.min;
+        self.shared.peers.get(&node).map_or(earliest, Peer::version)
     }
 
     /// Says which cluster this node belongs to, once it knows. Connections that were made without it are made

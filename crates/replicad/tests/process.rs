@@ -13,6 +13,8 @@ mod one_process;
 mod operations;
 #[path = "process/policies.rs"]
 mod policies;
+#[path = "process/trails.rs"]
+mod trails;
 
 use common::{Process, complaint, free_ports, run};
 use replicad::client::{Client, Value};

@@ -147,11 +147,9 @@ impl<P: Policy> Forwards<P> {
         self.due_ms
     }
 
-    /// The number under which a request is on its way.
-    pub(super) fn number_of(&self, request: RequestId) -> Option<u64> {
-        let mut latest_first = self.pending.iter().rev();
-        let found = latest_first.find(|(_, pending)| pending.request == request);
-        found.map(|(number, _)| *number)
+    /// The client's request that is on its way under this number.
+    pub(super) fn request_of(&self, number: u64) -> Option<RequestId> {
+        self.pending.get(&number).map(|pending| pending.request)
     }
 
     /// Forwards a request to the preferred owner that can be reached.

@@ -103,6 +103,12 @@ impl<P: Policy> PendingReads<P> {
         self.unanswered
     }
 
+    /// The request that a read is for, unless it was answered.
+    pub(super) fn request_of(&self, read: u64) -> Option<RequestId> {
+        let purpose = self.reads.get(&read)?.purpose.as_ref();
+        purpose.map(Purpose::request)
+    }
+
     /// No read is due before this.
     pub(super) const fn next_due(&self) -> Option<u64> {
         self.due_ms

@@ -337,6 +337,13 @@ impl<W> PendingWrites<W> {
         })
     }
 
+    /// The request that the event was made for.
+    pub(super) fn request_of(&self, dot: Dot) -> Option<RequestId> {
+        let requests = &self.by_key.get(self.keys.get(&dot)?)?.requests;
+        let made_for = requests.iter().find(|request| request.dot == dot);
+        made_for.map(|request| request.id)
+    }
+
     /// The named writes that wait for the event, or for an earlier one that it would answer too.
     fn operations_answered_by(&self, dot: Dot) -> Vec<(OperationId, Dot)> {
         let writes = self.keys.get(&dot).and_then(|key| self.by_key.get(key));

@@ -25,8 +25,8 @@ use tokio::time::{self, Sleep};
 use super::disk::{Batches, Disk};
 use super::mailbox::{InboxLimits, Input, Inspection, Mailbox, Reply, Shown};
 use super::spaces::{Effectuated, Spaces, Turn};
-use super::trails;
-use super::wire::SpaceMessage;
+use super::trails::{self, Trails};
+use super::wire::{RequestName, SpaceMessage};
 use crate::policies::StringPolicy;
 use crate::storage::Room;
 use crate::store::{Share, StoreRequest};
@@ -49,8 +49,14 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Where a node's messages go.
 pub(super) trait Router<S: StringPolicy>: Send + Sync {
-    /// Delivers a message, or loses it. Never waits.
-    fn deliver(&self, from: NodeId, to: NodeId, message: SpaceMessage<S>);
+    /// Delivers a message, with the name of the request that it is for if that is followed, or loses it. Never waits.
+    fn deliver(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        message: SpaceMessage<S>,
+        request: Option<RequestName>,
+    );
 }
 
 /// A node that runs.
@@ -69,6 +75,7 @@ pub(super) struct Actor<S: StringPolicy> {
     started: Instant,
     room: Room,
     room_asked: Instant,
+    trails: Trails,
     /// What [`Spaces::damage_found`] last said.
     damage: (u64, u64),
     stopping: bool,
@@ -107,6 +114,7 @@ impl<S: StringPolicy> Actor<S> {
             shown,
             room: disk.room(),
             room_asked: Instant::now(),
+            trails: Trails::default(),
             damage: (0, 0),
             disk,
             router,
@@ -271,7 +279,11 @@ impl<S: StringPolicy> Actor<S> {
     fn handle(&mut self, spaces: &mut Spaces<S>, input: Input<S>, now: Now) {
         match input {
             Input::Request { request, reply } => self.handle_request(spaces, request, reply, now),
-            Input::Message { from, message } => self.handle_message(spaces, from, message, now),
+            Input::Message {
+                from,
+                message,
+                request,
+            } => self.handle_message(spaces, from, (message, request), now),
             Input::Reachable { node, reachable } => spaces.handle_reachable(node, reachable, now),
             Input::Suspected { node, suspected } => spaces.handle_suspected(node, suspected),
             Input::AcceptLoss => spaces.handle_accept_loss(now),
@@ -299,19 +311,19 @@ impl<S: StringPolicy> Actor<S> {
         self.next_request += 1;
         let id = RequestId(self.next_request);
         self.replies.insert(id, (reply, share));
-        let trail = trails::asked(self.node, id, &request);
+        trails::asked(self.node, id, &request);
         spaces.handle_request(id, request, now);
-        trails::forwarded(trail, spaces);
     }
 
     fn handle_message(
-        &self,
+        &mut self,
         spaces: &mut Spaces<S>,
         from: NodeId,
-        message: SpaceMessage<S>,
+        (message, request): (SpaceMessage<S>, Option<RequestName>),
         now: Now,
     ) {
-        trails::received(self.node, from, &message);
+        self.trails
+            .received(self.node, from, &message, request, spaces);
         let Some(refusal) = self.no_room() else {
             return spaces.handle_message(from, message, now);
         };
@@ -319,7 +331,10 @@ impl<S: StringPolicy> Actor<S> {
             return;
         }
         match refused(&message, refusal) {
-            Some(answer) => self.router.deliver(self.node, from, answer),
+            Some(answer) => {
+                let request = self.trails.sent(self.node, from, &answer, || None);
+                self.router.deliver(self.node, from, answer, request);
+            }
             None => spaces.handle_message(from, message, now),
         }
     }
@@ -377,8 +392,10 @@ impl<S: StringPolicy> Actor<S> {
     fn release(&mut self, effect: Effectuated<S>) {
         match effect {
             Effectuated::Send { to, message } => {
-                trails::sent(self.node, to, &message);
-                self.router.deliver(self.node, to, message);
+                let shown = Arc::clone(&self.shown);
+                let requester = || shown.read().requester_of_question(&message);
+                let request = self.trails.sent(self.node, to, &message, requester);
+                self.router.deliver(self.node, to, message, request);
             }
             Effectuated::Reply { request, result } => {
                 trails::answered(self.node, request, &result);

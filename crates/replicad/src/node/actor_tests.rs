@@ -63,7 +63,7 @@ impl Disk for Slow {
 }
 
 impl Router<Lww> for Diary {
-    fn deliver(&self, _: NodeId, to: NodeId, _: SpaceMessage<Lww>) {
+    fn deliver(&self, _: NodeId, to: NodeId, _: SpaceMessage<Lww>, _: Option<RequestName>) {
         if to == NodeId(2) {
             self.note("message");
         }

@@ -14,7 +14,7 @@ use super::local_node::LocalNode;
 use super::mailbox::{InboxLimits, Input, Mailbox};
 use super::spaces::Spaces;
 use super::starting::{Origin, SpaceConfigs, prepare};
-use super::wire::SpaceMessage;
+use super::wire::{RequestName, SpaceMessage};
 use crate::backend::{AdminError, Backend, NodeState};
 use crate::limits::Limits;
 use crate::storage::{
@@ -417,9 +417,19 @@ impl Inboxes {
 }
 
 impl Router<Lww> for Inboxes {
-    fn deliver(&self, from: NodeId, to: NodeId, message: SpaceMessage<Lww>) {
+    fn deliver(
+        &self,
+        from: NodeId,
+        to: NodeId,
+        message: SpaceMessage<Lww>,
+        request: Option<RequestName>,
+    ) {
         if let Some(mailbox) = self.get(to) {
-            mailbox.offer(Input::Message { from, message });
+            mailbox.offer(Input::Message {
+                from,
+                message,
+                request,
+            });
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{Permit, Sender};
 use tokio::sync::oneshot;
 
 use super::spaces::Spaces;
-use super::wire::SpaceMessage;
+use super::wire::{RequestName, SpaceMessage};
 use crate::backend::NodeState;
 use crate::policies::StringPolicy;
 use crate::store::{
@@ -50,6 +50,8 @@ pub(super) enum Input<S: StringPolicy> {
     Message {
         from: NodeId,
         message: SpaceMessage<S>,
+        /// The name of the request that it is for, if its sender has told it.
+        request: Option<RequestName>,
     },
     Reachable {
         node: NodeId,

@@ -18,7 +18,7 @@ use super::questions::Questions;
 use super::starting::{SpaceConfigs, random};
 use super::status::StatusMessage;
 use super::suspects::Suspects;
-use super::wire::{SpaceMessage, WireMessage};
+use super::wire::{RequestName, SpaceMessage, WireMessage};
 use crate::backend::NodeState;
 use crate::limits::Limits;
 use crate::metrics::RequestMetrics;
@@ -105,7 +105,7 @@ pub(super) struct Network<S: StringPolicy> {
     suspects: Mutex<Suspects>,
     pub(super) questions: Mutex<Questions>,
     /// What was sent last: most is sent to several nodes, one after the other, and encoded once.
-    last: Mutex<Option<(SpaceMessage<S>, Bytes)>>,
+    last: Mutex<Option<(WireMessage<S>, Bytes)>>,
     /// The store beside the actor that writes it, once the node has begun.
     store: Mutex<Option<StoreReader>>,
     /// What the front end counts.
@@ -317,6 +317,17 @@ impl<S: StringPolicy> Network<S> {
         task.take()
     }
 
+    /// Hands a message of the protocol to the actor.
+    fn offer_message(&self, from: NodeId, message: SpaceMessage<S>, request: Option<RequestName>) {
+        if let Some(mailbox) = self.mailbox() {
+            mailbox.offer(Input::Message {
+                from,
+                message,
+                request,
+            });
+        }
+    }
+
     /// Sends a message, or loses it.
     pub(super) fn send(&self, to: NodeId, message: &WireMessage<S>) {
         if let Some(transport) = self.transport() {
@@ -347,10 +358,9 @@ impl<S: StringPolicy> Handler for Arrivals<S> {
             }
         };
         match message {
-            WireMessage::Space(message) => {
-                if let Some(mailbox) = network.mailbox() {
-                    mailbox.offer(Input::Message { from, message });
-                }
+            WireMessage::Space(message) => network.offer_message(from, message, None),
+            WireMessage::Named(request, message) => {
+                network.offer_message(from, message, Some(request));
             }
             WireMessage::Standing(standing) => {
                 // Shown again and again until this node belongs to a cluster.
@@ -418,19 +428,24 @@ impl<S: StringPolicy> Handler for Arrivals<S> {
 }
 
 impl<S: StringPolicy> Router<S> for Network<S> {
-    fn deliver(&self, _: NodeId, to: NodeId, message: SpaceMessage<S>) {
+    fn deliver(
+        &self,
+        _: NodeId,
+        to: NodeId,
+        message: SpaceMessage<S>,
+        request: Option<RequestName>,
+    ) {
         let Some(transport) = self.transport() else {
             return;
         };
+        let version = transport.version(to);
+        let message = WireMessage::space(message, request, version);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = match &*last {
             Some((sent, bytes)) if sent.is_same(&message) => bytes.clone(),
             _ => {
-                let message = WireMessage::Space(message);
                 let bytes = message.encode();
-                if let WireMessage::Space(message) = message {
-                    *last = Some((message, bytes.clone()));
-                }
+                *last = Some((message, bytes.clone()));
                 bytes
             }
         };

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crdt::{Cut, Interval, MapReplica};
 use replica::{
     Level, Node, NodeId, NodeOutput, Now, Partition, PartitionId, Policy, RequestError, RequestId,
-    State, StorageError, Table, WriteBatch,
+    Requester, State, StorageError, Table, WriteBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -122,11 +122,19 @@ impl<S: StringPolicy> Spaces<S> {
         }
     }
 
-    /// The number under which a request is forwarded, if it is.
-    pub(super) fn forwarded_as(&self, space: Space, id: RequestId) -> Option<u64> {
-        match space {
-            Space::Strings => self.strings.forwarded_as(id),
-            Space::Types => self.types.forwarded_as(id),
+    /// For whom another node is asked with this message.
+    pub(super) fn requester_of_question(&self, message: &SpaceMessage<S>) -> Option<Requester> {
+        match message {
+            SpaceMessage::Strings(message) => self.strings.requester_of_question(message),
+            SpaceMessage::Types(message) => self.types.requester_of_question(message),
+        }
+    }
+
+    /// Whose request another node answers with this message.
+    pub(super) fn requester_of_answer(&self, message: &SpaceMessage<S>) -> Option<Requester> {
+        match message {
+            SpaceMessage::Strings(message) => self.strings.requester_of_answer(message),
+            SpaceMessage::Types(message) => self.types.requester_of_answer(message),
         }
     }
 

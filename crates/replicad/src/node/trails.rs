@@ -1,44 +1,36 @@
 //! The way of a request through the nodes, in their logs at level `debug`.
 //!
-//! A client's request has the number under which its node took it: `request="2/client/31"`. One that the node cannot
-//! serve is forwarded under another number, which the message carries. With the node that asks and the space that names
-//! it in the logs of both: `request="2/strings/17"`; the node that forwards it says which two are the same.
+//! A request has the name of the client's request at the node that took it: `request="2/client/31"`. The messages that
+//! this node sends for it carry the name, and so do those that the owner sends to which it was forwarded: all nodes log
+//! what they do for it under that name. Only who logs at this level makes messages carry names. A message that does not
+//! get through, or that is answered late, does not show.
 
-use replica::{NodeId, NodeMessage, RequestError, RequestId};
+use replica::{Message, NodeId, NodeMessage, RequestError, RequestId, Requester};
+use std::collections::BTreeMap;
 
 use super::spaces::Spaces;
-use super::wire::SpaceMessage;
+use super::wire::{RequestName, SpaceMessage};
 use crate::logs::shown;
 use crate::policies::StringPolicy;
 use crate::store::{Space, StoreAnswer, StoreRequest};
+
+/// Forwarded requests whose names are kept until they are answered. Of more than these the names end where they
+/// were forwarded.
+const MAX_NAMES: usize = 1 << 16;
 
 /// Whether any of this is wanted.
 fn is_wanted() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
 }
 
-/// A request that was taken just now, if it is to be followed.
-pub(super) type Trail = Option<(NodeId, RequestId, Space)>;
-
 /// A client has asked.
-pub(super) fn asked(node: NodeId, id: RequestId, request: &StoreRequest) -> Trail {
+pub(super) fn asked(node: NodeId, id: RequestId, request: &StoreRequest) {
     if !is_wanted() {
-        return None;
+        return;
     }
     let (key, operation) = (shown(&request.key), request.operation.name());
-    let (level, name) = (request.level, client(node, id));
-    tracing::debug!(%node, request = name, %key, operation, ?level, "a client asks");
-    Some((node, id, request.operation.space()))
-}
-
-/// What a client has asked for is on its way, or another node is asked for it.
-pub(super) fn forwarded<S: StringPolicy>(trail: Trail, spaces: &Spaces<S>) {
-    if let Some((node, id, space)) = trail
-        && let Some(number) = spaces.forwarded_as(space, id)
-    {
-        let (request, as_request) = (client(node, id), name(node, space, number));
-        tracing::debug!(%node, request, as_request, "the request of a client is for another node");
-    }
+    let (level, request) = (request.level, RequestName::new(node, id));
+    tracing::debug!(%node, request = request.text(), %key, operation, ?level, "a client asks");
 }
 
 /// A client is answered.
@@ -46,7 +38,7 @@ pub(super) fn answered(node: NodeId, id: RequestId, result: &Result<StoreAnswer,
     if !is_wanted() {
         return;
     }
-    let request = client(node, id);
+    let request = RequestName::new(node, id).text();
     match result {
         Ok(_) => tracing::debug!(%node, request, succeeded = true, "a client is answered"),
         Err(error) => {
@@ -55,58 +47,124 @@ pub(super) fn answered(node: NodeId, id: RequestId, result: &Result<StoreAnswer,
     }
 }
 
-/// The name of a client's request.
-fn client(node: NodeId, id: RequestId) -> String {
-    format!("{}/client/{}", node.0, id.0)
+/// The names of the requests that were forwarded to a node, by who asks, and the number that the asker gives them.
+#[derive(Debug, Default)]
+pub(super) struct Trails {
+    forwarded: BTreeMap<(NodeId, Space, u64), RequestName>,
 }
 
-/// A message leaves the node.
-pub(super) fn sent<S: StringPolicy>(node: NodeId, to: NodeId, message: &SpaceMessage<S>) {
-    if !is_wanted() {
-        return;
+impl Trails {
+    /// A message leaves the node. The name of the request that it is for, if that is known and to be told.
+    pub(super) fn sent<S: StringPolicy>(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        message: &SpaceMessage<S>,
+        requester: impl FnOnce() -> Option<Requester>,
+    ) -> Option<RequestName> {
+        if !is_wanted() {
+            return None;
+        }
+        let (space, part) = part(message)?;
+        match part {
+            Part::Question(what) => {
+                let name = self.name(node, space, requester()?)?;
+                let request = name.text();
+                tracing::debug!(%node, request, %to, what, "an owner is asked");
+                Some(name)
+            }
+            Part::Forward { key, .. } => {
+                let name = self.name(node, space, requester()?)?;
+                let (request, key) = (name.text(), shown(key));
+                tracing::debug!(%node, request, %to, %key, "a request is forwarded");
+                Some(name)
+            }
+            Part::ForwardAnswer { number, succeeded } => {
+                let name = self.forwarded.remove(&(to, space, number))?;
+                let request = name.text();
+                tracing::debug!(%node, request, %to, succeeded, "a forwarded request is answered");
+                Some(name)
+            }
+            Part::Answer(_) => None,
+        }
     }
-    match parts(message) {
-        Some((space, Part::Forward { number, key })) => {
-            let (request, key) = (name(node, space, number), shown(key));
-            tracing::debug!(%node, request, %to, %key, "a request is forwarded");
+
+    /// A message reaches the node, with the name of the request that it is for if its sender has told it.
+    pub(super) fn received<S: StringPolicy>(
+        &mut self,
+        node: NodeId,
+        from: NodeId,
+        message: &SpaceMessage<S>,
+        name: Option<RequestName>,
+        spaces: &Spaces<S>,
+    ) {
+        if !is_wanted() {
+            return;
         }
-        Some((space, Part::Answer { number, succeeded })) => {
-            let request = name(to, space, number);
-            tracing::debug!(%node, request, %to, succeeded, "a forwarded request is answered");
+        let Some((space, part)) = part(message) else {
+            return;
+        };
+        match part {
+            Part::Question(what) => {
+                if let Some(request) = name.map(RequestName::text) {
+                    tracing::debug!(%node, request, %from, what, "asked as an owner");
+                }
+            }
+            Part::Forward { number, key } => {
+                if let Some(name) = name {
+                    self.keep((from, space, number), name);
+                    let (request, key) = (name.text(), shown(key));
+                    tracing::debug!(%node, request, %from, %key, "a forwarded request arrives");
+                }
+            }
+            Part::Answer(what) => {
+                let requester = spaces.requester_of_answer(message);
+                if let Some(name) = requester.and_then(|r| self.name(node, space, r)) {
+                    let request = name.text();
+                    tracing::debug!(%node, request, %from, what, "an owner has answered");
+                }
+            }
+            Part::ForwardAnswer { succeeded, .. } => {
+                let requester = spaces.requester_of_answer(message);
+                if let Some(name) = requester.and_then(|r| self.name(node, space, r)) {
+                    let request = name.text();
+                    tracing::debug!(%node, request, %from, succeeded, "the answer to a forwarded request arrives");
+                }
+            }
         }
-        None => {}
+    }
+
+    fn name(&self, node: NodeId, space: Space, requester: Requester) -> Option<RequestName> {
+        match requester {
+            Requester::Client(id) => Some(RequestName::new(node, id)),
+            Requester::Peer { node, number } => self.forwarded.get(&(node, space, number)).copied(),
+        }
+    }
+
+    fn keep(&mut self, asked: (NodeId, Space, u64), name: RequestName) {
+        if self.forwarded.len() < MAX_NAMES || self.forwarded.contains_key(&asked) {
+            self.forwarded.insert(asked, name);
+        }
     }
 }
 
-/// A message reaches the node.
-pub(super) fn received<S: StringPolicy>(node: NodeId, from: NodeId, message: &SpaceMessage<S>) {
-    if !is_wanted() {
-        return;
-    }
-    match parts(message) {
-        Some((space, Part::Forward { number, key })) => {
-            let (request, key) = (name(from, space, number), shown(key));
-            tracing::debug!(%node, request, %from, %key, "a forwarded request arrives");
-        }
-        Some((space, Part::Answer { number, succeeded })) => {
-            let request = name(node, space, number);
-            tracing::debug!(%node, request, %from, succeeded, "the answer to a forwarded request arrives");
-        }
-        None => {}
-    }
-}
-
-/// The name of a forwarded request.
-fn name(asker: NodeId, space: Space, number: u64) -> String {
-    format!("{}/{space}/{number}", asker.0)
-}
-
+/// What a message is to a request.
 enum Part<'m> {
-    Forward { number: u64, key: &'m [u8] },
-    Answer { number: u64, succeeded: bool },
+    /// An owner is asked.
+    Question(&'static str),
+    /// An owner answers.
+    Answer(&'static str),
+    Forward {
+        number: u64,
+        key: &'m [u8],
+    },
+    ForwardAnswer {
+        number: u64,
+        succeeded: bool,
+    },
 }
 
-fn parts<S: StringPolicy>(message: &SpaceMessage<S>) -> Option<(Space, Part<'_>)> {
+fn part<S: StringPolicy>(message: &SpaceMessage<S>) -> Option<(Space, Part<'_>)> {
     fn of<C, W>(message: &NodeMessage<C, W>) -> Option<Part<'_>> {
         match message {
             NodeMessage::Forward {
@@ -115,10 +173,20 @@ fn parts<S: StringPolicy>(message: &SpaceMessage<S>) -> Option<(Space, Part<'_>)
                 number: *number,
                 key: request.command.key(),
             }),
-            NodeMessage::Answer { number, result } => Some(Part::Answer {
+            NodeMessage::Answer { number, result } => Some(Part::ForwardAnswer {
                 number: *number,
                 succeeded: result.is_ok(),
             }),
+            NodeMessage::Partition { envelope, .. } => match &envelope.message {
+                Message::Write { .. } => Some(Part::Question("write")),
+                Message::Read { .. } => Some(Part::Question("read")),
+                Message::WriteBack { .. } => Some(Part::Question("write back")),
+                Message::Acknowledged { .. } => Some(Part::Answer("acknowledged")),
+                Message::Superseded { .. } => Some(Part::Answer("superseded")),
+                Message::ReadAnswer { .. } => Some(Part::Answer("read")),
+                Message::WrittenBack { .. } => Some(Part::Answer("written back")),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -1,22 +1,28 @@
 //! What nodes say to each other, in bytes.
 //!
 //! A message is the postcard form of [`WireMessage`], whole: bytes behind it are an error. Values are
-//! copied once, out of the received frame; everything else of a message is small. What the handshake of the
-//! transport agrees on is the version of these bytes.
+//! copied once, out of the received frame; everything else of a message is small.
+//!
+//! **Versions.** The handshake of the transport agrees on a version for each connection
+//! ([`VERSIONS`](crate::transport::VERSIONS), [`Transport::version`](crate::transport::Transport::version)). A later version
+//! has more kinds of messages and changes none: so all are decoded in one way, and who encodes leaves out what the
+//! version does not have. `tests/golden` freezes the bytes.
+//!
+//! | version | has |
+//! |---|---|
+//! | 1 | messages of the protocol, of clusters that begin, and of operators |
+//! | 2 | [`WireMessage::Named`] too |
 
 use bytes::Bytes;
-use replica::{Message, MessageOf, NodeMessage, StoreListing};
+use replica::{Message, MessageOf, NodeId, NodeMessage, RequestId, StoreListing};
 use serde::{Deserialize, Serialize};
 
 use super::formation::ClusterStanding;
 use super::status::StatusMessage;
 use crate::policies::{StringPolicy, Types};
 
-/// The oldest version of the messages that this program speaks.
-pub const OLDEST_VERSION: u16 = 1;
-
-/// The version of the messages that this program speaks best.
-pub const VERSION: u16 = 1;
+/// The first version with [`WireMessage::Named`].
+const NAMED_SINCE: u16 = 2;
 
 /// What most messages take beside the entries in them.
 const SMALL_BYTES: usize = 128;
@@ -35,6 +41,28 @@ pub enum WireMessage<S: StringPolicy> {
     Standing(ClusterStanding),
     /// What an operator asks of all nodes.
     Status(StatusMessage),
+    /// Of the protocol, for a request that is followed in the logs. Since version 2.
+    Named(RequestName, SpaceMessage<S>),
+}
+
+/// The name of a client's request, the same at all nodes: the node that took it, and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestName {
+    /// The node that took it.
+    pub node: NodeId,
+    /// Its number there, in one life of the process.
+    pub number: u64,
+}
+
+impl RequestName {
+    pub(super) const fn new(node: NodeId, id: RequestId) -> Self {
+        Self { node, number: id.0 }
+    }
+
+    /// As it is written in logs.
+    pub(super) fn text(self) -> String {
+        format!("{}/client/{}", self.node.0, self.number)
+    }
 }
 
 /// A message of the protocol in one of the two spaces.
@@ -60,13 +88,21 @@ pub enum InvalidMessage {
 }
 
 impl<S: StringPolicy> WireMessage<S> {
+    /// A message of the protocol, with the name of the request that it is for where the version has such.
+    pub fn space(message: SpaceMessage<S>, request: Option<RequestName>, version: u16) -> Self {
+        match request {
+            Some(request) if version >= NAMED_SINCE => Self::Named(request, message),
+            _ => Self::Space(message),
+        }
+    }
+
     /// The bytes of the message.
     ///
     /// # Panics
     /// Never: these types serialise into memory without fail.
     pub fn encode(&self) -> Bytes {
         let bytes = match self {
-            Self::Space(message) => SMALL_BYTES + message.weight(),
+            Self::Space(message) | Self::Named(_, message) => SMALL_BYTES + message.weight(),
             _ => SMALL_BYTES,
         };
         let bytes = postcard::to_extend(self, Vec::with_capacity(bytes));
@@ -86,6 +122,17 @@ impl<S: StringPolicy> WireMessage<S> {
     }
 }
 
+impl<S: StringPolicy> WireMessage<S> {
+    /// Whether both are the same message between partitions. Others count as different.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Space(a), Self::Space(b)) => a.is_same(b),
+            (Self::Named(of_a, a), Self::Named(of_b, b)) => of_a == of_b && a.is_same(b),
+            _ => false,
+        }
+    }
+}
+
 impl<S: StringPolicy> SpaceMessage<S> {
     /// Whether it brings entries to be kept, which take room on the disk. The answers to this node's own
     /// reads are not counted: without them it would not answer any.
@@ -97,7 +144,7 @@ impl<S: StringPolicy> SpaceMessage<S> {
     }
 
     /// Whether both are the same message between partitions. Others count as different.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Strings(a), Self::Strings(b)) => is_same(a, b),
             (Self::Types(a), Self::Types(b)) => is_same(a, b),

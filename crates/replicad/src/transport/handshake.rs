@@ -14,8 +14,8 @@ use super::error::LinkError;
 use crate::storage::ClusterId;
 use crate::terms::{StoreTerms, TermsDifference};
 
-/// The versions of the wire protocol that this program speaks.
-pub const VERSIONS: Versions = Versions { min: 1, max: 1 };
+/// The versions of the wire protocol that this program speaks: of the messages, and of all below them.
+pub const VERSIONS: Versions = Versions { min: 1, max: 2 };
 
 /// Longest frame of a handshake.
 pub(super) const MAX_BYTES: usize = 1024;
@@ -156,17 +156,16 @@ impl Answer {
         Self::Refused(shortened(&refusal.to_string()))
     }
 
-    /// Reads a frame. A reason can be read whatever version the other speaks.
-    pub(super) fn decode(bytes: &[u8], ours: Versions) -> Result<Welcome, LinkError> {
+    /// Reads a frame: the welcome, and the version that both speak. A reason can be read whatever version the other
+    /// speaks.
+    pub(super) fn decode(bytes: &[u8], ours: Versions) -> Result<(Welcome, u16), LinkError> {
         let (theirs, rest) = decode_prefix(bytes)?;
         let (answer, _later): (Self, _) = postcard::take_from_bytes(rest)
             .map_err(|_| LinkError::Malformed("its answer cannot be read"))?;
-        match answer {
-            Self::Refused(reason) => Err(LinkError::RefusedByPeer(printable(&reason))),
-            Self::Welcome(_) if ours.common(theirs).is_none() => {
-                Err(Refusal::Version { ours, theirs }.into())
-            }
-            Self::Welcome(welcome) => Ok(welcome),
+        match (answer, ours.common(theirs)) {
+            (Self::Refused(reason), _) => Err(LinkError::RefusedByPeer(printable(&reason))),
+            (Self::Welcome(_), None) => Err(Refusal::Version { ours, theirs }.into()),
+            (Self::Welcome(welcome), Some(version)) => Ok((welcome, version)),
         }
     }
 }
@@ -270,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_handshake_are_frozen() {
-        let greeting: &[u8] = b"replicad\x01\x01\x03\x01\x01\x04demo\x01\xb4\x24\x05\xac\x02";
+        let greeting: &[u8] = b"replicad\x01\x02\x03\x01\x01\x04demo\x01\xb4\x24\x05\xac\x02";
         let terms: &[u8] = b"\x01\x02\x03\x03\x10\x02\xc8\x01";
         assert_eq!(hello().encode(VERSIONS), [greeting, terms].concat());
         let welcome = Answer::Welcome(Welcome {
@@ -280,15 +279,15 @@ mod tests {
         });
         assert_eq!(
             welcome.encode(VERSIONS),
-            b"replicad\x01\x01\x00\x01\x00\x05"
+            b"replicad\x01\x02\x00\x01\x00\x05"
         );
         let refused = Answer::Refused("no".into());
-        assert_eq!(refused.encode(VERSIONS), b"replicad\x01\x01\x01\x02no");
+        assert_eq!(refused.encode(VERSIONS), b"replicad\x01\x02\x01\x02no");
     }
 
     #[test]
     fn fields_of_a_later_version_are_ignored() {
-        let later = Versions { min: 1, max: 2 };
+        let later = Versions { min: 1, max: 3 };
         let mut bytes = hello().encode(later);
         bytes.extend_from_slice(b"more");
         assert_eq!(Hello::decode(&bytes, VERSIONS).ok(), Some(hello()));
@@ -296,7 +295,7 @@ mod tests {
 
     #[test]
     fn another_version_is_refused_whatever_follows_it() {
-        let theirs = Versions { min: 2, max: 3 };
+        let theirs = Versions { min: 3, max: 4 };
         let prefix = Prefix {
             magic: MAGIC,
             versions: theirs,
@@ -304,7 +303,7 @@ mod tests {
         let mut bytes = postcard::to_stdvec(&prefix).expect("numbers");
         bytes.extend_from_slice(&[0xff; 40]);
         let error = Hello::decode(&bytes, VERSIONS).expect_err("no common version");
-        let text = "this node speaks versions 1 to 1 of the protocol, you speak 2 to 3";
+        let text = "this node speaks versions 1 to 2 of the protocol, you speak 3 to 4";
         assert_eq!(error.to_string(), format!("refused: {text}"));
         let answer = Answer::Refused(text.into()).encode(VERSIONS);
         let error = Answer::decode(&answer, theirs).expect_err("refused");

@@ -172,7 +172,7 @@ impl Dialler {
         accept::write_frame(&mut stream, &hello.encode(options.versions)).await?;
         let mut buffer = BytesMut::new();
         let answer = accept::read_frame(&mut stream, &mut buffer, handshake::MAX_BYTES).await?;
-        let welcome = Answer::decode(&answer, options.versions)?;
+        let (welcome, version) = Answer::decode(&answer, options.versions)?;
         welcome.check(self.to, &hello)?;
         if !buffer.is_empty() {
             return Err(LinkError::Malformed("it says more than was asked for"));
@@ -180,6 +180,7 @@ impl Dialler {
         if let (None, Some(theirs)) = (hello.cluster, welcome.cluster) {
             self.shared.handler.cluster(self.to, theirs);
         }
+        self.peer().note_version(self.lane, version);
         Ok(stream)
     }
 

@@ -1,5 +1,7 @@
 //! What is kept of one peer.
 
+use std::sync::atomic::AtomicU16;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -22,6 +24,8 @@ struct LaneOfPeer {
     queue: Queue,
     /// The peer has just connected to this node: it is worth dialling it.
     heard_of: Notify,
+    /// What was last agreed on.
+    version: AtomicU16,
 }
 
 #[derive(Debug, Default)]
@@ -31,10 +35,12 @@ struct Link {
 }
 
 impl Peer {
-    pub(super) fn new(address: String, limits: &TransportLimits) -> Self {
+    /// A peer to which `version` is spoken until another is agreed on.
+    pub(super) fn new(address: String, limits: &TransportLimits, version: u16) -> Self {
         let lane = || LaneOfPeer {
             queue: Queue::new(limits.queue_frames, limits.queue_bytes),
             heard_of: Notify::new(),
+            version: AtomicU16::new(version),
         };
         Self {
             address,
@@ -46,6 +52,18 @@ impl Peer {
 
     pub(super) const fn queue(&self, lane: Lane) -> &Queue {
         &self.lanes[lane as usize].queue
+    }
+
+    /// A version was agreed on for a lane.
+    pub(super) fn note_version(&self, lane: Lane, version: u16) {
+        self.lanes[lane as usize].version.store(version, Relaxed);
+    }
+
+    /// The version that was agreed on for both lanes: the earlier, if the peer was replaced between the two.
+    pub(super) fn version(&self) -> u16 {
+        let [small, large] = &self.lanes;
+        let versions = [small, large].map(|lane| lane.version.load(Relaxed));
+        versions[0].min(versions[1])
     }
 
     /// The peer has connected to this node.

@@ -43,7 +43,7 @@ async fn greet(to: &Transport, hello: &Hello, versions: Versions) -> Result<TcpS
     let mut buffer = BytesMut::new();
     let answer = read_frame(&mut stream, &mut buffer, 1024).await;
     let answer = answer.map_err(|error| error.to_string())?;
-    let welcome = Answer::decode(&answer, versions).map_err(|error| error.to_string())?;
+    let (welcome, _) = Answer::decode(&answer, versions).map_err(|error| error.to_string())?;
     assert_eq!((welcome.node, welcome.nonce), (NodeId(1), hello.nonce));
     Ok(stream)
 }
@@ -91,11 +91,11 @@ async fn whoever_does_not_belong_is_told_why() {
             "{reason}"
         );
     }
-    let later = Versions { min: 2, max: 3 };
+    let later = Versions { min: 3, max: 4 };
     let reason = greet(&one, &hello(), later).await.expect_err("refused");
     assert_eq!(
         reason,
-        "the peer refused: this node speaks versions 1 to 1 of the protocol, you speak 2 to 3"
+        "the peer refused: this node speaks versions 1 to 2 of the protocol, you speak 3 to 4"
     );
     assert_eq!(one.counters().refused.load(Relaxed), 6);
     let both = Versions { min: 1, max: 3 };
@@ -129,13 +129,50 @@ async fn nodes_that_differ_about_their_store_do_not_connect() {
 }
 
 #[tokio::test]
+async fn a_mixed_pair_speaks_the_latest_version_that_both_know() {
+    let (mut listeners, nodes) = listeners(2).await;
+    let (handler, _records) = recorder();
+    let own = listeners.remove(0);
+    let one = Transport::start_on(own, options(1, &nodes), handler).expect("it starts");
+    assert_eq!(one.version(NodeId(2)), VERSIONS.min, "not agreed on yet");
+    let mut earlier = options(2, &nodes);
+    earlier.versions = Versions { min: 1, max: 1 };
+    let (handler, _records) = recorder();
+    let own = listeners.remove(0);
+    let two = Transport::start_on(own, earlier.clone(), handler).expect("it starts");
+    until("they talk", || {
+        one.is_reachable(NodeId(2)) && two.is_reachable(NodeId(1))
+    })
+    .await;
+    assert_eq!(one.version(NodeId(2)), 1);
+    assert_eq!(two.version(NodeId(1)), 1);
+    // The other is replaced by a program of this version.
+    two.stop().await;
+    until("it is noticed", || !one.is_reachable(NodeId(2))).await;
+    let own = TcpListener::bind(two.address()).await.expect("its address");
+    let versions = VERSIONS;
+    let same = TransportOptions {
+        versions,
+        ..earlier
+    };
+    let (handler, _records) = recorder();
+    let two = Transport::start_on(own, same, handler).expect("it starts");
+    until("they talk again", || {
+        one.is_reachable(NodeId(2)) && two.is_reachable(NodeId(1))
+    })
+    .await;
+    assert_eq!(one.version(NodeId(2)), VERSIONS.max);
+    assert_eq!(two.version(NodeId(1)), VERSIONS.max);
+}
+
+#[tokio::test]
 async fn a_mixed_pair_says_why_it_does_not_talk() {
     let (mut listeners, nodes) = listeners(2).await;
     let (handler, _records) = recorder();
     let own = listeners.remove(0);
     let one = Transport::start_on(own, options(1, &nodes), handler).expect("it starts");
     let mut later = options(2, &nodes);
-    later.versions = Versions { min: 2, max: 3 };
+    later.versions = Versions { min: 3, max: 4 };
     let (handler, _records) = recorder();
     let two = Transport::start_on(listeners.remove(0), later, handler).expect("it starts");
     let says = |transport: &Transport, node, text: &str| {
@@ -147,11 +184,11 @@ async fn a_mixed_pair_says_why_it_does_not_talk() {
         says(
             &one,
             2,
-            "this node speaks versions 2 to 3 of the protocol, you speak 1 to 1",
+            "this node speaks versions 3 to 4 of the protocol, you speak 1 to 2",
         ) && says(
             &two,
             1,
-            "this node speaks versions 1 to 1 of the protocol, you speak 2 to 3",
+            "this node speaks versions 1 to 2 of the protocol, you speak 3 to 4",
         )
     })
     .await;
