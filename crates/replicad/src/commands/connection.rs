@@ -89,7 +89,11 @@ fn client(session: &mut Session, arguments: &[Bytes]) -> Started {
         return Reply::Integer(i64::try_from(session.id).unwrap_or(i64::MAX)).into();
     }
     if is(subcommand, "getname") && rest.is_empty() {
-        return Reply::Bulk(session.name.clone()).into();
+        let name = session.name.clone();
+        return match name.is_empty() {
+            true => Reply::Null.into(),
+            false => Reply::Bulk(name).into(),
+        };
     }
     if is(subcommand, "setname")
         && let [name] = rest

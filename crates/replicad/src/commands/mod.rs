@@ -228,7 +228,7 @@ pub(crate) fn start(session: &mut Session, words: &[Bytes]) -> Started {
         return refused.into();
     }
     match session.backend().owns_everything() {
-        true => (spec.start)(session, arguments),
+        true => order::start_here(session, spec, words),
         false => order::start(session, spec, words),
     }
 }

@@ -121,6 +121,11 @@ impl Spec {
             && (index - first).is_multiple_of(step)
     }
 
+    /// Whether it changes keys.
+    pub(super) fn is_write(&self) -> bool {
+        self.flags.contains(&"write")
+    }
+
     /// Whether clients may send it before they have named the password.
     pub(super) fn is_open(&self) -> bool {
         self.flags.contains(&"no_auth")

@@ -3,13 +3,20 @@
 //! Left out on purpose, because we differ and say so in docs/commands.md: an increment of what `SET` has
 //! written, an increment by zero, sums beyond 64 bits, expiry and conditions.
 
-use bytes::BytesMut;
-use redis_protocol::resp2::{decode::decode_bytes_mut, types::BytesFrame};
+use bytes::{Buf as _, BytesMut};
 use std::collections::BTreeSet;
 use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The two forms of replies, each with what decodes it.
+mod resp2 {
+    pub(super) use redis_protocol::resp2::{decode::decode, types::OwnedFrame};
+}
+mod resp3 {
+    pub(super) use redis_protocol::resp3::{decode::complete::decode, types::OwnedFrame};
+}
 
 /// How long a server may take to start, and for a reply; far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,39 +80,136 @@ impl Drop for Redis {
     }
 }
 
+/// Which form replies have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resp {
+    Two,
+    Three,
+}
+
+/// A reply as it is spelled, but of an error only its first word, and of a set no order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Reply {
+    Status(Vec<u8>),
+    Error(String),
+    Text(Vec<u8>),
+    Integer(i64),
+    Null,
+    List(Vec<Reply>),
+    Set(BTreeSet<Reply>),
+    /// Whatever else, as it shows itself.
+    Other(String),
+}
+
+impl Reply {
+    fn error(message: &str) -> Self {
+        Self::Error(message.split(' ').next().unwrap_or_default().to_owned())
+    }
+
+    fn of_two(frame: resp2::OwnedFrame) -> Self {
+        use resp2::OwnedFrame as Frame;
+        match frame {
+            Frame::SimpleString(text) => Self::Status(text),
+            Frame::Error(message) => Self::error(&message),
+            Frame::Integer(number) => Self::Integer(number),
+            Frame::BulkString(text) => Self::Text(text),
+            Frame::Array(items) => Self::List(items.into_iter().map(Self::of_two).collect()),
+            Frame::Null => Self::Null,
+        }
+    }
+
+    fn of_three(frame: resp3::OwnedFrame) -> Self {
+        use resp3::OwnedFrame as Frame;
+        match frame {
+            Frame::SimpleString { data, .. } => Self::Status(data),
+            Frame::SimpleError { data, .. } => Self::error(&data),
+            Frame::Number { data, .. } => Self::Integer(data),
+            Frame::BlobString { data, .. } => Self::Text(data),
+            Frame::Array { data, .. } => Self::List(data.into_iter().map(Self::of_three).collect()),
+            Frame::Set { data, .. } => Self::Set(data.into_iter().map(Self::of_three).collect()),
+            Frame::Null => Self::Null,
+            other => Self::Other(format!("{other:?}")),
+        }
+    }
+
+    /// The same where the order of members means nothing: `SMEMBERS` in RESP2.
+    fn comparable(self, words: &[String]) -> Self {
+        match self {
+            Self::List(items) if words[0] == "SMEMBERS" => Self::Set(items.into_iter().collect()),
+            other => other,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => panic!("not a string: {other:?}"),
+        }
+    }
+}
+
 /// A client that sees the replies as they are spelled.
 struct Client {
     stream: TcpStream,
+    resp: Resp,
     input: BytesMut,
 }
 
 impl Client {
-    fn connect(address: SocketAddr) -> Self {
+    fn connect(address: SocketAddr, resp: Resp) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_nodelay(true).expect("an option");
         let input = BytesMut::new();
-        Self { stream, input }
+        let mut client = Self {
+            stream,
+            resp,
+            input,
+        };
+        if resp == Resp::Three {
+            // What each says of itself differs.
+            let greeted = client.ask(&["HELLO", "3"].map(str::to_owned));
+            assert!(
+                matches!(&greeted, Reply::Other(map) if map.contains("Map")),
+                "{greeted:?}"
+            );
+        }
+        client
     }
 
-    fn ask(&mut self, words: &[String]) -> BytesFrame {
-        let mut command = format!("*{}\r\n", words.len());
-        for word in words {
-            command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    fn send(&mut self, commands: &[Vec<String>]) {
+        let mut bytes = String::new();
+        for words in commands {
+            bytes += &format!("*{}\r\n", words.len());
+            for word in words {
+                bytes += &format!("${}\r\n{word}\r\n", word.len());
+            }
         }
-        self.stream.write_all(command.as_bytes()).expect("sent");
+        self.stream.write_all(bytes.as_bytes()).expect("sent");
+    }
+
+    fn receive(&mut self, to: &[String]) -> Reply {
         loop {
-            let reply = decode_bytes_mut(&mut self.input).expect("a reply");
-            if let Some((frame, _, _)) = reply {
-                return frame;
+            let read = match self.resp {
+                Resp::Two => resp2::decode(&self.input)
+                    .map(|read| read.map(|(frame, length)| (Reply::of_two(frame), length))),
+                Resp::Three => resp3::decode(&self.input)
+                    .map(|read| read.map(|(frame, length)| (Reply::of_three(frame), length))),
+            };
+            if let Some((reply, length)) = read.expect("a reply") {
+                self.input.advance(length);
+                return reply.comparable(to);
             }
             let mut piece = [0; 4096];
             let read = self.stream.read(&mut piece).expect("answered");
-            assert!(
-                read > 0,
-                "the server has closed the connection at {words:?}"
-            );
+            assert!(read > 0, "the server has closed the connection at {to:?}");
             self.input.extend_from_slice(&piece[..read]);
         }
+    }
+
+    fn ask(&mut self, words: &[String]) -> Reply {
+        self.send(&[words.to_vec()]);
+        self.receive(words)
     }
 
     /// Every key of a type.
@@ -114,14 +218,14 @@ impl Client {
         let mut cursor = "0".to_owned();
         loop {
             let words = ["SCAN", &cursor, "COUNT", "7", "TYPE", of_type].map(str::to_owned);
-            let BytesFrame::Array(page) = self.ask(&words) else {
+            let Reply::List(page) = self.ask(&words) else {
                 panic!("SCAN answers a page")
             };
-            let [next, BytesFrame::Array(found)] = &page[..] else {
+            let [next, Reply::List(found)] = &page[..] else {
                 panic!("a page is a cursor and keys: {page:?}")
             };
-            keys.extend(found.iter().map(text));
-            cursor = text(next);
+            keys.extend(found.iter().map(Reply::text));
+            cursor = next.text();
             if cursor == "0" {
                 return keys;
             }
@@ -129,30 +233,8 @@ impl Client {
     }
 }
 
-fn text(frame: &BytesFrame) -> String {
-    match frame {
-        BytesFrame::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => panic!("not a string: {other:?}"),
-    }
-}
-
-/// A reply, of an error only its first word, of a set without the order of its members.
-fn comparable(words: &[String], reply: BytesFrame) -> BytesFrame {
-    match reply {
-        BytesFrame::Error(message) => {
-            let code = message.split(' ').next().unwrap_or_default();
-            BytesFrame::Error(code.to_owned().into())
-        }
-        BytesFrame::Array(mut items) if words[0] == "SMEMBERS" => {
-            items.sort_by_key(text);
-            BytesFrame::Array(items)
-        }
-        other => other,
-    }
-}
-
-/// Numbers that a seed decides (splitmix64).
-struct Random(u64);
+/// Numbers that a seed decides (splitmix64), and the end of all keys: those of another run are not touched.
+struct Random(u64, String);
 
 impl Random {
     fn below(&mut self, bound: u64) -> u64 {
@@ -170,7 +252,7 @@ impl Random {
 
     /// One of five keys of a kind: `v` for strings, `s` for sets and strings, `n` for counters.
     fn key(&mut self, kinds: &[&str]) -> String {
-        format!("{}{}", self.pick(kinds), self.below(5))
+        format!("{}{}{}", self.pick(kinds), self.below(5), self.1)
     }
 
     fn value(&mut self) -> String {
@@ -211,6 +293,7 @@ fn command(random: &mut Random) -> Vec<String> {
         "PING",
         "ECHO",
         "SELECT",
+        "CLIENT",
         "NONSENSE",
     ]);
     let many = 1 + random.below(4);
@@ -243,49 +326,95 @@ fn command(random: &mut Random) -> Vec<String> {
         "SISMEMBER" => words.extend([random.key(ANY), random.below(12).to_string()]),
         "ECHO" => words.push(random.value()),
         "SELECT" => words.push(random.pick(&["0", "0", "x"])),
+        "CLIENT" => match random.below(3) {
+            0 => words.extend(["SETNAME".to_owned(), random.pick(&["ada", "ben", "a b"])]),
+            _ => words.push("GETNAME".to_owned()),
+        },
         _ => {}
     }
     // Now and then a word too few or too many.
     match random.below(60) {
         0 if words.len() > 1 => drop(words.pop()),
         1 if !["SADD", "SREM", "SET", "INCR", "DECR"].contains(&words[0].as_str()) => {
-            words.push("v1".into());
+            words.push(format!("v1{}", random.1));
         }
         _ => {}
     }
     words
 }
 
-/// Sends as many commands as asked for, drawn from the seed, to both, and compares the replies.
-pub(crate) fn compare(ours: SocketAddr, theirs: SocketAddr, seed: u64, commands: usize) {
-    let (mut ours, mut theirs) = (Client::connect(ours), Client::connect(theirs));
-    let mut random = Random(seed);
+/// The most commands that are sent before their replies are read.
+const PIPELINE: u64 = 24;
+
+/// The seeds of a test: the fixed ones, and one that nobody has chosen, or the one that
+/// `REPLICAD_DIFFERENTIAL_SEED` asks for.
+pub(crate) fn seeds(fixed: &[u64]) -> Vec<u64> {
+    if let Ok(text) = std::env::var("REPLICAD_DIFFERENTIAL_SEED") {
+        return vec![
+            text.parse()
+                .expect("REPLICAD_DIFFERENTIAL_SEED is a number"),
+        ];
+    }
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let random = u64::from(since.subsec_nanos()) << 16 ^ since.as_secs();
+    let seeds: Vec<u64> = fixed.iter().copied().chain([random]).collect();
+    println!(
+        "compared with Redis from the seeds {seeds:?}; REPLICAD_DIFFERENTIAL_SEED repeats one"
+    );
+    seeds
+}
+
+/// Whether a command can be compared behind those of its pipeline: an increment of what `SET` has written cannot, and
+/// of a key that may be a string or a set it has to be known which it is.
+fn is_compared(words: &[String], before: &[Vec<String>], theirs: &mut Client) -> bool {
+    let [name, key] = words else { return true };
+    if !["INCR", "DECR"].contains(&name.as_str()) || !key.starts_with('s') {
+        return true;
+    }
+    let is_touched = before.iter().any(|words| words.contains(key));
+    let type_of = ["TYPE".to_owned(), key.clone()];
+    !is_touched && theirs.ask(&type_of) == Reply::Status(b"set".to_vec())
+}
+
+/// Sends as many commands as asked for, drawn from the seed, to both, in pipelines of random length, and compares the
+/// replies.
+pub(crate) fn compare(
+    ours: SocketAddr,
+    theirs: SocketAddr,
+    resp: Resp,
+    seed: u64,
+    commands: usize,
+) {
+    let mut clients = [ours, theirs].map(|address| Client::connect(address, resp));
+    let mut random = Random(seed, format!(":{resp:?}:{seed}"));
     let mut answered = BTreeSet::new();
-    for number in 0..commands {
-        let words = command(&mut random);
-        if let [name, key] = &words[..]
-            && ["INCR", "DECR"].contains(&name.as_str())
-            && key.starts_with('s')
-        {
-            let type_of = theirs.ask(&["TYPE".to_owned(), key.clone()]);
-            if type_of != BytesFrame::SimpleString("set".into()) {
-                continue;
+    let mut number = 0;
+    while number < commands {
+        let length = 1 + random.below(PIPELINE);
+        let mut pipeline: Vec<Vec<String>> = Vec::new();
+        for _ in 0..length {
+            let words = command(&mut random);
+            if is_compared(&words, &pipeline, &mut clients[1]) {
+                pipeline.push(words);
             }
         }
-        let expected = comparable(&words, theirs.ask(&words));
-        let reply = comparable(&words, ours.ask(&words));
-        assert_eq!(
-            reply, expected,
-            "command {number} of seed {seed}: {words:?} (ours first, then that of Redis)"
-        );
-        let is_error = matches!(reply, BytesFrame::Error(_));
-        answered.insert((words[0].clone(), is_error));
+        clients.iter_mut().for_each(|client| client.send(&pipeline));
+        for words in &pipeline {
+            let [reply, expected] = clients.each_mut().map(|client| client.receive(words));
+            assert_eq!(
+                reply, expected,
+                "command {number} of seed {seed} with RESP {resp:?}: {words:?} (ours first, then that of Redis), in the \
+                 pipeline {pipeline:?}; REPLICAD_DIFFERENTIAL_SEED={seed} repeats it"
+            );
+            answered.insert((words[0].clone(), matches!(reply, Reply::Error(_))));
+            number += 1;
+        }
     }
     for of_type in ["string", "set", "list"] {
+        let [ours, theirs] = clients.each_mut().map(|client| client.scan(of_type));
         assert_eq!(
-            ours.scan(of_type),
-            theirs.scan(of_type),
-            "keys of type {of_type}, seed {seed}"
+            ours, theirs,
+            "keys of type {of_type}, seed {seed} with RESP {resp:?}"
         );
     }
     if commands >= 2_000 {

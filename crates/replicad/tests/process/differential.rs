@@ -4,7 +4,7 @@
 mod compared;
 
 use crate::common::Process;
-use compared::{Redis, compare};
+use compared::{Redis, Resp, compare, seeds};
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Commands to compare; a longer run sets the variable.
@@ -19,5 +19,9 @@ fn a_cluster_answers_as_redis_does() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let process = Process::start(directory.path());
     let ours = SocketAddr::from((Ipv4Addr::LOCALHOST, process.port));
-    compare(ours, redis.address, 1, commands());
+    for seed in seeds(&[1]) {
+        for resp in [Resp::Two, Resp::Three] {
+            compare(ours, redis.address, resp, seed, commands());
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! What an operator asks of a cluster in one process.
 
-use crate::common::{Process, complaint, run};
+use crate::common::{Process, complaint, run, runtime};
 use crate::nodes::{text, until};
-use replicad::client::Value;
+use replicad::client::{Client, Value};
 use std::fs;
 use std::path::Path;
 use std::process::Output;
@@ -134,5 +134,37 @@ fn a_restored_node_of_one_process_takes_a_new_identity_and_catches_up() {
     until(|| {
         let verified = ask(&process, 1, &["verify", "--stores"]);
         verified.status.success()
+    });
+}
+
+/// A read asks other nodes, and a write behind it in the pipeline does not.
+#[test]
+fn a_read_does_not_show_what_is_written_behind_it_in_the_pipeline() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let process = Process::start(directory.path());
+    runtime().block_on(async {
+        let mut client = Client::connect(process.port).await.expect("connected");
+        for n in 1..=200_u32 {
+            let value = n.to_string();
+            client.queue(&[b"GET", b"key"]);
+            client.queue(&[b"SET", b"key", value.as_bytes()]);
+            client.queue(&[b"MGET", b"counter", b"another"]);
+            client.queue(&[b"INCR", b"counter"]);
+        }
+        let text = |n: u32| match n {
+            0 => Value::Null,
+            n => Value::Bytes(n.to_string().into()),
+        };
+        for n in 1..=200 {
+            assert_eq!(client.receive().await.expect("a reply"), text(n - 1));
+            assert_eq!(
+                client.receive().await.expect("a reply"),
+                Value::Bytes("OK".into())
+            );
+            let many = Value::Array(vec![text(n - 1), Value::Null]);
+            assert_eq!(client.receive().await.expect("a reply"), many);
+            let counted = Value::Integer(n.into());
+            assert_eq!(client.receive().await.expect("a reply"), counted);
+        }
     });
 }
