@@ -13,6 +13,8 @@ mod one_process;
 mod operations;
 #[path = "process/policies.rs"]
 mod policies;
+#[path = "process/rolling.rs"]
+mod rolling;
 #[path = "process/trails.rs"]
 mod trails;
 
