@@ -443,6 +443,42 @@ impl Cluster {
         ));
     }
 
+    /// Packets that were dropped on their way to a node, since its network was last mended.
+    pub(crate) fn dropped(&self, node: u32) -> u64 {
+        let listed = output(&inside(node, "iptables -L INPUT -v -n -x"));
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let packets = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let packets: u64 = words.next()?.parse().ok()?;
+            (words.nth(1)? == "DROP").then_some(packets)
+        });
+        packets.sum()
+    }
+
+    /// Packets of a node that were held up or dropped because it may send but little.
+    pub(crate) fn delayed(&self, node: u32) -> u64 {
+        let shown = output(&inside(node, "tc -s qdisc show dev eth0"));
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let shaped = text.split("qdisc ").filter(|of| of.starts_with("tbf"));
+        let counted = shaped.flat_map(|of| {
+            let words: Vec<&str> = of.split([' ', ',', '(', ')']).collect();
+            let behind = |name: &str| {
+                let at = words.iter().position(|word| *word == name)?;
+                words.get(at + 1)?.parse::<u64>().ok()
+            };
+            [behind("dropped"), behind("overlimits")]
+        });
+        counted.flatten().sum()
+    }
+
+    /// Whether a node's process stands still.
+    pub(crate) fn is_paused(&self, node: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.children[&node].id()));
+        let status = status.unwrap_or_default();
+        let state = status.lines().find(|line| line.starts_with("State:"));
+        state.is_some_and(|state| state.contains("T (stopped)"))
+    }
+
     /// Refuses, as a closed port does, what a node gets from another, but for refusals.
     pub(crate) fn refuse(&self, from: u32, to: u32) {
         let rule = format!(

@@ -4,7 +4,7 @@ use rand::RngExt as _;
 use rand::rngs::ChaCha8Rng;
 use redis::{RedisResult, Value};
 use std::fs::OpenOptions;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -160,23 +160,28 @@ fn leave_room(path: &Path, bytes: u64) {
     file.set_len(length - bytes).expect("a shorter file");
 }
 
-/// Changes twenty bits.
+/// How many bits of a store change: so many that some are of what it holds, and not of what it has given up.
+const FLIPS: usize = 40;
+
+/// The length of the pieces of which a store is made.
+const PAGE: usize = 4096;
+
+/// Changes bits in the pages that hold anything.
 fn flip(path: &Path, rng: &mut ChaCha8Rng) {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .expect("the store");
-    let length = file.metadata().expect("the store").len();
-    for _ in 0..20 {
-        let (at, bit) = (rng.random_range(0..length), rng.random_range(0..8));
-        let mut byte = [0];
-        file.seek(SeekFrom::Start(at)).expect("a place in the file");
-        file.read_exact(&mut byte).expect("a byte");
-        byte[0] ^= 1 << bit;
-        file.seek(SeekFrom::Start(at)).expect("a place in the file");
-        file.write_all(&byte).expect("a byte");
+    let mut store = std::fs::read(path).expect("the store");
+    let is_used = |page: &[u8]| page.iter().any(|byte| *byte != 0);
+    let pages = store.chunks(PAGE).enumerate();
+    let used: Vec<usize> = pages
+        .filter(|(_, page)| is_used(page))
+        .map(|(i, _)| i)
+        .collect();
+    for _ in 0..FLIPS {
+        let page = used[rng.random_range(0..used.len())] * PAGE;
+        let end = store.len().min(page + PAGE);
+        let (at, bit) = (rng.random_range(page..end), rng.random_range(0..8));
+        store[at] ^= 1 << bit;
     }
+    std::fs::write(path, store).expect("the store is written");
 }
 
 /// Cuts the file off at a random place.

@@ -7,6 +7,7 @@
 //! runs the rest, and as much of it as it is told. A seed is printed with
 //! the command that draws the same faults again; what the machine does between them differs from run to run.
 
+mod bites;
 mod causal;
 mod cluster;
 mod crowd;

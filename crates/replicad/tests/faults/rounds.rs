@@ -4,6 +4,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::time::{Duration, Instant};
 
+use crate::bites::{Before, Bites, in_the_end, while_it_lasts};
 use crate::cluster::{Cluster, Plan, REQUEST_MS};
 use crate::faults::Fault;
 use crate::ledger::Ledger;
@@ -24,7 +25,7 @@ const SETTLED_EVERY: u64 = 5;
 /// Plays rounds on a new cluster, each with one of the faults at one of the nodes.
 ///
 /// # Panics
-/// If anything is seen that must not be, with the seed and the round.
+/// If anything is seen that must not be, with the seed and the round; or if a kind of fault never took effect.
 pub(crate) fn play(name: &str, plan: Plan, work: Work, faults: &[Fault], rounds: u64) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());
     let given = |name: &str| number(name).map(|number| number.expect("a whole number"));
@@ -39,7 +40,7 @@ pub(crate) fn play(name: &str, plan: Plan, work: Work, faults: &[Fault], rounds:
         Work::Siblings => Vec::new(),
     };
     let (mut completed, mut unknown, mut damaged) = ([0; 3], 0, 0);
-    let started = Instant::now();
+    let (started, mut bites) = (Instant::now(), Bites::default());
     for round in 1..=rounds {
         let fault = match faults.get(round as usize - 1) {
             // Each of them at least once, if there are rounds enough.
@@ -49,8 +50,10 @@ pub(crate) fn play(name: &str, plan: Plan, work: Work, faults: &[Fault], rounds:
         let node = rng.random_range(cluster.nodes());
         let load = Load::start(&cluster, work, round, seed, std::mem::take(&mut ledgers));
         std::thread::sleep(Duration::from_millis(rng.random_range(50..300)));
+        let before = Before::look(&mut cluster, node);
         fault.strike(&mut cluster, node, &mut rng);
         std::thread::sleep(fault.duration(&mut rng));
+        let lasting = while_it_lasts(fault, &cluster, node);
         fault.mend(&mut cluster, node);
         cluster.until_up();
         let (kept, seen, judged) = load.judge(&cluster);
@@ -63,7 +66,10 @@ pub(crate) fn play(name: &str, plan: Plan, work: Work, faults: &[Fault], rounds:
             panic!("round {round}, {fault:?} at node {node}, again: {command}\n{found}");
         }
         cluster.check_health();
-        damaged += Fault::clean_up(&cluster, node);
+        let put_aside = Fault::clean_up(&cluster, node);
+        damaged += put_aside;
+        let effects = in_the_end(fault, (&before, lasting), &cluster, node, put_aside);
+        bites.note(fault, effects);
         for (sum, completed) in completed.iter_mut().zip(seen.completed) {
             *sum += completed;
         }
@@ -75,10 +81,11 @@ pub(crate) fn play(name: &str, plan: Plan, work: Work, faults: &[Fault], rounds:
             println!(
                 "{name}: round {round} after {seconds} s: {written} writes acknowledged and {undecided} \
                  undecided; {completed:?} linearizable, session and sibling operations, {unknown} of \
-                 unknown outcome; {damaged} damaged stores put aside"
+                 unknown outcome; {damaged} damaged stores put aside; took effect: {bites}"
             );
         }
     }
+    bites.check(name);
     let written: u64 = ledgers.iter().map(|ledger| ledger.acknowledged).sum();
     let did = match work {
         Work::ByTime => vec![completed[0], completed[1], written as usize],
