@@ -2,13 +2,21 @@
 //! committed inputs without the fuzzer. Each panics on a finding.
 
 use bytes::{Bytes, BytesMut};
+use redis_protocol::{resp2, resp3};
 use replica::{Config, Level, Lww, MultiValue, Node, NodeId, Now, Policy, RequestId};
+use std::sync::Arc;
+use tokio::sync::watch;
 
+use crate::backend::Backend;
+use crate::commands::Shared;
+use crate::connection;
 use crate::limits::Limits;
+use crate::node::stepped::Stepped;
 use crate::node::wire::{SpaceMessage, WireMessage};
 use crate::policies::{StorePolicy, StringPolicy, Types};
 use crate::resp::admit::{Admitted, Admitter, ProtocolError};
-use crate::store::{Operation, StoreRequest};
+use crate::resp::reply::Protocol;
+use crate::store::{ConflictPolicy, Operation, StoreRequest};
 
 /// Bytes of a client: the commands that are admitted are the same however the bytes are cut into pieces, and
 /// none is over the limits. The first byte says where the cuts are.
@@ -53,6 +61,116 @@ fn admitted(
         }
     }
     (commands, Ok(()))
+}
+
+/// Bytes of a client of a cluster of three nodes: each command that is admitted gets one reply, in the form that was
+/// agreed on, and no replica breaks an invariant. The first byte chooses the conflict policy and how many nodes hold each
+/// key.
+pub fn commands(input: &[u8]) {
+    let Some((first, bytes)) = input.split_first() else {
+        return;
+    };
+    let owners = 2 + u32::from(first / 4 % 2);
+    match first % 4 {
+        0 => commands_of::<Lww>(ConflictPolicy::Hybrid, owners, bytes),
+        1 => commands_of::<Lww>(ConflictPolicy::Lamport, owners, bytes),
+        2 => commands_of::<Lww>(ConflictPolicy::Caller, owners, bytes),
+        _ => commands_of::<MultiValue>(ConflictPolicy::Siblings, owners, bytes),
+    }
+}
+
+fn commands_of<S: StringPolicy>(conflict: ConflictPolicy, owners: u32, bytes: &[u8]) {
+    let limits = Limits {
+        max_key_bytes: 64,
+        max_value_bytes: 256,
+        max_arguments: 16,
+        max_frame_bytes: 1024,
+        max_skipped_bytes: 4096,
+        max_reply_bytes: 4096,
+        scan_cursors: 4,
+        ..Limits::default()
+    };
+    let (commands, ended) = admitted(bytes, bytes.len().max(1), &limits);
+    let cluster = Arc::new(Stepped::<S>::new(conflict, owners, limits));
+    let backend = Arc::clone(&cluster) as Arc<dyn Backend>;
+    let replies = replies(backend, bytes);
+    let mut rest = &replies[..];
+    let mut protocol = Protocol::default();
+    for command in &commands {
+        let words: &[Bytes] = match command {
+            Admitted::Command(words) => words,
+            Admitted::Refused(_) => &[],
+        };
+        protocol = protocol_behind(words, protocol, rest);
+        rest = after_reply(rest, protocol).unwrap_or_else(|cause| {
+            panic!(
+                "{command:?} has no reply of version {}: {cause}",
+                protocol.version()
+            )
+        });
+        if words
+            .first()
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"quit"))
+            && rest.is_empty()
+        {
+            return cluster.check_invariants();
+        }
+    }
+    if ended.is_err() {
+        rest = after_reply(rest, protocol).expect("what is no command is answered");
+    }
+    assert_eq!(rest, b"", "more is answered than was asked");
+    cluster.check_invariants();
+}
+
+/// All that a node answers to these bytes.
+fn replies(backend: Arc<dyn Backend>, bytes: &[u8]) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("a runtime without input and output");
+    let shared = Arc::new(Shared::new(backend, None));
+    let (_stop, stopped) = watch::channel(false);
+    let mut replies = Vec::new();
+    let served = connection::run(bytes, &mut replies, shared, stopped);
+    runtime
+        .block_on(served)
+        .expect("memory neither fails nor stalls");
+    replies
+}
+
+/// The form of the reply to a command, which may be what changes it.
+fn protocol_behind(words: &[Bytes], before: Protocol, reply: &[u8]) -> Protocol {
+    let is = |at: usize, text: &str| {
+        let word = words.get(at);
+        word.is_some_and(|word| word.eq_ignore_ascii_case(text.as_bytes()))
+    };
+    if is(0, "reset") && reply.starts_with(b"+") {
+        return Protocol::Resp2;
+    }
+    if !is(0, "hello") || reply.starts_with(b"-") {
+        return before;
+    }
+    match () {
+        () if is(1, "2") => Protocol::Resp2,
+        () if is(1, "3") => Protocol::Resp3,
+        () => before,
+    }
+}
+
+/// What follows a reply, or why there is none at the head of the bytes.
+fn after_reply(bytes: &[u8], protocol: Protocol) -> Result<&[u8], String> {
+    let length = match protocol {
+        Protocol::Resp2 => resp2::decode::decode(bytes).map(|read| read.map(|(_, length)| length)),
+        Protocol::Resp3 => {
+            resp3::decode::complete::decode(bytes).map(|read| read.map(|(_, length)| length))
+        }
+    };
+    match length {
+        Ok(Some(length)) => Ok(&bytes[length..]),
+        Ok(None) => Err("the replies have ended".into()),
+        Err(error) => Err(format!("{error} in {:?}", bytes.escape_ascii().to_string())),
+    }
 }
 
 /// A frame of a peer: refused, or a message that comes back as it went and that no node minds. The first

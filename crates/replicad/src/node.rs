@@ -18,6 +18,7 @@ mod snapshots;
 mod spaces;
 mod starting;
 mod status;
+pub(crate) mod stepped;
 mod suspects;
 mod trails;
 mod verifying;

@@ -23,6 +23,12 @@ fn the_corpus_of_client_finds_nothing() {
     replay("client", replicad::fuzzing::client);
 }
 
+/// Commands of a client each get one reply, of the version that was agreed on.
+#[test]
+fn the_corpus_of_commands_finds_nothing() {
+    replay("commands", replicad::fuzzing::commands);
+}
+
 /// Frames of a peer are refused, or come back as they went and harm nobody.
 #[test]
 fn the_corpus_of_peer_finds_nothing() {

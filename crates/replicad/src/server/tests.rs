@@ -117,7 +117,7 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
     let mut client = served.client().await;
     let commands: [&[&[u8]]; 4] = [
         &[b"SET", b"a", b"1"],
-        &[b"GET", b"a"],
+        &[b"GET", b"b"],
         &[b"DEL", b"a"],
         &[b"SET", b"a", b"2"],
     ];
@@ -131,11 +131,11 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
         }
         replies
     });
-    until(|| served.fake.state().submitted.len() == 4).await;
+    until(|| served.fake.state().submitted.len() == 5).await;
     time::sleep(Duration::from_millis(20)).await;
     assert_eq!(
         served.fake.state().submitted.len(),
-        4,
+        5,
         "the second SET waits"
     );
     until(|| {
@@ -145,22 +145,60 @@ async fn commands_overlap_and_those_behind_a_deletion_wait_for_it() {
     .await;
     assert_eq!(
         replies.await.unwrap(),
-        [text("OK"), text("1"), Value::Integer(1), text("OK")]
+        [text("OK"), Value::Null, Value::Integer(1), text("OK")]
     );
     let put = |value| Operation::put(Bytes::from_static(value));
-    let request = |operation| StoreRequest::new(Bytes::from("a"), operation);
+    let request = |(key, operation)| StoreRequest::new(Bytes::from_static(key), operation);
     assert_eq!(
         served.fake.state().submitted,
         [
-            put(b"1"),
-            Operation::Get,
-            Operation::Get,
-            Operation::Look,
-            Operation::delete(),
-            put(b"2")
+            (&b"a"[..], put(b"1")),
+            (b"b", Operation::Get),
+            (b"b", Operation::Look),
+            (b"a", Operation::Get),
+            (b"a", Operation::Look),
+            (b"a", Operation::delete()),
+            (b"a", put(b"2"))
         ]
         .map(request)
     );
+}
+
+#[tokio::test]
+async fn what_would_be_seen_too_early_or_too_late_waits() {
+    // How many requests the first command makes, and the second one, which has to wait for it.
+    let pairs: [(&str, usize, &str); 6] = [
+        ("STRLEN a", 2, "SET a 1"),
+        ("EXISTS a", 2, "DEL a"),
+        ("SET a 1", 1, "SADD a m"),
+        ("INCR a", 1, "SADD a m"),
+        ("SADD a m", 1, "SET a 1"),
+        ("SET a 1", 1, "SMEMBERS a"),
+    ];
+    for (first, requests, second) in pairs {
+        let served = Served::new(Limits::default()).await;
+        served.fake.state().holding = true;
+        let bytes = format!("{first}\r\n{second}\r\n");
+        let mut stream = served.raw().await;
+        stream.write_all(bytes.as_bytes()).await.expect("sent");
+        until(|| served.fake.state().submitted.len() >= requests).await;
+        time::sleep(Duration::from_millis(20)).await;
+        let submitted = served.fake.state().submitted.len();
+        assert_eq!(submitted, requests, "{second} waits for {first}");
+        let replies = tokio::spawn(async move {
+            stream.shutdown().await.expect("half closed");
+            let mut replies = String::new();
+            stream.read_to_string(&mut replies).await.expect("answered");
+            replies
+        });
+        until(|| {
+            served.fake.release();
+            replies.is_finished()
+        })
+        .await;
+        let replies = replies.await.expect("no panic");
+        assert_eq!(replies.lines().count(), 2, "{first}, {second}: {replies}");
+    }
 }
 
 #[tokio::test]
