@@ -30,10 +30,6 @@ const SMALL_BYTES: usize = 128;
 /// A message between two nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are of the largest variant, and each is made once and taken apart once"
-)]
 pub enum WireMessage<S: StringPolicy> {
     /// Of the protocol.
     Space(SpaceMessage<S>),
