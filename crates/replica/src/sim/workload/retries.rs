@@ -1,7 +1,7 @@
 //! Clients that name their writes, and ask again, through any node, while faults go on.
 //!
 //! Each named write has a value of its own, so that its events are known when they are minted: however often
-//! it is asked for, one writer mints it, and every answer names one of its events. Only a name of which the
+//! it is asked for, it is minted once, and every answer names that event. Only a name of which the
 //! owners may have forgotten, since more names have come than they remember, may be carried out again.
 
 use bytes::Bytes;
@@ -11,9 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sim::oracle::Simulated;
 use crate::sim::report::NamedWrites;
 use crate::sim::simulation::{Simulation, Ticket};
-use crate::{
-    ClockKind, Level, NodeId, OperationId, Outcome, PartitionId, Request, RequestError, node_of,
-};
+use crate::{ClockKind, NodeId, OperationId, Outcome, PartitionId, Request, RequestError, node_of};
 
 /// Attempts at one write that may be under way at once.
 const MAX_OPEN: usize = 3;
@@ -162,9 +160,7 @@ impl<P: Simulated, T: Clone> Retries<P, T> {
         named.open.push((ticket, named.attempts, node));
     }
 
-    /// The writes that were answered well since the last call, each once. One that may be minted again is
-    /// not over before all attempts at it have come to an end: its first coordinator does not know that a
-    /// retry was answered, and lets it win once more over what has replaced it meanwhile.
+    /// The writes that were answered well since the last call, each once.
     pub(super) fn poll(&mut self, simulation: &mut Simulation<P>) -> Vec<Settled<P, T>> {
         let mut settled = Vec::new();
         for (name, named) in &mut self.writes {
@@ -204,9 +200,6 @@ impl<P: Simulated, T: Clone> Retries<P, T> {
                 }
             }
             named.open = open;
-            if named.may_be_minted_again(simulation.config().clock) && !named.open.is_empty() {
-                continue;
-            }
             if let Some(outcome) = named.answer.take() {
                 let kept = named.kept.clone();
                 let timestamp = time_of(simulation, *name, &outcome);
@@ -253,14 +246,6 @@ impl<P: Simulated, T: Clone> Retries<P, T> {
             .collect()
     }
 
-    /// What was kept of the writes that were asked for more than once and may have been minted again by an attempt
-    /// that was still under way when another was answered.
-    pub(super) fn overlapping(&self, clock: ClockKind) -> Vec<T> {
-        let writes = self.writes.values();
-        let again = writes.filter(|n| n.attempts > 1 && n.may_be_minted_again(clock));
-        again.map(|named| named.kept.clone()).collect()
-    }
-
     /// Writes that were answered well, and all.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.succeeded, self.writes.len())
@@ -281,13 +266,6 @@ impl<P: Simulated, T: Clone> Retries<P, T> {
 impl<P: Simulated, T> Named<P, T> {
     const fn may_have_happened(&self) -> bool {
         self.is_answered || self.is_doubtful || !self.open.is_empty()
-    }
-
-    /// Whether the event may be minted again by its writer, when something else has won over it.
-    fn may_be_minted_again(&self, clock: ClockKind) -> bool {
-        let level = self.request.level;
-        let may_lose = matches!(level, Level::Quorum | Level::All);
-        P::BY_TIME && may_lose && clock != ClockKind::Caller
     }
 }
 
@@ -380,14 +358,11 @@ impl<P: Simulated, T: Clone> Names<P> for Retries<P, T> {
             if minted.len() == 1 {
                 continue;
             }
-            let writers: BTreeSet<_> = minted.iter().map(|mint| mint.dot.replica).collect();
-            let may_be_once = writers.len() == 1 && named.may_be_minted_again(config.clock);
             match self.may_be_forgotten(named, *name, last.at_ms, memory) {
                 true => {
                     forgotten.push(*name);
-                    told += u64::from(!may_be_once);
+                    told += 1;
                 }
-                false if may_be_once => {}
                 false => found.push(format!(
                     "write {name} was carried out more than once: {minted:?}"
                 )),

@@ -232,15 +232,13 @@ impl Workload<Lww> for Sessions {
         Some(&mut self.retries)
     }
 
-    fn close(&mut self, simulation: &mut Simulation) {
+    fn close(&mut self, _: &mut Simulation) {
         for ((_, id, ..), may_have_happened) in self.retries.left() {
             if !may_have_happened {
                 self.history.cancel(id);
             }
         }
-        let clock = simulation.config().clock;
-        let overlapping = self.retries.overlapping(clock).into_iter();
-        for (_, id, ..) in overlapping.chain(self.retries.forgotten()) {
+        for (_, id, ..) in self.retries.forgotten() {
             again(&mut self.history, id);
         }
     }
