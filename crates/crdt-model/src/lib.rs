@@ -6,7 +6,7 @@
 //! tombstone purges. After every step the replica that changed is checked against the model
 //! (invariants I1, I3, I4 and I5 of the map); at the end all replicas must have converged.
 //!
-//! Beside it stand all replicated types as [`subjects`] of the law kit, and a worked example of it: [`HighScores`], a
+//! Beside it stand all replicated types as [`mod@subjects`] of the law kit, and a worked example of it: [`HighScores`], a
 //! type of one's own.
 //!
 //! Everything here sees the public interface of `crdt` only. Whoever links this crate gets an allocator that

@@ -194,7 +194,7 @@ const MANY: u8 = 70;
 pub enum SetOp {
     /// One element goes in.
     Add(u8),
-    /// All elements below [`MANY`].
+    /// All elements below `MANY`.
     AddMany,
     /// One element goes out.
     Remove(u8),
@@ -282,7 +282,7 @@ impl Edited for AddWinsSet<u8> {
 pub enum MapOp {
     /// The set under a key changes.
     Update(u8, SetOp),
-    /// One element under each key below [`MANY`]: enough keys for the index.
+    /// One element under each key below `MANY`: enough keys for the index.
     Fill,
     /// A key goes out.
     Remove(u8),

@@ -11,7 +11,7 @@ const MANY: u8 = 70;
 
 type Write = <LwwCell<u8> as Edited>::Op;
 
-/// A write under one key, or, without a key, of a value under all below [`MANY`].
+/// A write under one key, or, without a key, of a value under all below `MANY`.
 pub type KeyedWrite = (Option<u8>, Write);
 
 impl Edited for OrMap<u8, LwwCell<u8>> {

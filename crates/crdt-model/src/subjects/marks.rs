@@ -95,7 +95,7 @@ impl Edited for DisableWinsFlag {
 /// Elements up to which a set is filled: enough for every index.
 const MANY: u8 = 70;
 
-/// A change of a set: an element, or all below [`MANY`], goes in or out.
+/// A change of a set: an element, or all below `MANY`, goes in or out.
 #[derive(Debug, Clone)]
 pub struct Mark {
     adds: bool,
