@@ -28,7 +28,7 @@ use crate::{
 /// A [`CausalMap`] with its writer's identity, its [`EventLog`] and an index of its tombstones: all
 /// that is needed to write, to answer what a peer lacks, and to forget.
 ///
-/// Two replicas converge by exchanging [`Listing`]s, whatever is lost, repeated or reordered on the
+/// Two replicas converge by exchanging [`Listing`](crate::Listing)s, whatever is lost, repeated or reordered on the
 /// way. The example of [`CausalMap`] shows a conflict.
 ///
 /// | concurrent operations | outcome |
@@ -58,7 +58,7 @@ use crate::{
 /// ```
 ///
 /// **Identity.** Every event that is known here of its own identity was minted here: a listing that names
-/// another is [refused](IdentityReused), since two writers would then share a dot. A change that makes any event
+/// another is [refused](crate::IdentityReused), since two writers would then share a dot. A change that makes any event
 /// live but its own is a mistake of the caller, and panics.
 ///
 /// **Cost.** A write costs what changing the [map](CausalMap) does, a look at the live events of its cell, and a
@@ -127,7 +127,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         self.id
     }
 
-    /// Goes on under another identity, one that has never written anywhere: after [`IdentityReused`], or a
+    /// Goes on under another identity, one that has never written anywhere: after [`IdentityReused`](crate::IdentityReused), or a
     /// loss of data. Events that are known of it, of all keys or of some, count as minted, so that none of
     /// them is minted again; nobody can tell here what it may have written elsewhere.
     pub fn set_id(&mut self, id: ReplicaId) {
