@@ -1,19 +1,19 @@
 //! A value that is made of others when it is first needed.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use once_cell::race::OnceBox;
 
 /// A value that whoever needs it first makes, without a lock: of several threads that make it at once one
 /// wins, and what the others made is dropped. So whatever makes it must make the same each time.
 ///
-/// **Cost.** Asking for it takes one load or two. The first change of one that was made by somebody who could
-/// only read copies it, once.
-#[derive(Debug, Clone)]
+/// **Cost.** Asking for it takes one load, or three where it was made by somebody who could only read. A clone copies it.
+#[derive(Debug)]
 pub(crate) struct Lazy<T> {
     /// Made, or taken over, by one who may change it. Then `shared` is empty.
     owned: Option<Box<T>>,
-    /// Made by one who could only read.
-    shared: OnceBox<T>,
+    /// Made by one who could only read. Counted, though it has one owner, so that it can be moved out again.
+    shared: OnceBox<Arc<T>>,
 }
 
 impl<T> Lazy<T> {
@@ -27,14 +27,15 @@ impl<T> Lazy<T> {
 
     /// The value, if it was made.
     pub(crate) fn get(&self) -> Option<&T> {
-        self.owned.as_deref().or_else(|| self.shared.get())
+        let owned = self.owned.as_deref();
+        owned.or_else(|| self.shared.get().map(|value| &**value))
     }
 
     /// The value, made if it was not.
     pub(crate) fn get_or_make(&self, make: impl FnOnce() -> T) -> &T {
         match &self.owned {
             Some(value) => value,
-            None => self.shared.get_or_init(|| Box::new(make())),
+            None => self.shared.get_or_init(|| Box::new(Arc::new(make()))),
         }
     }
 
@@ -63,12 +64,22 @@ impl<T: Clone> Lazy<T> {
         self.owned.get_or_insert_with(|| Box::new(make()))
     }
 
-    /// Copies what was made by one who could only read: what others may look at cannot be moved out of its cell
-    /// without `unsafe`.
+    /// Moves what was made by one who could only read.
     #[cold]
     fn take_over(&mut self) {
-        self.owned = self.shared.get().map(|value| Box::new(value.clone()));
+        let value = self.shared.get().cloned();
+        // From here on it has one owner.
         self.shared = OnceBox::new();
+        self.owned = value.map(|value| Box::new(Arc::unwrap_or_clone(value)));
+    }
+}
+
+impl<T: Clone> Clone for Lazy<T> {
+    fn clone(&self) -> Self {
+        Self {
+            owned: self.get().map(|value| Box::new(value.clone())),
+            shared: OnceBox::new(),
+        }
     }
 }
 
@@ -91,6 +102,26 @@ mod tests {
         lazy.forget();
         assert_eq!(lazy.get(), None);
         assert_eq!(*lazy.get_mut_or_make(|| 5), 5);
+    }
+
+    #[test]
+    fn what_a_reader_has_made_is_moved_and_not_copied() {
+        #[derive(Debug)]
+        struct Counted<'a>(&'a core::cell::Cell<u32>);
+        impl Clone for Counted<'_> {
+            fn clone(&self) -> Self {
+                self.0.set(self.0.get() + 1);
+                Self(self.0)
+            }
+        }
+        let copies = core::cell::Cell::new(0);
+        let mut lazy = Lazy::new();
+        lazy.get_or_make(|| Counted(&copies));
+        lazy.get_mut().expect("it was made");
+        assert_eq!(copies.get(), 0);
+        let mut copy = lazy.clone();
+        copy.get_mut().expect("it was made");
+        assert_eq!(copies.get(), 1, "for the clone alone");
     }
 
     #[test]
