@@ -1,5 +1,6 @@
 //! Live events with a value each.
 
+#[cfg(feature = "serde")]
 use alloc::vec::Vec;
 use core::fmt::{self, Debug};
 use core::hash::{Hash, Hasher};
