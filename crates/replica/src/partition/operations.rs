@@ -335,7 +335,7 @@ impl<P: Policy> Partition<P> {
             timestamp,
             needed,
             has_lost,
-            is_placed: Self::is_placed(start),
+            is_placed: self.is_placed(start),
         };
         let listing = Arc::new(self.replica.list_known(start.key.clone()));
         self.wait_for_event(start, waiting, &listing);

@@ -187,10 +187,10 @@ impl<P: Policy> Partition<P> {
     }
 
     /// Starts a write, after a round of questions where it needs to know more than is known here: to get its
-    /// place among all writes ([`is_placed`](Self::is_placed)), and where a session has seen what this node has not and would otherwise
-    /// be left beside what it has read.
+    /// place among all writes ([`asks_first`](Self::asks_first)), and where a session has seen what this node has
+    /// not and would otherwise be left beside what it has read.
     pub(super) fn prepare_write(&mut self, mut start: Start<P::Write>, floor: Floor) {
-        let asks = Self::is_placed(&start);
+        let asks = Self::asks_first(&start);
         let waits = !P::BY_TIME && !floor.context.is_empty() && !self.covers(&start.key, &floor);
         if !asks && !waits {
             return self.start_write(&start);

@@ -425,8 +425,7 @@ impl<P: Policy> Partition<P> {
             needed,
             took_effect: minted.took_effect,
             may_lose: minted.attempt.again.is_none(),
-            // Its place is behind all that is complete only if the questions have met all that.
-            is_doubtful: Self::is_placed(start) && !self.config.reads_meet_writes(),
+            is_doubtful: Self::asks_first(start) && !self.is_placed(start),
             operation: start.operation.map(|operation| operation.id),
             met: start.met,
             due: start.due,
@@ -461,7 +460,7 @@ impl<P: Policy> Partition<P> {
             needed: waiting.needed,
             took_effect: waiting.is_placed || !waiting.has_lost,
             may_lose: true,
-            is_doubtful: P::BY_TIME && !(waiting.is_placed && self.config.reads_meet_writes()),
+            is_doubtful: P::BY_TIME && !waiting.is_placed,
             operation: start.operation.map(|operation| operation.id),
             met: start.met,
             due: start.due,
@@ -518,10 +517,10 @@ impl<P: Policy> Partition<P> {
         self.reply(request.id, Ok(outcome));
     }
 
-    /// Whether a write gets its place among all writes of its key by a round of questions, and is never minted
-    /// again: at level `Linearizable`, and under a name, since an event that is minted again is a second time
-    /// that the write happens, which a retry that has found the first event knows nothing of.
-    pub(super) fn is_placed(start: &Start<P::Write>) -> bool {
+    /// Whether a round of questions goes before the write, which is then never minted again: at level
+    /// `Linearizable`, and under a name, since an event that is minted again is a second time that the write
+    /// happens, which a retry that has found the first event knows nothing of.
+    pub(super) fn asks_first(start: &Start<P::Write>) -> bool {
         match start.level {
             Level::Linearizable => true,
             Level::Quorum | Level::All => {
@@ -530,6 +529,12 @@ impl<P: Policy> Partition<P> {
             }
             Level::One => false,
         }
+    }
+
+    /// Whether the questions give the write its place among all writes of its key: behind all that is complete,
+    /// as long as they meet all that.
+    pub(super) fn is_placed(&self, start: &Start<P::Write>) -> bool {
+        Self::asks_first(start) && self.config.reads_meet_writes()
     }
 
     /// Makes a new event that wins over everything this node has seen of the key. With the caller's
@@ -579,16 +584,14 @@ impl<P: Policy> Partition<P> {
         };
         // Nobody waits for a write at level `One`, but who waits for an earlier one may wait for it.
         let is_waited_for = start.level != Level::One || self.writes.waits_for(&start.key);
-        let is_final = Self::is_placed(start) || start.operation.is_some();
+        let is_final = Self::asks_first(start) || start.operation.is_some();
         let is_minted_again = P::BY_TIME && given.is_none() && !is_final && is_waited_for;
         let again = is_minted_again.then(|| start.clone());
         let attempt = Attempt {
             dot: written.dot,
             timestamp,
             again,
-            placed_behind: start
-                .asked_behind
-                .filter(|_| Self::is_placed(start) && self.config.reads_meet_writes()),
+            placed_behind: start.asked_behind.filter(|_| self.is_placed(start)),
             acknowledged,
             lost: SmallVec::new(),
         };

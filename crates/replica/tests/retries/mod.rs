@@ -266,6 +266,28 @@ fn an_attempt_that_still_waits_writes_nothing_again_above_what_came_after_its_re
     }
 }
 
+#[test]
+fn where_quorums_do_not_meet_a_retry_says_that_something_else_has_won() {
+    let mut bench: Bench = Bench::new(3, |config| {
+        (config.write_quorum, config.read_quorum) = (1, 2);
+    });
+    let write = || Request::new(put(K, "v"), Level::Quorum);
+    let first = bench.ask(A, write().named(ONE));
+    bench.run(|f| f.among(&[A, B]));
+    assert!(bench.is_written(first));
+    bench.lose_all();
+    // C has heard of nothing, and its clock is ahead: whether w came first, the questions could not tell.
+    bench.nudge(C, 50);
+    bench.write_one(C, K, Some("w"));
+    bench.run(|f| f.goes(C, A));
+    let again = bench.ask(A, write().retry_of(ONE));
+    bench.run(|f| f.among(&[A, B]));
+    let Some(Ok(Outcome::Written { took_effect, .. })) = bench.reply(again) else {
+        panic!("the retry returned {:?}", bench.reply(again));
+    };
+    assert!(!took_effect);
+}
+
 /// Writes of one key through A: one without a name, and one with a name that is minted after it. Something
 /// that C alone holds wins over both. What is returned first is the one without a name.
 fn beside_a_write_without_a_name(plain_comes_first: bool) -> (Bench, u64, u64) {
