@@ -78,6 +78,25 @@ fn a_write_whose_owner_was_restarted_meanwhile_happens_once_and_its_outcome_is_u
 }
 
 #[test]
+fn a_write_to_an_owner_that_has_started_again_is_carried_out_if_it_was_seen_to_be_gone() {
+    for is_seen in [true, false] {
+        let (mut simulation, owner, asked) = cluster();
+        let ticket = put(&mut simulation, asked, "before");
+        assert!(simulation.wait(ticket).is_ok());
+        simulation.fail(owner);
+        if is_seen {
+            simulation.hint(asked, owner, false);
+            simulation.hint(asked, owner, true);
+        }
+        simulation.restart(owner);
+        let ticket = put(&mut simulation, asked, "after");
+        let written = simulation.wait(ticket);
+        assert_eq!(written.is_ok(), is_seen);
+        assert_eq!(minted(&simulation, owner), 1 + u64::from(is_seen));
+    }
+}
+
+#[test]
 fn a_read_is_answered_by_another_owner_when_the_first_is_silent() {
     let config = Config::new(NodeId(1), 4).with_owners(3);
     let owners = config.placement().owners(PartitionId(0));

@@ -133,6 +133,7 @@ impl<P: Policy> Forwards<P> {
             true => self.avoided.unreachable.remove(&node),
             false => self.avoided.unreachable.insert(node),
         };
+        self.ask_for_life_again(node, !reachable);
     }
 
     pub(super) fn set_suspected(&mut self, node: NodeId, suspected: bool) {
@@ -140,6 +141,16 @@ impl<P: Policy> Forwards<P> {
             true => self.avoided.suspected.insert(node),
             false => self.avoided.suspected.remove(&node),
         };
+        self.ask_for_life_again(node, suspected);
+    }
+
+    /// An owner that was gone may come back in another life. A write that is sent to no life is carried out in
+    /// none, so it is sent once more to the one that the owner tells; one that is sent to a life that has ended
+    /// fails, since that life may have carried it out.
+    fn ask_for_life_again(&mut self, node: NodeId, is_gone: bool) {
+        if is_gone {
+            self.lives.remove(&node);
+        }
     }
 
     /// Nothing is due before this.

@@ -220,6 +220,30 @@ fn a_write_is_sent_again_in_the_life_that_its_owner_tells_and_in_no_other() {
 }
 
 #[test]
+fn an_owner_that_was_gone_is_asked_for_its_life_again() {
+    type Hint = fn(&mut Forwards<Lww>, bool);
+    let hints: [Hint; 2] = [
+        |forwards, is_gone| forwards.set_reachable(OWNERS[0], !is_gone),
+        |forwards, is_gone| forwards.set_suspected(OWNERS[0], is_gone),
+    ];
+    for hint in hints {
+        let mut forwards = Forwards::new(1, KEPT);
+        let (_, number, ..) = sent(ask(&mut forwards, 1, put()));
+        let told = sent(forwards.note_life(OWNERS[0], number, 10, START));
+        assert_eq!((told.0, told.2), (OWNERS[0], Some(10)));
+        hint(&mut forwards, false);
+        let (.., life, _) = sent(ask(&mut forwards, 2, put()));
+        assert_eq!(life, Some(10), "it was never gone");
+        hint(&mut forwards, true);
+        hint(&mut forwards, false);
+        let (_, number, life, _) = sent(ask(&mut forwards, 3, put()));
+        assert_eq!(life, None, "it may have ended meanwhile");
+        let again = sent(forwards.note_life(OWNERS[0], number, 11, START));
+        assert_eq!((again.0, again.2), (OWNERS[0], Some(11)));
+    }
+}
+
+#[test]
 fn silence_is_asked_again_ever_more_rarely_until_the_deadline() {
     for (request, next_owner) in [(get(), OWNERS[1]), (put(), OWNERS[0])] {
         let is_write = request.command.is_write();
