@@ -158,10 +158,10 @@ impl CausalContext {
 
     /// Whether every event of `other` has been seen.
     pub fn includes(&self, other: &Self) -> bool {
-        let mut mine = self.replicas.iter();
+        let mut mine = Ascending::of(self);
         other.replicas.iter().all(|(replica, theirs)| {
-            mine.find(|(r, _)| r >= replica)
-                .is_some_and(|(r, ranges)| r == replica && ranges.includes(theirs))
+            mine.find(*replica)
+                .is_some_and(|ranges| ranges.includes(theirs))
         })
     }
 
@@ -248,9 +248,10 @@ impl CausalContext {
 
     /// Whether any event has been seen by both.
     pub fn intersects(&self, other: &Self) -> bool {
+        let mut others = Ascending::of(other);
         self.replicas.iter().any(|(replica, mine)| {
-            other
-                .of(*replica)
+            others
+                .find(*replica)
                 .is_some_and(|theirs| mine.intersects(theirs))
         })
     }
@@ -264,8 +265,9 @@ impl CausalContext {
     }
 
     fn combine(&self, other: &Self, f: impl Fn(&Ranges, Option<&Ranges>) -> Ranges) -> Self {
+        let mut others = Ascending::of(other);
         let replicas = self.replicas.iter().filter_map(|(replica, mine)| {
-            let ranges = f(mine, other.of(*replica));
+            let ranges = f(mine, others.find(*replica));
             (!ranges.is_empty()).then_some((*replica, ranges))
         });
         Self {
@@ -292,6 +294,32 @@ impl CausalContext {
     }
 }
 
+/// How many replicas come before `replica`: a search in steps that double, so that whoever looks up ascending
+/// replicas, each from where the last was, takes as long as the shorter of two lists, not the longer.
+fn count_before(replicas: &[(ReplicaId, Ranges)], replica: ReplicaId) -> usize {
+    let mut end = 1;
+    while replicas.get(end - 1).is_some_and(|e| e.0 < replica) {
+        end *= 2;
+    }
+    let (start, end) = ((end / 2).min(replicas.len()), end.min(replicas.len()));
+    start + replicas[start..end].partition_point(|e| e.0 < replica)
+}
+
+/// Looks up replicas in ascending order.
+struct Ascending<'a>(&'a [(ReplicaId, Ranges)]);
+
+impl<'a> Ascending<'a> {
+    fn of(context: &'a CausalContext) -> Self {
+        Self(&context.replicas)
+    }
+
+    fn find(&mut self, replica: ReplicaId) -> Option<&'a Ranges> {
+        self.0 = &self.0[count_before(self.0, replica)..];
+        let (found, ranges) = self.0.first()?;
+        (*found == replica).then_some(ranges)
+    }
+}
+
 impl Knows for CausalContext {
     fn knows(&self, dot: Dot) -> bool {
         self.contains(dot)
@@ -315,12 +343,13 @@ impl Knows for CausalContext {
 
 impl Lattice for CausalContext {
     fn join(&mut self, other: &Self) -> bool {
-        let mut grew = false;
+        let (mut grew, mut at) = (false, 0);
         for (replica, theirs) in &other.replicas {
-            match self.position(*replica) {
-                Ok(i) => grew |= self.replicas[i].1.union(theirs),
-                Err(i) => {
-                    self.replicas.insert(i, (*replica, theirs.clone()));
+            at += count_before(&self.replicas[at..], *replica);
+            match self.replicas.get_mut(at) {
+                Some((found, mine)) if found == replica => grew |= mine.union(theirs),
+                _ => {
+                    self.replicas.insert(at, (*replica, theirs.clone()));
                     grew = true;
                 }
             }

@@ -208,6 +208,9 @@ impl<K: Ord + Clone> Knowledge<K> {
 
     /// Adds what is known of the keys in `interval`.
     pub(crate) fn join_within(&mut self, interval: &Interval<K>, context: &CausalContext) -> bool {
+        if *interval == Interval::all() {
+            return self.join_base(context);
+        }
         if self.base.includes(context) {
             return false;
         }

@@ -46,7 +46,7 @@ impl<P: Policy> Partition<P> {
     /// Whom a write is sent to that nobody waits for: all owners, or as many random peers as the fanout
     /// says.
     pub(super) fn peers_to_tell(&mut self) -> Vec<NodeId> {
-        let mut peers: Vec<NodeId> = self.peers.all().collect();
+        let mut peers = self.peers.ids().to_vec();
         let Some(gossip) = &self.config.gossip else {
             return peers;
         };

@@ -10,6 +10,8 @@ use crate::{Config, NodeId};
 #[derive(Debug)]
 pub(super) struct Peers {
     peers: BTreeMap<NodeId, Peer>,
+    /// Their ids.
+    ids: Arc<[NodeId]>,
     /// The peer that was asked last.
     turn: Option<NodeId>,
 }
@@ -45,6 +47,7 @@ impl Peers {
         };
         Self {
             peers: config.peers().map(|node| (node, peer.clone())).collect(),
+            ids: config.peers().collect(),
             turn: None,
         }
     }
@@ -55,11 +58,13 @@ impl Peers {
 
     /// All peers; not borrowed, so that the caller can send to each.
     pub(super) fn all(&self) -> impl Iterator<Item = NodeId> + use<> {
-        self.peers
-            .keys()
-            .copied()
-            .collect::<smallvec::SmallVec<[NodeId; 6]>>()
-            .into_iter()
+        let ids = Arc::clone(&self.ids);
+        (0..ids.len()).map(move |i| ids[i])
+    }
+
+    /// All peers, as a list: there may be thousands.
+    pub(super) fn ids(&self) -> &[NodeId] {
+        &self.ids
     }
 
     /// The peers that can be reached, as far as is known.

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::fmt::Debug;
 use core::hash::Hash;
 use smallvec::SmallVec;
@@ -96,7 +97,9 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
             }
         }
         let all_named = events as u64 == all;
-        let shared = self.knowledge().base().intersection(remote.base());
+        // Few answers need it: most cells prove themselves.
+        let shared = OnceCell::new();
+        let shared = || shared.get_or_init(|| self.knowledge().base().intersection(remote.base()));
         let mut listings: Vec<_> = by_key
             .into_iter()
             .map(|(key, (held, dots))| {
@@ -105,7 +108,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
                     Arc::new(if all_named {
                         let live = held.into_iter().flat_map(|cell| cell.dot_ranges());
                         let dots = dots.iter().copied().map(DotRange::from);
-                        self.claim_beyond(known, &shared, dots.chain(live))
+                        self.claim_beyond(known, shared(), dots.chain(live))
                     } else {
                         self.events_of(known)
                     })
