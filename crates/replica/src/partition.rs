@@ -4,49 +4,56 @@
 //! with the current time, then takes what is [`Ready`]: first the changes to make durable, then the
 //! outputs to release.
 
+mod admission;
 mod audit;
 mod behind;
 mod changes;
+mod due;
 mod explain;
 mod gossip;
 mod journal;
+mod limits;
 mod operations;
 mod pace;
 mod peers;
+mod pending_reads;
+mod pending_writes;
 mod reads;
 mod recovery;
 mod report;
 mod stable;
+mod starting;
 mod sync;
 mod tombstones;
+mod write_backs;
 mod writes;
 
 use bytes::Bytes;
-use crdt::{CausalContext, Change, Cut, Lattice as _, MapReplica, OwnerView, Promises, ReplicaId};
-use std::cmp::Ordering;
+use crdt::{CausalContext, Change, Cut, MapReplica, OwnerView, Promises, ReplicaId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::message::{Envelope, Message, StoreListing, StoredCell};
 use crate::policy::{Lww, Policy};
-use crate::storage::{Storage, StorageError, WriteBatch};
+use crate::storage::{StorageError, WriteBatch};
 use crate::{
-    ClockKind, Command, Config, ConfigError, Level, Met, NodeId, Now, Operation, Outcome, Request,
-    RequestError, RequestId,
+    Command, Config, Met, NodeId, Now, Operation, Outcome, Request, RequestError, RequestId,
 };
 
 use audit::Audits;
 use changes::Changes;
+use due::Due;
 pub use explain::{Explanation, TombstoneReport};
-use journal::{Identity, Journal};
+use journal::Journal;
 use operations::Operations;
 use pace::Pace;
 use peers::Peers;
-use reads::PendingReads;
+use pending_reads::PendingReads;
+use pending_writes::PendingWrites;
 use recovery::Recovery;
 pub use report::{Counters, State, Status};
-use writes::{Due, PendingWrites, Start};
+use writes::Start;
 
 /// Room for outputs that is kept from turn to turn.
 const KEPT_OUTPUTS: usize = 256;
@@ -137,123 +144,6 @@ pub enum Output<C = StoredCell> {
 }
 
 impl<P: Policy> Partition<P> {
-    /// Starts a node of a brand-new cluster, empty and ready at once. A driver MUST call it only on an
-    /// operator's explicit word that the cluster has never held data, once for each node; a node that
-    /// finds no data otherwise is [recovered](Self::recover).
-    ///
-    /// `random` seeds the random bits of identities; it must differ from node to node and start to
-    /// start.
-    ///
-    /// # Errors
-    /// If the configuration cannot work.
-    pub fn bootstrap(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
-        let mut partition = Self::empty(config, random, now)?;
-        // A node that lost its data takes number 1 at least: it comes after this one even where none of
-        // its sources has heard of this one.
-        let id = crate::incarnation(partition.config.node, 0, partition.random_bits());
-        partition.adopt_identity(id);
-        partition.phase = Phase::Ready;
-        Ok(partition)
-    }
-
-    /// Starts a node that has lost its data. It takes a new identity, catches up from the others, and
-    /// serves once it is reconciled.
-    ///
-    /// # Errors
-    /// If the configuration cannot work.
-    pub fn recover(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
-        let mut partition = Self::empty(config, random, now)?;
-        if partition.config.gossip.is_some() {
-            partition.join_gossip();
-        } else {
-            partition.say_hello();
-        }
-        Ok(partition)
-    }
-
-    /// Starts a node that may have lost a part of its data: after an unclean stop under a sync policy
-    /// weaker than [`Storage`] asks for, or from an older copy of its storage or of another node's. It
-    /// takes a new identity and catches up from the others like one that is
-    /// [recovered](Self::recover), and is spared most of the transfer: what the storage holds is its head
-    /// start. `None` if the storage holds nothing.
-    ///
-    /// The storage MUST hold the state after some prefix of the commits of one node of this cluster.
-    ///
-    /// # Errors
-    /// If the storage cannot be read, or holds what no node can have stored.
-    pub fn recover_with(
-        config: Config,
-        storage: &dyn Storage,
-        random: u64,
-        now: Now,
-    ) -> Result<Option<Self>, StorageError> {
-        let mut partition = Self::empty(config, random, now)?;
-        if !partition.restore_from(storage, Identity::GivenUp)? {
-            return Ok(None);
-        }
-        partition.start_over();
-        Ok(Some(partition))
-    }
-
-    /// Starts a node with the state in its storage; `None` if the storage holds none.
-    ///
-    /// It serves once other owners have shown that it knows what it had acknowledged, or after
-    /// [`Config::restart_patience_ms`]: its disk may have been rolled back, and what it wrote then would be taken for
-    /// events that others know already. Where that shows it goes on under a new identity.
-    ///
-    /// # Errors
-    /// If the storage cannot be read, or holds what no node can have stored.
-    pub fn restore(
-        config: Config,
-        storage: &dyn Storage,
-        random: u64,
-        now: Now,
-    ) -> Result<Option<Self>, StorageError> {
-        let mut partition = Self::empty(config, random, now)?;
-        let restored = partition.restore_from(storage, Identity::Kept)?;
-        partition.now = now;
-        partition.ask_for_confirmation();
-        Ok(restored.then_some(partition))
-    }
-
-    fn empty(config: Config, random: u64, now: Now) -> Result<Self, ConfigError> {
-        config.validate()?;
-        if config.clock == ClockKind::Caller && !P::BY_TIME {
-            return Err(ConfigError::TimestampsDecideNothing);
-        }
-        Ok(Self {
-            clock: Clock::new(&config),
-            replica: prepared(MapReplica::new(ReplicaId(0)), random),
-            view: Arc::default(),
-            included: Arc::default(),
-            promises: Promises::default(),
-            retired: BTreeMap::new(),
-            phase: Phase::Recovering(Recovery::nameless()),
-            peers: Peers::new(&config),
-            writes: PendingWrites::default(),
-            reads: PendingReads::new(random),
-            operations: Operations::new(match config.gossip {
-                Some(_) => 0,
-                None => config.operation_memory,
-            }),
-            pace: Pace::default(),
-            journal: Journal::new(config.durable),
-            changes: Changes::default(),
-            outputs: Vec::new(),
-            random,
-            // Nodes that start together do not all compare knowledge in the same moment.
-            next_tick_ms: now.elapsed_ms
-                + config.sync_interval_ms * u64::from(config.node.0) / u64::from(config.nodes),
-            asked_chunk: None,
-            digest: None,
-            audits: Audits::default(),
-            stable: Arc::default(),
-            now,
-            counters: Counters::default(),
-            config,
-        })
-    }
-
     /// The configuration.
     pub const fn config(&self) -> &Config {
         &self.config
@@ -543,70 +433,6 @@ impl<P: Policy> Partition<P> {
         self.phase = Phase::StorageFailed(error.clone());
     }
 
-    /// Merges what travels beside a message; false if the sender is fenced.
-    fn admit(&mut self, from: NodeId, envelope: &Envelope<P::Cell>) -> bool {
-        if self.config.gossip.is_some() {
-            // Nobody knows all members, so there is no view to merge, and nobody to be fenced.
-            let _ahead = self.clock.observe(envelope.clock, self.now);
-            return envelope.from.is_some_and(|id| crate::node_of(id) == from);
-        }
-        if !self.includes_view(&envelope.view) {
-            Arc::make_mut(&mut self.view).join(&envelope.view);
-            self.view_changed();
-        }
-        let Some(sender) = envelope.from else {
-            // Where an operator accepts loss, those without an identity are heard too, as unreconciled.
-            return matches!(
-                envelope.message,
-                Message::Hello | Message::HelloAnswer { reconciled: false }
-            );
-        };
-        if crate::node_of(sender) != from || self.view.is_fenced(from.0, sender) {
-            return false;
-        }
-        if self.view.current(from.0) != Some(sender) {
-            Arc::make_mut(&mut self.view).record(from.0, sender);
-            self.view_changed();
-        }
-        // Beyond the drift bound: ignored here, refused where a write would have to go above it.
-        let _ahead = self.clock.observe(envelope.clock, self.now);
-        true
-    }
-
-    /// Whether a view names no incarnation that is not known of here. Of two equal views the nodes of one
-    /// process keep one, the same for all: then the next comparison sees that without looking inside.
-    fn includes_view(&mut self, view: &Arc<OwnerView>) -> bool {
-        if Arc::ptr_eq(&self.view, view) || Arc::ptr_eq(&self.included, view) {
-            return true;
-        }
-        let order = self.view.partial_cmp(view);
-        if order == Some(Ordering::Equal) && Arc::as_ptr(view) < Arc::as_ptr(&self.view) {
-            self.view = Arc::clone(view);
-        }
-        let includes = order.is_some_and(Ordering::is_ge);
-        if includes {
-            // Views only grow: it will stay so.
-            self.included = Arc::clone(view);
-        }
-        includes
-    }
-
-    /// The view has learnt of an incarnation: what the dead one said no longer counts.
-    fn view_changed(&mut self) {
-        self.journal.note_meta();
-        self.forget_stable();
-        self.peers.forget_dead(&self.view);
-        if let Phase::Recovering(recovery) = &mut self.phase {
-            recovery.forget_dead(&self.view);
-        }
-        self.counters.acknowledgements_dropped +=
-            self.writes.drop_dead(&self.view) + self.reads.drop_dead(&self.view);
-        let own = self.replica.id();
-        if own != ReplicaId(0) && self.view.is_fenced(self.config.node.0, own) {
-            self.start_over();
-        }
-    }
-
     /// Joins a listing from a peer into the map and notes what has to be made durable; true if it
     /// brought anything new.
     fn join_listing(&mut self, listing: &StoreListing<P::Cell>) -> bool {
@@ -655,94 +481,6 @@ impl<P: Policy> Partition<P> {
         joined.knowledge_grew
     }
 
-    fn check_serves(&self) -> Result<(), RequestError> {
-        match &self.phase {
-            Phase::Ready => Ok(()),
-            Phase::Recovering(recovery) => Err(RequestError::Recovering {
-                node: self.config.node,
-                reconciled: recovery.covered(self.replica.knowledge()),
-                needed: self.sources_needed(),
-            }),
-            Phase::StorageFailed(error) => Err(RequestError::StorageFailed {
-                node: self.config.node,
-                cause: error.to_string(),
-            }),
-        }
-    }
-
-    fn check_limits(&self, request: &Request<P::Write>) -> Result<(), RequestError> {
-        let (size, limit) = (request.command.key().len(), self.config.max_key_bytes);
-        if size > limit {
-            return Err(RequestError::KeyTooLarge { size, limit });
-        }
-        if let Command::Write { write, .. } = &request.command {
-            let (size, limit) = (P::size(write), self.config.max_value_bytes);
-            if size > limit {
-                return Err(RequestError::ValueTooLarge { size, limit });
-            }
-            if request.operation.is_some() && !self.operations.is_kept() {
-                return Err(RequestError::OperationsForgotten);
-            }
-            let given = P::timestamp_of(write);
-            self.check_timestamp(given)?;
-            let session = request.floor.time;
-            if let Some(timestamp) = given.filter(|timestamp| *timestamp < session) {
-                return Err(RequestError::TimestampBelowSession { timestamp, session });
-            }
-        }
-        if self.config.clock == ClockKind::Lamport {
-            let last = self.clock.last();
-            let lead = request.floor.time.0.saturating_sub(last.0);
-            let limit = self.config.max_token_lead;
-            if lead > limit {
-                return Err(RequestError::TokenAhead { lead, limit });
-            }
-        }
-        if self.config.gossip.is_some() && request.level != Level::One {
-            let level = request.level;
-            return Err(RequestError::GossipsOnly { level });
-        }
-        if request.level == Level::Linearizable && self.config.clock == ClockKind::Caller {
-            return Err(RequestError::TimestampsAreNotMoments);
-        }
-        let (k, w, r) = (
-            self.config.replication_factor,
-            self.config.write_quorum,
-            self.config.read_quorum,
-        );
-        if request.level == Level::Linearizable && (r + w <= k || 2 * w <= k) {
-            return Err(RequestError::LevelNotOffered { k, w, r });
-        }
-        let (pending, limit) = (
-            self.writes.len() + self.reads.len(),
-            self.config.max_pending,
-        );
-        if pending >= limit {
-            return Err(RequestError::Overloaded { pending, limit });
-        }
-        Ok(())
-    }
-
-    /// Writes bring a timestamp exactly where the store takes them.
-    pub(super) fn check_timestamp(
-        &self,
-        given: Option<crdt::Timestamp>,
-    ) -> Result<(), RequestError> {
-        match (self.config.clock, given) {
-            (ClockKind::Caller, None) => Err(RequestError::TimestampNeeded),
-            (ClockKind::Caller, Some(timestamp)) => {
-                let horizon = self.clock.last();
-                // A horizon of zero is one that was never set.
-                if timestamp <= horizon && horizon > crdt::Timestamp::default() {
-                    return Err(RequestError::TimestampBelowHorizon { timestamp, horizon });
-                }
-                Ok(())
-            }
-            (_, Some(_)) => Err(RequestError::TimestampNotTaken),
-            (_, None) => Ok(()),
-        }
-    }
-
     fn send(&mut self, to: NodeId, message: Message<P::Cell>) {
         let envelope = Envelope {
             from: self.incarnation(),
@@ -776,33 +514,9 @@ impl<P: Policy> Partition<P> {
     }
 }
 
-/// A replica whose look-ups know that keys are bytes, which strangers choose.
-fn prepared<C: crdt::Cell>(mut replica: MapReplica<Bytes, C>, random: u64) -> MapReplica<Bytes, C> {
-    replica.set_hash_seed(random);
-    replica.order_by_bytes(|key| key);
-    replica
-}
-
 /// The weight of a key with its cell in a message, in bytes.
 fn weight<P: Policy>(key: &Bytes, cell: &P::Cell) -> usize {
     key.len() + P::weight(cell)
-}
-
-/// A timestamp that is not too far ahead, or the error that a client sees.
-fn clock_error(error: crdt::ClockError) -> RequestError {
-    match error {
-        crdt::ClockError::Ahead { ahead_ms, bound_ms } => {
-            let may_take_effect = false;
-            RequestError::TimestampAhead {
-                ahead_ms,
-                bound_ms,
-                may_take_effect,
-            }
-        }
-        _ => RequestError::ClockExhausted {
-            may_take_effect: false,
-        },
-    }
 }
 
 #[cfg(test)]

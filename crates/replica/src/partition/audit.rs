@@ -110,7 +110,7 @@ impl<P: Policy> Partition<P> {
         let logged = self.replica.log().iter().map(|(dot, _)| dot).collect();
         self.journal.note_trimmed(logged);
         let closed = std::sync::Arc::clone(self.replica.closed());
-        self.replica = super::prepared(MapReplica::new(ReplicaId(0)), self.random);
+        self.replica = super::starting::prepared(MapReplica::new(ReplicaId(0)), self.random);
         self.replica.note_closed(&closed);
         self.digest = None;
         self.audits = Audits::default();

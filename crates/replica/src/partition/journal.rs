@@ -193,7 +193,7 @@ impl<P: Policy> Partition<P> {
         })?;
         let restored = MapReplica::restore(stored.id, entries, stored.knowledge, log)
             .map_err(|e| StorageError::new("reading the stored map", e))?;
-        self.replica = super::prepared(restored, self.random);
+        self.replica = super::starting::prepared(restored, self.random);
         self.clock.resume(stored.clock.last());
         self.view = Arc::new(stored.view);
         self.promises = stored.promises;

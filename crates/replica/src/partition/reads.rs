@@ -5,141 +5,20 @@
 //! more than this node starts once the node has caught up ([`Purpose`]).
 
 use bytes::Bytes;
-use crdt::{OwnerView, ReplicaId, Timestamp};
-use smallvec::SmallVec;
+use crdt::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Partition;
+use super::due::Due;
 use super::operations::Retry;
-use super::writes::{Due, Start};
+use super::pending_reads::{PendingRead, Purpose};
+use super::writes::Start;
 use crate::message::{Message, StoreListing};
 use crate::{
     Floor, Level, Met, NodeId, OperationAnswer, OperationId, Outcome, Policy, RequestError,
     RequestId,
 };
-
-/// The reads that this node coordinates. One stays here after it was answered until every owner that
-/// can be reached has said what it holds or the deadline has passed, so that the late ones are repaired
-/// too. No more of these stay than requests may be pending: owners may be silent for long.
-#[derive(Debug)]
-pub(super) struct PendingReads<P: Policy> {
-    reads: BTreeMap<u64, PendingRead<P>>,
-    unanswered: usize,
-    next: u64,
-    /// No read is due before this time; it may be earlier than the first one is.
-    due_ms: Option<u64>,
-}
-
-#[derive(Debug)]
-struct PendingRead<P: Policy> {
-    /// `None` once it was answered.
-    purpose: Option<Purpose<P>>,
-    key: Bytes,
-    /// Owners that must be joined, this node included.
-    needed: usize,
-    /// What the session must find here before it is answered.
-    floor: Floor,
-    /// What is met once they are.
-    met: Met,
-    /// The digest of what was live here when the owners were asked.
-    asked_with: u128,
-    /// The digest of what is live at each owner that has answered. What an owner has said was joined, and
-    /// counts though it loses its data later.
-    answers: BTreeMap<NodeId, u128>,
-    due: Due,
-}
-
-/// What a read is for.
-#[derive(Debug)]
-enum Purpose<P: Policy> {
-    /// To be answered.
-    Answer(RequestId),
-    /// To be written back, and then answered.
-    WriteBack(RequestId),
-    /// Written back; answered once as many owners hold it as are needed.
-    WrittenBack(Box<WrittenBack<P::Cell>>),
-    /// To be followed by a write.
-    Write(Box<Start<P::Write>>),
-    /// To find out whether a write was carried out, and to see to it.
-    Retry(Box<Retry<P::Write>>),
-}
-
-/// What a linearizable read returns, and who holds it.
-#[derive(Debug)]
-struct WrittenBack<C> {
-    request: RequestId,
-    /// What was here when it was written back. What this node has learnt of the key since is held by
-    /// nobody it knows of: a later read could miss it.
-    outcome: Outcome<C>,
-    /// The owners that have confirmed. One that loses its data after that no longer counts.
-    held: SmallVec<[ReplicaId; 4]>,
-}
-
-impl<P: Policy> Purpose<P> {
-    fn request(&self) -> RequestId {
-        match self {
-            Self::Answer(request) | Self::WriteBack(request) => *request,
-            Self::WrittenBack(back) => back.request,
-            Self::Write(start) => start.request,
-            Self::Retry(retry) => retry.start.request,
-        }
-    }
-}
-
-impl<P: Policy> PendingReads<P> {
-    /// Numbers start at random: an answer meant for a node's former life must not be taken for one to a
-    /// read of this life.
-    pub(super) const fn new(random: u64) -> Self {
-        Self {
-            reads: BTreeMap::new(),
-            unanswered: 0,
-            next: random,
-            due_ms: None,
-        }
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.unanswered
-    }
-
-    /// The request that a read is for, unless it was answered.
-    pub(super) fn request_of(&self, read: u64) -> Option<RequestId> {
-        let purpose = self.reads.get(&read)?.purpose.as_ref();
-        purpose.map(Purpose::request)
-    }
-
-    /// No read is due before this.
-    pub(super) const fn next_due(&self) -> Option<u64> {
-        self.due_ms
-    }
-
-    /// Takes all reads off the list.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = RequestId> + use<P> {
-        self.unanswered = 0;
-        std::mem::take(&mut self.reads)
-            .into_values()
-            .filter_map(|r| Some(r.purpose?.request()))
-    }
-
-    /// Drops confirmations of incarnations that have lost their data since; returns how many. Retries ask
-    /// everybody anew.
-    pub(super) fn drop_dead(&mut self, view: &OwnerView) -> u64 {
-        let mut dropped = 0;
-        for read in self.reads.values_mut() {
-            if let Some(Purpose::Retry(retry)) = &mut read.purpose {
-                retry.ask_anew();
-            }
-            if let Some(Purpose::WrittenBack(back)) = &mut read.purpose {
-                let before = back.held.len();
-                back.held
-                    .retain(|id| !view.is_fenced(crate::node_of(*id).0, *id));
-                dropped += (before - back.held.len()) as u64;
-            }
-        }
-        dropped
-    }
-}
 
 impl<P: Policy> Partition<P> {
     /// Answers a read, from this node's own map alone if that is enough.
@@ -485,75 +364,6 @@ impl<P: Policy> Partition<P> {
         }
     }
 
-    /// Settles what a linearizable read returns and writes it back.
-    fn start_write_back(&mut self, read: u64, request: RequestId, outcome: Outcome<P::Cell>) {
-        let back = WrittenBack {
-            request,
-            outcome,
-            held: SmallVec::new(),
-        };
-        if let Some(pending) = self.reads.reads.get_mut(&read) {
-            pending.purpose = Some(Purpose::WrittenBack(Box::new(back)));
-        }
-        self.write_back(read);
-    }
-
-    /// Sends what a linearizable read is about to return, absent included, to the owners that have not
-    /// confirmed that they hold it. What is known here of the key by now includes it.
-    fn write_back(&mut self, read: u64) {
-        let Some(pending) = self.reads.reads.get(&read) else {
-            return;
-        };
-        let Some(Purpose::WrittenBack(back)) = &pending.purpose else {
-            return;
-        };
-        let is_silent = |peer: &NodeId| !back.held.iter().any(|id| crate::node_of(*id) == *peer);
-        let silent: Vec<NodeId> = self.peers.all().filter(is_silent).collect();
-        let listing = Arc::new(self.replica.list_known(pending.key.clone()));
-        for peer in silent {
-            let listing = Arc::clone(&listing);
-            self.send(peer, Message::WriteBack { read, listing });
-        }
-        self.finish_write_back(read);
-    }
-
-    /// Joins what a linearizable read is about to return.
-    pub(super) fn join_write_back(
-        &mut self,
-        from: NodeId,
-        read: u64,
-        listing: &StoreListing<P::Cell>,
-    ) {
-        self.join_listing(listing);
-        if self.is_ready() {
-            self.send(from, Message::WrittenBack { read });
-        }
-    }
-
-    pub(super) fn note_written_back(&mut self, from: ReplicaId, read: u64) {
-        let pending = self.reads.reads.get_mut(&read);
-        if let Some(Purpose::WrittenBack(back)) = pending.and_then(|p| p.purpose.as_mut()) {
-            if !back.held.contains(&from) {
-                back.held.push(from);
-            }
-            self.finish_write_back(read);
-        }
-    }
-
-    fn finish_write_back(&mut self, read: u64) {
-        let needed = self.config.write_quorum as usize;
-        let is_held = |pending: &PendingRead<P>| matches!(&pending.purpose, Some(Purpose::WrittenBack(back)) if back.held.len() + 1 >= needed);
-        if !self.reads.reads.get(&read).is_some_and(is_held) {
-            return;
-        }
-        let pending = self.reads.reads.remove(&read);
-        if let Some(Purpose::WrittenBack(back)) = pending.and_then(|p| p.purpose) {
-            self.reads.unanswered -= 1;
-            self.counters.write_backs += 1;
-            self.reply(back.request, Ok(back.outcome));
-        }
-    }
-
     /// Gives up reads past their deadline and asks again for others.
     pub(super) fn expire_reads(&mut self) {
         let now_ms = self.now.elapsed_ms;
@@ -662,40 +472,6 @@ impl<P: Policy> Partition<P> {
             _ => too_few(answered, needed),
         };
         self.reply(purpose.request(), Err(error));
-    }
-}
-
-impl<P: Policy> PendingRead<P> {
-    /// The operation that is asked about.
-    fn operation(&self) -> Option<OperationId> {
-        match &self.purpose {
-            Some(Purpose::Retry(retry)) => retry.id(),
-            _ => None,
-        }
-    }
-
-    fn is_about(&self, id: OperationId) -> bool {
-        self.operation() == Some(id)
-    }
-
-    /// How many owners have said or confirmed what is waited for, and how many have to.
-    fn progress(&self, write_quorum: u32) -> (usize, usize) {
-        match &self.purpose {
-            Some(Purpose::WrittenBack(back)) => (back.held.len() + 1, write_quorum as usize),
-            _ => (self.answers.len() + 1, self.needed),
-        }
-    }
-
-    /// What is asked of the owners.
-    fn question<C>(&self, read: u64) -> Message<C> {
-        Message::Read {
-            read,
-            key: self.key.clone(),
-            held: self.asked_with,
-            with_knowledge: !self.floor.is_bottom()
-                || !matches!(self.purpose, Some(Purpose::Answer(_))),
-            operation: self.operation(),
-        }
     }
 }
 

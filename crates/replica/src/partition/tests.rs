@@ -1,7 +1,7 @@
 //! Parts of a partition that show in no single message.
 
 use super::*;
-use crate::{Gossip, PartitionId};
+use crate::{Gossip, Level, PartitionId};
 use crdt::{CausalContext, Dot, HeldBack};
 use std::collections::BTreeSet;
 
