@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Floor, Level};
 use crate::message::StoredCell;
 
-/// The answer to a [`Request`] that succeeded.
+/// The answer to a [`Request`](super::Request) that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(bound(
     serialize = "C: Serialize",
