@@ -43,7 +43,7 @@
 //! | to say how large a cluster is and what it accepts | [`Config`], [`ClockKind`] |
 //! | to ask for a write again, so that it happens once | [`Request::retry_of`] |
 //! | to know what to send and what comes back | [`Command`], [`Level`], [`Outcome`], [`RequestError`] |
-//! | to carry messages | [`Envelope`], [`Message`]; both serialise; [`codec`] for a format of my choice |
+//! | to carry messages | [`Envelope`], [`Message`]; both serialise; [`codec`] for a format of my choice; [`visit_values`] to carry large values without copying them |
 //! | state that survives a restart | [`Storage`], [`WriteBatch`], [`MemoryStorage`], [`Partition::restore`] |
 //! | to write a storage of my own, and test it | [`storage`] |
 //! | to bring back a node that lost its data | [`Partition::recover`] |
@@ -97,7 +97,9 @@ pub use config::{
 pub use gossip::{GossipNode, GossipStore};
 pub use identity::{NodeId, incarnation, incarnation_number, node_of};
 pub use majority::{MajorityError, MajorityNode, MajorityStore};
-pub use message::{Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer};
+pub use message::{
+    Envelope, Extent, Message, StoreListing, StoredCell, SyncAnswer, map_values, visit_values,
+};
 pub use node::{MessageOf, Node, NodeMessage, NodeOutput, NodeReady, Requester};
 pub use operation::{Operation, OperationAnswer, OperationId};
 pub use partition::{

@@ -1,6 +1,7 @@
 //! What nodes say to each other.
 
 mod runs;
+mod values;
 mod views;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{OperationAnswer, OperationId};
+
+pub use values::{map_values, visit_values};
 
 /// The cell under each key of a store by time.
 pub type StoredCell = LwwCell<Bytes>;
@@ -216,6 +219,25 @@ impl<C> Message<C> {
             _ => &[],
         }
     }
+
+    /// The same, to be changed. One that others share is copied.
+    fn listings_mut(&mut self) -> &mut [StoreListing<C>]
+    where
+        C: Clone,
+    {
+        match self {
+            Self::Write { listing, .. }
+            | Self::Repair { listing }
+            | Self::WriteBack { listing, .. } => std::slice::from_mut(Arc::make_mut(listing)),
+            Self::ReadAnswer { listing, .. } => match listing {
+                Some(listing) => std::slice::from_mut(Arc::make_mut(listing)),
+                None => &mut [],
+            },
+            Self::SyncAnswer(answer) => &mut answer.listings,
+            Self::TransferAnswer { listings, .. } => listings,
+            _ => &mut [],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -232,9 +254,10 @@ mod tests {
         let one = Arc::new(written.listing);
         let (dot, read) = (written.dot, 1);
         let listing = || Arc::clone(&one);
-        let count = |message: Message| {
-            let listings = message.listings();
+        let count = |mut message: Message| {
+            let listings = message.listings().to_vec();
             assert!(listings.iter().all(|l| *l == *one));
+            assert_eq!(message.listings_mut(), listings);
             listings.len()
         };
         let answer = |listings| SyncAnswer {

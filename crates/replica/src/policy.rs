@@ -45,6 +45,22 @@ pub trait Policy: Debug + Send + Sync + 'static {
 
     /// Bytes of a write, for the limit on values.
     fn size(write: &Self::Write) -> usize;
+
+    /// The cell with its values passed through `map`, in the order in which they are encoded. For transports that move
+    /// large values without copying them ([`visit_values`](crate::visit_values)); what is not passed through is copied.
+    /// Nothing is, unless this is implemented.
+    #[must_use]
+    fn map_values(cell: Self::Cell, map: &mut dyn FnMut(Bytes) -> Bytes) -> Self::Cell {
+        let _none = map;
+        cell
+    }
+
+    /// The same of a write.
+    #[must_use]
+    fn map_written(write: Self::Write, map: &mut dyn FnMut(Bytes) -> Bytes) -> Self::Write {
+        let _none = map;
+        write
+    }
 }
 
 /// What an owner says of an event that it has joined.
@@ -103,6 +119,20 @@ impl Policy for Lww {
     fn size(write: &LwwWrite) -> usize {
         write.value.as_ref().map_or(0, Bytes::len)
     }
+
+    fn map_values(cell: Self::Cell, map: &mut dyn FnMut(Bytes) -> Bytes) -> Self::Cell {
+        match cell.live() {
+            Some(live) => LwwCell::entry(live.dot, live.timestamp, live.value.clone().map(map)),
+            None => cell,
+        }
+    }
+
+    fn map_written(write: LwwWrite, map: &mut dyn FnMut(Bytes) -> Bytes) -> LwwWrite {
+        LwwWrite {
+            value: write.value.map(map),
+            ..write
+        }
+    }
 }
 
 /// Siblings: what was written concurrently is kept side by side until a write has seen it.
@@ -147,6 +177,20 @@ impl Policy for MultiValue {
         match write {
             SiblingWrite::Put(value) => value.len(),
             SiblingWrite::Delete => 0,
+        }
+    }
+
+    fn map_values(cell: Self::Cell, map: &mut dyn FnMut(Bytes) -> Bytes) -> Self::Cell {
+        let siblings = cell.siblings();
+        siblings
+            .map(|(dot, value)| (dot, map(value.clone())))
+            .collect()
+    }
+
+    fn map_written(write: SiblingWrite, map: &mut dyn FnMut(Bytes) -> Bytes) -> SiblingWrite {
+        match write {
+            SiblingWrite::Put(value) => SiblingWrite::Put(map(value)),
+            SiblingWrite::Delete => SiblingWrite::Delete,
         }
     }
 }

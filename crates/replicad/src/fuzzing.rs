@@ -173,8 +173,8 @@ fn after_reply(bytes: &[u8], protocol: Protocol) -> Result<&[u8], String> {
     }
 }
 
-/// A frame of a peer: refused, or a message that comes back as it went and that no node minds. The first
-/// byte chooses the conflict policy.
+/// A frame of a peer: refused, or a message that comes back as it went and that no node minds, the same however much of
+/// it is copied. The first byte chooses the conflict policy.
 pub fn peer(input: &[u8]) {
     match input.split_first() {
         Some((first, frame)) if first % 2 == 0 => peer_of::<Lww>(frame),
@@ -183,11 +183,18 @@ pub fn peer(input: &[u8]) {
     }
 }
 
-fn peer_of<S: StringPolicy>(frame: &[u8]) {
-    let Ok(message) = WireMessage::<S>::decode(frame) else {
+fn peer_of<S: StringPolicy + PartialEq>(frame: &[u8]) {
+    let read = WireMessage::<S>::decode(frame);
+    let in_place = WireMessage::<S>::decode_in_place(&Bytes::copy_from_slice(frame));
+    assert_eq!(in_place, read, "what is not copied is something else");
+    let Ok(message) = read else {
         return;
     };
     let bytes = message.encode();
+    for least_bytes in [0, 1, 8] {
+        let pieces = message.frame_with(least_bytes).into_bytes();
+        assert_eq!(pieces, bytes, "in pieces it is something else");
+    }
     let again = WireMessage::<S>::decode(&bytes).map(|message| message.encode());
     assert_eq!(again, Ok(bytes), "it does not come back as it went");
     match message {

@@ -28,11 +28,13 @@ mod backoff;
 mod batch;
 mod counters;
 mod error;
+mod frame;
 mod handshake;
 mod lane;
 mod options;
 mod peer;
 mod queue;
+mod receiving;
 mod stream;
 pub mod tls;
 
@@ -54,15 +56,18 @@ use tokio::time::{self, Instant};
 pub use crate::storage::ClusterId;
 pub use counters::{Counters, LaneCounters, PeerCounters};
 pub use error::TransportError;
+pub use frame::{Frame, LEAST_PIECE_BYTES};
 pub use handshake::{Lane, VERSIONS, Versions};
 pub use options::{TransportLimits, TransportOptions, TransportTimeouts};
 use peer::Peer;
+pub use receiving::OWN_BUFFER_BYTES;
 
 /// What takes the messages. It is called on the tasks of the transport and must not block: a message that
 /// finds no room is lost, and the protocol makes good for it.
 pub trait Handler: Send + Sync + 'static {
-    /// A message of `from`. The bytes are a slice of the receive buffer, which is 64 KiB or the length of the
-    /// frame: whoever keeps a small part of a message for long copies it, or keeps the whole buffer.
+    /// A message of `from`. The bytes are a slice of the receive buffer, which many short frames share; only a frame of
+    /// [`OWN_BUFFER_BYTES`] or more has one to itself. Whoever keeps a small part of a message for long copies it, or
+    /// keeps the whole buffer.
     fn message(&self, from: NodeId, frame: Bytes);
 
     /// Whether messages to `node` are sent from now on (`true`) or dropped. A hint: the peer may have gone
@@ -188,15 +193,20 @@ impl Transport {
 
     /// Sends one encoded message. Never waits: the frame is dropped and counted if the peer is unknown or not
     /// connected, if its queue is full, or if the frame is empty or longer than a frame may be.
-    pub fn send(&self, to: NodeId, frame: Bytes) {
+    pub fn send(&self, to: NodeId, frame: impl Into<Frame>) {
+        self.send_frame(to, frame.into());
+    }
+
+    fn send_frame(&self, to: NodeId, frame: Frame) {
         let limits = &self.shared.options.limits;
         let Some(peer) = self.shared.peers.get(&to) else {
             self.shared.counters.dropped_unknown.fetch_add(1, Relaxed);
             return;
         };
-        if frame.is_empty() || frame.len() > limits.max_frame_bytes {
+        let bytes = frame.len();
+        if bytes == 0 || bytes > limits.max_frame_bytes {
             if peer.counters.dropped_length.fetch_add(1, Relaxed) == 0 {
-                let (bytes, limit) = (frame.len(), limits.max_frame_bytes);
+                let limit = limits.max_frame_bytes;
                 tracing::error!(
                     node = to.0,
                     bytes,
@@ -206,7 +216,7 @@ impl Transport {
             }
             return;
         }
-        let lane = match frame.len() < limits.large_frame_bytes {
+        let lane = match bytes < limits.large_frame_bytes {
             true => Lane::Small,
             false => Lane::Large,
         };

@@ -93,6 +93,15 @@ impl<V> Default for MvCell<V> {
     }
 }
 
+impl<V> FromIterator<(Dot, V)> for MvCell<V> {
+    /// The cell with these siblings. Of two under one dot the first stays.
+    fn from_iter<I: IntoIterator<Item = (Dot, V)>>(iter: I) -> Self {
+        Self {
+            siblings: iter.into_iter().collect(),
+        }
+    }
+}
+
 impl<V: Clone + Ord + Debug + Hash> DotStore for MvCell<V> {
     fn is_bottom(&self) -> bool {
         self.siblings.is_bottom()
@@ -156,6 +165,16 @@ impl<V: fmt::Display> fmt::Display for MvCell<V> {
 mod tests {
     use super::*;
     use crate::ReplicaId;
+
+    #[test]
+    fn a_cell_is_made_of_siblings_in_any_order() {
+        let dot = |replica| Dot::new(ReplicaId(replica), 1);
+        let siblings = [(dot(2), 'b'), (dot(1), 'a'), (dot(2), 'c')];
+        let cell: MvCell<char> = siblings.into_iter().collect();
+        let made: Vec<_> = cell.siblings().collect();
+        assert_eq!(made, [(dot(1), &'a'), (dot(2), &'b')]);
+        assert_eq!(cell.validate(), Ok(()));
+    }
 
     #[test]
     fn one_dot_with_two_values_is_a_conflict() {

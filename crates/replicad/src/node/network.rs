@@ -25,7 +25,7 @@ use crate::metrics::RequestMetrics;
 use crate::policies::StringPolicy;
 use crate::storage::{ClusterId, NodeDir, StoreOptions, StoreReader, SyncPolicy};
 use crate::store::ConflictPolicy;
-use crate::transport::{Handler, Transport};
+use crate::transport::{Frame, Handler, Transport};
 
 /// News of other nodes that wait to be looked at while this one has no cluster. More are lost; nodes
 /// repeat what they show.
@@ -105,7 +105,7 @@ pub(super) struct Network<S: StringPolicy> {
     suspects: Mutex<Suspects>,
     pub(super) questions: Mutex<Questions>,
     /// What was sent last: most is sent to several nodes, one after the other, and encoded once.
-    last: Mutex<Option<(WireMessage<S>, Bytes)>>,
+    last: Mutex<Option<(WireMessage<S>, Frame)>>,
     /// The store beside the actor that writes it, once the node has begun.
     store: Mutex<Option<StoreReader>>,
     /// What the front end counts.
@@ -331,7 +331,7 @@ impl<S: StringPolicy> Network<S> {
     /// Sends a message, or loses it.
     pub(super) fn send(&self, to: NodeId, message: &WireMessage<S>) {
         if let Some(transport) = self.transport() {
-            transport.send(to, message.encode());
+            transport.send(to, message.frame());
         }
     }
 
@@ -348,7 +348,7 @@ pub(super) struct Arrivals<S: StringPolicy>(pub(super) Arc<Network<S>>);
 impl<S: StringPolicy> Handler for Arrivals<S> {
     fn message(&self, from: NodeId, frame: Bytes) {
         let network = &self.0;
-        let message = match WireMessage::<S>::decode(&frame) {
+        let message = match WireMessage::<S>::decode_frame(&frame) {
             Ok(message) => message,
             Err(error) => {
                 if network.invalid_messages.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -441,15 +441,15 @@ impl<S: StringPolicy> Router<S> for Network<S> {
         let version = transport.version(to);
         let message = WireMessage::space(message, request, version);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = match &*last {
-            Some((sent, bytes)) if sent.is_same(&message) => bytes.clone(),
+        let frame = match &*last {
+            Some((sent, frame)) if sent.is_same(&message) => frame.clone(),
             _ => {
-                let bytes = message.encode();
-                *last = Some((message, bytes.clone()));
-                bytes
+                let frame = message.frame();
+                *last = Some((message, frame.clone()));
+                frame
             }
         };
         drop(last);
-        transport.send(to, bytes);
+        transport.send(to, frame);
     }
 }

@@ -1,7 +1,16 @@
 //! What nodes say to each other, in bytes.
 //!
-//! A message is the postcard form of [`WireMessage`], whole: bytes behind it are an error. Values are
-//! copied once, out of the received frame; everything else of a message is small.
+//! A message is the postcard form of [`WireMessage`], whole: bytes behind it are an error. Everything but values is
+//! small, and those are copied once at most on the way to another node:
+//!
+//! | a value of | the sender | the receiver |
+//! |---|---|---|
+//! | less than 4 KiB ([`LEAST_PIECE_BYTES`]) | copies it into the frame | copies it out of the frame |
+//! | 4 KiB and more | writes it from where it is: it is a piece of the [`Frame`] | copies it, |
+//! | more than half of a frame of at least 64 KiB ([`OWN_BUFFER_BYTES`]) | the same | but keeps a slice of the frame here |
+//!
+//! Who keeps a slice keeps the frame in memory: less than as much again, as that frame has a buffer to itself. What is small
+//! keeps no frame. Members of sets and keys are copied whatever their length.
 //!
 //! **Versions.** The handshake of the transport agrees on a version for each connection
 //! ([`VERSIONS`](crate::transport::VERSIONS), [`Transport::version`](crate::transport::Transport::version)). A later version
@@ -13,13 +22,19 @@
 //! | 1 | messages of the protocol, of clusters that begin, and of operators |
 //! | 2 | [`WireMessage::Named`] too |
 
+mod pieces;
+mod slices;
+
 use bytes::Bytes;
-use replica::{Message, MessageOf, NodeId, NodeMessage, RequestId, StoreListing};
+use replica::{
+    Message, MessageOf, NodeId, NodeMessage, Outcome, Policy, RequestId, StoreListing, visit_values,
+};
 use serde::{Deserialize, Serialize};
 
 use super::formation::ClusterStanding;
 use super::status::StatusMessage;
 use crate::policies::{StringPolicy, Types};
+use crate::transport::{Frame, LEAST_PIECE_BYTES, OWN_BUFFER_BYTES};
 
 /// The first version with [`WireMessage::Named`].
 const NAMED_SINCE: u16 = 2;
@@ -92,20 +107,52 @@ impl<S: StringPolicy> WireMessage<S> {
         }
     }
 
-    /// The bytes of the message.
+    /// The message as it is sent: large values are pieces of it, which are not copied.
     ///
     /// # Panics
     /// Never: these types serialise into memory without fail.
-    pub fn encode(&self) -> Bytes {
-        let bytes = match self {
-            Self::Space(message) | Self::Named(_, message) => SMALL_BYTES + message.weight(),
-            _ => SMALL_BYTES,
-        };
-        let bytes = postcard::to_extend(self, Vec::with_capacity(bytes));
-        Bytes::from(bytes.expect("messages serialise into memory"))
+    pub fn frame(&self) -> Frame {
+        self.frame_with(LEAST_PIECE_BYTES)
     }
 
-    /// Reads a message.
+    /// The same with values from this length on as pieces.
+    pub(crate) fn frame_with(&self, least_bytes: usize) -> Frame {
+        let (Self::Space(message) | Self::Named(_, message)) = self else {
+            return pieces::encode(self, Vec::new(), SMALL_BYTES);
+        };
+        let (weight, mut large) = (message.weight(), Vec::new());
+        if weight >= least_bytes {
+            message.visit_values(least_bytes, &mut |value| large.push(value.clone()));
+        }
+        let in_pieces = large.iter().map(Bytes::len).sum();
+        pieces::encode(self, large, SMALL_BYTES + weight.saturating_sub(in_pieces))
+    }
+
+    /// The bytes of the message, in one piece.
+    ///
+    /// # Panics
+    /// Never, as [`frame`](Self::frame).
+    pub fn encode(&self) -> Bytes {
+        self.frame().into_bytes()
+    }
+
+    /// Reads a message as it was received. A value that is most of a long frame is a slice of it.
+    ///
+    /// # Errors
+    /// If the bytes are not one message.
+    pub fn decode_frame(frame: &Bytes) -> Result<Self, InvalidMessage> {
+        match frame.len() < OWN_BUFFER_BYTES {
+            true => Self::decode(frame),
+            false => Self::decode_in_place(frame),
+        }
+    }
+
+    /// The same of a frame of any length.
+    pub(crate) fn decode_in_place(frame: &Bytes) -> Result<Self, InvalidMessage> {
+        slices::decode(frame).map_or_else(|| Self::decode(frame), Ok)
+    }
+
+    /// Reads a message, and copies all that is in it.
     ///
     /// # Errors
     /// If the bytes are not one message.
@@ -148,6 +195,14 @@ impl<S: StringPolicy> SpaceMessage<S> {
         }
     }
 
+    /// Shows the values of at least `least_bytes`, in the order in which they are encoded.
+    fn visit_values(&self, least_bytes: usize, visit: &mut dyn FnMut(&Bytes)) {
+        match self {
+            Self::Strings(message) => visit_values::<S>(message, least_bytes, visit),
+            Self::Types(message) => visit_values::<Types>(message, least_bytes, visit),
+        }
+    }
+
     /// Bytes of entries in it, about.
     pub(super) fn weight(&self) -> usize {
         match self {
@@ -187,7 +242,7 @@ fn brings_entries<C, W>(message: &NodeMessage<C, W>) -> bool {
     )
 }
 
-fn weight<P: replica::Policy>(message: &MessageOf<P>) -> usize {
+fn weight<P: Policy>(message: &MessageOf<P>) -> usize {
     match message {
         NodeMessage::Partition { envelope, .. } => {
             let listings = envelope.message.listings().iter();
@@ -197,13 +252,20 @@ fn weight<P: replica::Policy>(message: &MessageOf<P>) -> usize {
             replica::Command::Write { write, .. } => P::size(write),
             _ => 0,
         },
+        NodeMessage::Answer {
+            result: Ok(Outcome::Read { cell, .. }),
+            ..
+        } => P::weight(cell),
         _ => 0,
     }
 }
 
-fn listing_weight<P: replica::Policy>(listing: &StoreListing<P::Cell>) -> usize {
+fn listing_weight<P: Policy>(listing: &StoreListing<P::Cell>) -> usize {
     match listing {
         crdt::Listing::Key(listing) => P::weight(listing.cell()),
-        crdt::Listing::Interval(listing) => listing.cells().len() * 64,
+        crdt::Listing::Interval(listing) => {
+            let cells = listing.cells().iter();
+            cells.map(|(key, cell)| key.len() + P::weight(cell)).sum()
+        }
     }
 }

@@ -12,23 +12,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time;
-use tokio_util::codec::{Decoder as _, LengthDelimitedCodec};
+use tokio_util::codec::Decoder as _;
 
 use super::error::LinkError;
 use super::handshake::{self, Answer, Hello, Lane, Refusal, Welcome};
 use super::lane::HEARTBEAT;
+use super::receiving::{Receiving, codec};
 use super::stream::Stream;
 use super::{Shared, stopped};
 use crate::storage::ClusterId;
 
 /// How long to wait after the system refused a connection, which it does when it lacks resources.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Free space in the receive buffer below which a new one is made, and the length of that.
-const LEAST_READ_BYTES: usize = 8 * 1024;
-const READ_BYTES: usize = 64 * 1024;
-/// Most bytes that are carried over to a new buffer. With more there, they are the beginning of a frame that
-/// the codec has already made room for.
-const CARRIED_BYTES: usize = 4 * 1024;
 
 /// The connection of each lane of each peer: dropping the sender closes it. A later one takes the place of
 /// the earlier.
@@ -164,7 +159,7 @@ async fn greet(tcp: TcpStream, shared: &Shared) -> Result<Incoming, LinkError> {
 }
 
 /// Hands on what the peer sends, and answers heartbeats, until something ends that. Returns what did.
-async fn receive(mut incoming: Incoming, shared: &Shared, current: &Current) -> LinkError {
+async fn receive(incoming: Incoming, shared: &Shared, current: &Current) -> LinkError {
     let (keep, mut replaced) = oneshot::channel();
     let (from, lane) = (incoming.from, incoming.lane);
     let before = current
@@ -175,7 +170,7 @@ async fn receive(mut incoming: Incoming, shared: &Shared, current: &Current) -> 
     shared.peers[&from].was_heard_of();
     let mut cluster = shared.cluster.subscribe();
     let theirs = incoming.cluster;
-    let mut reader = Reader::new(&mut incoming, shared);
+    let mut reader = Reader::new(incoming, shared);
     loop {
         tokio::select! {
             biased;
@@ -195,21 +190,20 @@ async fn receive(mut incoming: Incoming, shared: &Shared, current: &Current) -> 
 
 /// Takes frames out of what is received.
 struct Reader<'a> {
-    stream: &'a mut Stream,
-    buffer: &'a mut BytesMut,
+    stream: Stream,
+    receiving: Receiving,
     from: NodeId,
     shared: &'a Shared,
-    codec: LengthDelimitedCodec,
 }
 
 impl<'a> Reader<'a> {
-    fn new(incoming: &'a mut Incoming, shared: &'a Shared) -> Self {
+    fn new(incoming: Incoming, shared: &'a Shared) -> Self {
+        let limit = shared.options.limits.max_frame_bytes;
         Self {
-            stream: &mut incoming.stream,
-            buffer: &mut incoming.buffer,
+            receiving: Receiving::new(incoming.buffer, incoming.lane, limit),
+            stream: incoming.stream,
             from: incoming.from,
             shared,
-            codec: codec(shared.options.limits.max_frame_bytes),
         }
     }
 
@@ -217,23 +211,19 @@ impl<'a> Reader<'a> {
     /// for bytes.
     async fn read_some(&mut self) -> Result<(), LinkError> {
         let dead = self.shared.options.timeouts.dead;
-        let (held, room) = (self.buffer.len(), self.buffer.capacity());
-        if held <= CARRIED_BYTES && room - held < LEAST_READ_BYTES {
-            self.buffer.reserve(READ_BYTES);
-        }
-        let read = time::timeout(dead, self.stream.read_buf(self.buffer)).await;
+        let read = time::timeout(dead, self.stream.read_buf(self.receiving.room())).await;
         let bytes = read.map_err(|_| LinkError::Dead(dead))??;
         if bytes == 0 {
             return Err(LinkError::Closed);
         }
         self.shared.handler.heard(self.from);
         let (mut frames, mut is_asked) = (0, false);
-        while let Some(frame) = self.codec.decode(self.buffer)? {
+        while let Some(frame) = self.receiving.next()? {
             if frame.is_empty() {
                 is_asked = true;
             } else {
                 frames += 1;
-                self.shared.handler.message(self.from, frame.freeze());
+                self.shared.handler.message(self.from, frame);
             }
         }
         let counters = &self.shared.peers[&self.from].counters;
@@ -250,12 +240,6 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
-}
-
-fn codec(max_frame_bytes: usize) -> LengthDelimitedCodec {
-    LengthDelimitedCodec::builder()
-        .max_frame_length(max_frame_bytes)
-        .new_codec()
 }
 
 /// Reads one frame of at most `max_bytes`; what comes after it stays in `buffer`.

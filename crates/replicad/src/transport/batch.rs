@@ -4,9 +4,7 @@ use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// Frames up to this length are copied one after the other, which costs less than a slice of its own for
-/// each; longer ones are written from where they are.
-const COPIED_BYTES: usize = 4 * 1024;
+use super::frame::{Frame, LEAST_PIECE_BYTES};
 
 /// The encoded frames, in pieces.
 #[derive(Debug, Default)]
@@ -17,13 +15,15 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Appends a frame. Its length fits into 32 bits: [`validate`](super::TransportOptions::validate).
-    pub(super) fn push(&mut self, frame: Bytes) {
+    pub(super) fn push(&mut self, frame: Frame) {
         self.copied.put_u32(frame.len() as u32);
-        if frame.len() <= COPIED_BYTES {
-            self.copied.extend_from_slice(&frame);
-        } else {
-            self.seal();
-            self.pieces.push_back(frame);
+        for piece in frame.into_pieces() {
+            if piece.len() < LEAST_PIECE_BYTES {
+                self.copied.extend_from_slice(&piece);
+            } else {
+                self.seal();
+                self.pieces.push_back(piece);
+            }
         }
     }
 
@@ -71,16 +71,35 @@ mod tests {
 
     #[test]
     fn frames_are_lengths_and_bytes_however_they_are_cut() {
-        let frames = [1, COPIED_BYTES, COPIED_BYTES + 1, 3, 100_000, 2];
-        let mut expected = Vec::new();
+        let least = LEAST_PIECE_BYTES;
+        let frames: [&[usize]; 8] = [
+            &[1],
+            &[least - 1],
+            &[least],
+            &[3],
+            &[100_000],
+            &[50, least, 7],
+            &[50, 100_000, 7, 8, 20_000, 9],
+            &[2],
+        ];
+        let (mut expected, mut large) = (Vec::new(), Vec::new());
         let mut batch = Batch::default();
-        for (number, bytes) in frames.into_iter().enumerate() {
-            let frame = vec![number as u8; bytes];
+        for (number, pieces) in frames.into_iter().enumerate() {
+            let bytes: usize = pieces.iter().sum();
             expected.extend_from_slice(&(bytes as u32).to_be_bytes());
-            expected.extend_from_slice(&frame);
-            batch.push(frame.into());
+            let mut frame = Frame::default();
+            for bytes in pieces {
+                let piece = Bytes::from(vec![number as u8; *bytes]);
+                expected.extend_from_slice(&piece);
+                large.extend((*bytes >= least).then_some(piece.as_ptr()));
+                frame.push(piece);
+            }
+            batch.push(frame);
         }
         batch.seal();
+        let shared = batch.pieces.iter().map(|piece| piece.as_ptr());
+        assert_eq!(shared.filter(|piece| large.contains(piece)).count(), 5);
+        assert_eq!(batch.pieces.len(), 11, "what is small is put together");
         assert_eq!(batch.remaining(), expected.len());
         let (mut written, mut step) = (Vec::new(), 1);
         while batch.has_remaining() {

@@ -1,6 +1,6 @@
 //! Sending: one task for each lane of each peer, which connects, writes, and connects again.
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use replica::NodeId;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -16,6 +16,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use super::backoff::Backoff;
 use super::batch::Batch;
 use super::error::LinkError;
+use super::frame::Frame;
 use super::handshake::{self, Answer, Hello, Lane};
 use super::peer::Peer;
 use super::stream::Stream;
@@ -236,7 +237,7 @@ struct Writer<'a> {
     /// When the peer last showed that it takes what is sent.
     alive: Instant,
     batch: Batch,
-    frames: Vec<Bytes>,
+    frames: Vec<Frame>,
 }
 
 impl<'a> Writer<'a> {
@@ -258,7 +259,7 @@ impl<'a> Writer<'a> {
             return Ok(false);
         }
         let count = self.frames.len();
-        let bytes = self.frames.iter().map(Bytes::len).sum();
+        let bytes = self.frames.iter().map(Frame::len).sum();
         for frame in self.frames.drain(..) {
             self.batch.push(frame);
         }

@@ -1,12 +1,12 @@
 //! The frames that wait for one lane of one peer.
 
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::counters::LaneCounters;
+use super::frame::Frame;
 
 /// A queue with two bounds: frames, and bytes. What has been taken out to be written counts until it is
 /// written, so the bounds are those of all memory that the lane holds.
@@ -21,7 +21,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     is_open: bool,
-    waiting: VecDeque<Bytes>,
+    waiting: VecDeque<Frame>,
     /// Waiting and being written.
     frames: usize,
     bytes: usize,
@@ -60,10 +60,11 @@ impl Queue {
     }
 
     /// Appends a frame, or counts it as dropped.
-    pub(super) fn push(&self, frame: Bytes, counters: &LaneCounters) {
+    pub(super) fn push(&self, frame: Frame, counters: &LaneCounters) {
         let mut state = self.state();
         let (frames, bytes) = (state.frames, state.bytes);
-        let fits = frames < self.max_frames && bytes.saturating_add(frame.len()) <= self.max_bytes;
+        let length = frame.len();
+        let fits = frames < self.max_frames && bytes.saturating_add(length) <= self.max_bytes;
         let dropped = match (state.is_open, fits || frames == 0) {
             (false, _) => Some(&counters.dropped_down),
             (true, false) => Some(&counters.dropped_full),
@@ -75,7 +76,7 @@ impl Queue {
             return;
         }
         state.frames += 1;
-        state.bytes += frame.len();
+        state.bytes += length;
         let was_empty = state.waiting.is_empty();
         state.waiting.push_back(frame);
         counters.queued_frames.store(state.frames, Relaxed);
@@ -93,7 +94,7 @@ impl Queue {
 
     /// Moves the oldest frames to `out` until it has `max_frames` of them or they have `max_bytes`. False if
     /// there are none.
-    pub(super) fn take(&self, out: &mut Vec<Bytes>, max_frames: usize, max_bytes: usize) -> bool {
+    pub(super) fn take(&self, out: &mut Vec<Frame>, max_frames: usize, max_bytes: usize) -> bool {
         let mut state = self.state();
         let mut bytes = 0;
         while out.len() < max_frames
@@ -127,8 +128,8 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn frame(bytes: usize) -> Bytes {
-        Bytes::from(vec![7; bytes])
+    fn frame(bytes: usize) -> Frame {
+        Frame::from(vec![7; bytes])
     }
 
     #[test]
@@ -178,7 +179,7 @@ mod tests {
         (1..=4).for_each(|bytes| queue.push(frame(bytes), &counters));
         let mut taken = Vec::new();
         queue.take(&mut taken, 10, 3);
-        assert_eq!(taken.iter().map(Bytes::len).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(taken.iter().map(Frame::len).collect::<Vec<_>>(), [1, 2]);
         taken.clear();
         queue.take(&mut taken, 1, 100);
         assert_eq!(taken.len(), 1);

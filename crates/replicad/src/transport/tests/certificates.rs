@@ -63,7 +63,7 @@ async fn nodes_with_certificates_of_one_authority_talk() {
     assert_eq!(next(&at_one.reachable).await, (NodeId(2), true));
     assert_eq!(next(&at_two.reachable).await, (NodeId(1), true));
     let large = vec![7; 3 << 20];
-    one.send(NodeId(2), large.clone().into());
+    one.send(NodeId(2), large.clone());
     assert!(next(&at_two.messages).await == (NodeId(1), large.into()));
     two.send(NodeId(1), Bytes::from_static(b"back"));
     assert_eq!(next(&at_one.messages).await.1, b"back"[..]);

@@ -11,7 +11,7 @@ async fn messages_arrive_both_ways_in_order_on_both_lanes() {
         b.send(NodeId(1), Bytes::copy_from_slice(&number.to_be_bytes()));
     }
     for number in 0..20_u8 {
-        a.send(NodeId(2), vec![number; large + usize::from(number)].into());
+        a.send(NodeId(2), vec![number; large + usize::from(number)]);
     }
     let (mut small, mut long) = (0_u32, 0_u8);
     while small < 2_000 || long < 20 {
@@ -89,7 +89,7 @@ async fn a_large_message_does_not_stand_before_a_small_one() {
     let a = Transport::start_on(first, options(1, &nodes), handler).expect("it starts");
     let b = Transport::start_on(second, options(2, &nodes), stuck).expect("it starts");
     assert_eq!(next(&records.reachable).await, (NodeId(2), true));
-    a.send(NodeId(2), vec![1; 1 << 20].into());
+    a.send(NodeId(2), vec![1; 1 << 20]);
     a.send(NodeId(2), Bytes::from_static(b"small"));
     assert_eq!(next(&large_out).await, 1 << 20);
     drop((a, b));
@@ -127,7 +127,7 @@ async fn a_peer_that_restarts_is_found_again() {
 async fn what_was_sent_before_a_stop_arrives() {
     let ([a, b], [_, at_b]) = pair().await;
     for _ in 0..500 {
-        a.send(NodeId(2), vec![1; 2_000].into());
+        a.send(NodeId(2), vec![1; 2_000]);
     }
     a.stop().await;
     for _ in 0..500 {
@@ -140,7 +140,7 @@ async fn what_was_sent_before_a_stop_arrives() {
 #[tokio::test]
 async fn frames_that_cannot_be_sent_are_counted() {
     let ([a, b], _) = pair_with(|options| options.limits.max_frame_bytes = 1_000).await;
-    a.send(NodeId(2), vec![1; 1_001].into());
+    a.send(NodeId(2), vec![1; 1_001]);
     a.send(NodeId(2), Bytes::new());
     a.send(NodeId(9), Bytes::from_static(b"who?"));
     let (_, counted) = a.peers().next().expect("a peer");

@@ -327,7 +327,7 @@ async fn a_peer_that_never_reads_costs_no_more_than_its_queue() {
     let is_up = || counted.small.dropped_down.load(Relaxed) == 0;
     while counted.small.dropped_full.load(Relaxed) < 1_000 && is_up() {
         assert!(started.elapsed() < LIMIT, "the queue never fills");
-        one.send(NodeId(2), vec![1; FRAME].into());
+        one.send(NodeId(2), vec![1; FRAME]);
         most = most.max(counted.small.queued_bytes.load(Relaxed));
         tokio::task::yield_now().await;
     }
