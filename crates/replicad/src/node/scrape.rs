@@ -27,6 +27,7 @@ struct SpaceFigures {
     log_events: usize,
     exceptions: usize,
     pending: usize,
+    forwards_sent_again: u64,
     counters: Counters,
 }
 
@@ -101,7 +102,10 @@ fn held<S: StringPolicy>(spaces: &Spaces<S>) -> Held {
 }
 
 fn of_space<P: StorePolicy>(node: &Node<P>, lacks: &mut BTreeMap<NodeId, u64>) -> SpaceFigures {
-    let mut figures = SpaceFigures::default();
+    let mut figures = SpaceFigures {
+        forwards_sent_again: node.forwards_sent_again(),
+        ..SpaceFigures::default()
+    };
     for (_, partition) in node.partitions() {
         let status = partition.status();
         figures.entries += status.entries;
@@ -160,11 +164,17 @@ fn show_held(figures: &mut Figures, held: &Held) {
         let values = spaces.map(|(space, held)| (label("space", &space), of(&held.counters)));
         figures.counters(name, help, values);
     }
+    let spaces = held.spaces.iter();
+    figures.counters(
+        "protocol_forwards_sent_again",
+        "Forwarded requests that were sent again, since no answer had come in time",
+        spaces.map(|(space, held)| (label("space", &space), held.forwards_sent_again)),
+    );
 }
 
 type ProtocolCounter = (&'static str, &'static str, fn(&Counters) -> u64);
 
-const PROTOCOL: [ProtocolCounter; 18] = [
+const PROTOCOL: [ProtocolCounter; 22] = [
     (
         "protocol_writes_minted_again",
         "Writes made again because something else had won",
@@ -252,6 +262,26 @@ const PROTOCOL: [ProtocolCounter; 18] = [
         "protocol_acknowledgements_dropped",
         "Acknowledgements dropped because their sender has lost its data since",
         |c| c.acknowledgements_dropped,
+    ),
+    (
+        "protocol_session_waits",
+        "Requests that came before what their session has seen",
+        |c| c.session_waits,
+    ),
+    (
+        "protocol_messages_sent_again",
+        "Messages of requests that were sent again, since no answer had come in time",
+        |c| c.messages_sent_again,
+    ),
+    (
+        "protocol_returns_confirmed",
+        "Times that a partition came back with its data and others confirmed it",
+        |c| c.returns_confirmed,
+    ),
+    (
+        "protocol_returns_unconfirmed",
+        "Times that a partition came back with its data and did not wait for others any longer",
+        |c| c.returns_unconfirmed,
     ),
 ];
 

@@ -198,6 +198,18 @@ fn a_store_that_is_damaged_while_it_is_used_is_found_and_put_aside() {
     cluster.start(1);
     cluster.until_up();
     until(|| figure(metrics + 1, "replicad_storage_quarantined_stores") == Some(1.0));
+    cluster.kill(2);
+    cluster.start(2);
+    cluster.until_up();
+    let returns = ["confirmed", "unconfirmed"].map(|how| {
+        let name = format!(r#"replicad_protocol_returns_{how}_total{{space="strings"}}"#);
+        figure(metrics + 2, &name)
+    });
+    assert_eq!(
+        returns,
+        [Some(1.0), Some(0.0)],
+        "it has come back with its data"
+    );
     let verified = ask(
         &cluster,
         0,

@@ -115,6 +115,7 @@ impl<'de> Flavor<'de> for Leaving<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use replica::{Command, Level, Lww, MultiValue, NodeMessage, Request};
 
     use crate::policies::StorePolicy;
@@ -184,22 +185,48 @@ mod tests {
         assert_eq!(read, Ok((0.5, "t".into())));
     }
 
-    #[test]
-    fn what_is_no_message_is_not_read() {
-        let value = Bytes::from(vec![7; 1_000]);
-        let request = Request::new(Command::put(Bytes::from_static(b"k"), value), Level::One);
-        let message = WireMessage::<Lww>::Space(SpaceMessage::Strings(NodeMessage::Forward {
+    /// A message with a value that is most of its frame.
+    fn put_forwarded() -> WireMessage<Lww> {
+        let (key, value) = (Bytes::from_static(b"k"), Bytes::from(vec![7; 300]));
+        let request = Request::new(Command::put(key, value), Level::One);
+        WireMessage::Space(SpaceMessage::Strings(NodeMessage::Forward {
             number: 1,
             asker: 2,
             life: None,
             request,
-        }));
+        }))
+    }
+
+    #[test]
+    fn what_is_no_message_is_not_read() {
+        let message = put_forwarded();
         let whole = message.encode();
         for end in 0..whole.len() {
             assert!(decode::<Lww>(&whole.slice(..end)).is_none(), "{end} bytes");
         }
         let more = Bytes::from([&whole[..], &[0]].concat());
         assert!(decode::<Lww>(&more).is_none(), "a byte too many");
-        assert_eq!(decode::<Lww>(&whole), Some(message));
+        assert_eq!(decode(&whole), Some(message));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_are_they_are_read_as_in_the_plain_way(
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+            end in any::<proptest::sample::Index>(),
+            is_cut in proptest::bool::weighted(0.2),
+        ) {
+            let mut bytes = put_forwarded().encode().to_vec();
+            for (at, with) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] ^= with;
+            }
+            if is_cut {
+                bytes.truncate(end.index(bytes.len()));
+            }
+            let frame = Bytes::from(bytes);
+            let plain = WireMessage::<Lww>::decode(&frame);
+            prop_assert_eq!(WireMessage::decode_in_place(&frame), plain);
+        }
     }
 }
