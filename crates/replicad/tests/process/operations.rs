@@ -205,11 +205,11 @@ fn a_store_that_is_damaged_while_it_is_used_is_found_and_put_aside() {
         let name = format!(r#"replicad_protocol_returns_{how}_total{{space="strings"}}"#);
         figure(metrics + 2, &name)
     });
-    assert_eq!(
-        returns,
-        [Some(1.0), Some(0.0)],
-        "it has come back with its data"
+    assert!(
+        returns[0].is_some_and(|returns| returns >= 1.0),
+        "{returns:?}"
     );
+    assert_eq!(returns[1], Some(0.0), "somebody was waited for in vain");
     let verified = ask(
         &cluster,
         0,

@@ -11,12 +11,19 @@ use crate::transport::Frame;
 /// The postcard form of a message. The bytes of `large`, which are values in it in the order in which they are encoded,
 /// are not copied; all else has about `room` bytes.
 pub(super) fn encode(message: &impl Serialize, large: Vec<Bytes>, room: usize) -> Frame {
-    let pieces = Pieces {
-        large: large.into_iter().peekable(),
-        small: Vec::with_capacity(room),
-        cuts: Vec::new(),
+    let small = Vec::with_capacity(room);
+    let frame = match large.is_empty() {
+        true => postcard::to_extend(message, small).map(Frame::from),
+        false => {
+            let pieces = Pieces {
+                large: large.into_iter().peekable(),
+                small,
+                cuts: Vec::new(),
+            };
+            postcard::serialize_with_flavor(message, pieces)
+        }
     };
-    postcard::serialize_with_flavor(message, pieces).expect("messages serialise into memory")
+    frame.expect("messages serialise into memory")
 }
 
 /// What has been written.
