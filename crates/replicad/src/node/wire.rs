@@ -1,16 +1,16 @@
 //! What nodes say to each other, in bytes.
 //!
-//! A message is the postcard form of [`WireMessage`], whole: bytes behind it are an error. Everything but values is
-//! small, and those are copied once at most on the way to another node:
+//! A message is the postcard form of [`WireMessage`], whole: bytes behind it are an error. All but values is small, and a
+//! large value is copied once at most on its way to another node:
 //!
-//! | a value of | the sender | the receiver |
+//! | a value | the sender | the receiver |
 //! |---|---|---|
-//! | less than 4 KiB ([`LEAST_PIECE_BYTES`]) | copies it into the frame | copies it out of the frame |
-//! | 4 KiB and more | writes it from where it is: it is a piece of the [`Frame`] | copies it, |
-//! | more than half of a frame of at least 64 KiB ([`OWN_BUFFER_BYTES`]) | the same | but keeps a slice of the frame here |
+//! | of less than 4 KiB ([`LEAST_PIECE_BYTES`]) | copies it into the frame | copies it out of the frame |
+//! | of 4 KiB and more | does not copy it: it is a piece of the [`Frame`] | copies it out of the frame |
+//! | that is more than half of a frame of 64 KiB and more ([`OWN_BUFFER_BYTES`]) | does not copy it | does not copy it: it is a slice of the frame |
 //!
 //! Who keeps a slice keeps the frame in memory: less than as much again, as that frame has a buffer to itself. What is small
-//! keeps no frame. Members of sets and keys are copied whatever their length.
+//! keeps no frame. Members of sets and keys are copied at both ends, whatever their length.
 //!
 //! **Versions.** The handshake of the transport agrees on a version for each connection
 //! ([`VERSIONS`](crate::transport::VERSIONS), [`Transport::version`](crate::transport::Transport::version)). A later version
