@@ -228,11 +228,11 @@ impl<C> Message<C> {
         match self {
             Self::Write { listing, .. }
             | Self::Repair { listing }
-            | Self::WriteBack { listing, .. } => std::slice::from_mut(Arc::make_mut(listing)),
-            Self::ReadAnswer { listing, .. } => match listing {
-                Some(listing) => std::slice::from_mut(Arc::make_mut(listing)),
-                None => &mut [],
-            },
+            | Self::WriteBack { listing, .. }
+            | Self::ReadAnswer {
+                listing: Some(listing),
+                ..
+            } => std::slice::from_mut(Arc::make_mut(listing)),
             Self::SyncAnswer(answer) => &mut answer.listings,
             Self::TransferAnswer { listings, .. } => listings,
             _ => &mut [],
