@@ -5,6 +5,7 @@ use crdt::Timestamp;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::storage::MemoryStorage;
 use crate::{ClockKind, Command, Level, State};
 
 type Reply = Result<Outcome, RequestError>;
@@ -208,6 +209,35 @@ fn hints_and_decisions_reach_every_partition() {
                 ..
             }]
         ));
+    }
+}
+
+#[test]
+fn a_partition_whose_storage_holds_nothing_has_lost_its_data_and_the_others_have_not() {
+    let mut config = Config::new(NodeId(1), 3);
+    config.partitions = 4;
+    config.durable = true;
+    let mut before = node(config.clone());
+    let mut stores = BTreeMap::new();
+    for (partition, batch) in before.take_ready().persist {
+        let mut store = MemoryStorage::default();
+        store.commit(&batch).expect("memory does not fail");
+        stores.insert(partition, store);
+    }
+    assert_eq!(stores.len(), 4);
+    let lost = PartitionId(2);
+    stores.insert(lost, MemoryStorage::default());
+    let stored = |partition| Some(&stores[&partition] as &dyn Storage);
+    let restored = Node::<Lww>::restore(config.clone(), stored, 7, at(0)).expect("it is sound");
+    let copied = Node::<Lww>::recover_with(config, stored, 7, at(0)).expect("it is sound");
+    for (id, partition) in restored.partitions() {
+        let (state, incarnation) = match id == lost {
+            true => (State::Recovering, None),
+            false => (State::Returning, before.partitions[&id].incarnation()),
+        };
+        assert_eq!(partition.state(), state, "{id}");
+        assert_eq!(partition.incarnation(), incarnation, "{id}");
+        assert_eq!(copied.partitions[&id].state(), State::Recovering, "{id}");
     }
 }
 
