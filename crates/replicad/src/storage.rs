@@ -23,6 +23,7 @@ mod create;
 mod engine;
 mod entry;
 mod error;
+mod hold;
 mod metrics;
 mod node_dir;
 mod options;

@@ -1,10 +1,12 @@
-//! The file under the engine, with a sync that can be left out.
+//! The file under the engine, with a sync that can be left out and writes that can be held back.
 
 use redb::{BackendError, StorageBackend};
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::hold::Hold;
 
 /// Whether syncs reach the disk; shared by a store and its backend.
 #[derive(Debug, Clone)]
@@ -20,35 +22,54 @@ impl SyncSwitch {
     }
 }
 
-/// A medium whose syncs do nothing while the switch is off.
+/// A medium whose syncs do nothing while the switch is off, and which stays as it is while it is held.
 #[derive(Debug)]
 pub(super) struct SwitchedBackend<B> {
-    pub(super) medium: B,
+    pub(super) medium: Arc<B>,
     pub(super) switch: SyncSwitch,
+    pub(super) hold: Hold,
 }
 
 impl<B: StorageBackend> StorageBackend for SwitchedBackend<B> {
     fn len(&self) -> io::Result<u64> {
-        self.medium.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.medium.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.medium.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        match self.switch.0.load(Ordering::Relaxed) {
-            true => self.medium.sync_data(),
-            false => Ok(()),
+        match self.hold.is_holding() {
+            true => Ok(self.hold.length()),
+            false => self.medium.len(),
         }
     }
 
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        match self.hold.is_holding() {
+            true => self.hold.read(&*self.medium, offset, out),
+            false => self.medium.read(offset, out),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        match self.hold.is_holding() {
+            true => self.hold.set_length(len),
+            false => self.medium.set_len(len)?,
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        match (
+            self.hold.is_holding(),
+            self.switch.0.load(Ordering::Relaxed),
+        ) {
+            (true, _) => self.hold.sync(),
+            (false, true) => self.medium.sync_data()?,
+            (false, false) => {}
+        }
+        Ok(())
+    }
+
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.medium.write(offset, data)
+        match self.hold.is_holding() {
+            true => self.hold.write(offset, data),
+            false => self.medium.write(offset, data),
+        }
     }
 
     fn close(&self) -> io::Result<()> {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::backend::{SwitchedBackend, SyncSwitch};
 use super::create;
 use super::entry::TableName;
+use super::hold::Hold;
 use super::record::{find_life, put_state};
 use super::state::Life;
 use super::tables::{ReadError, clear, data_tables, put_batch, scan};
@@ -65,10 +66,13 @@ impl Engine {
         medium: impl StorageBackend,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
-        let switch = SyncSwitch::new(true);
-        let medium = SwitchedBackend {
-            medium,
+        let length = medium.len().map_err(|e| StoreError::io(path, e))?;
+        let (switch, hold) = (SyncSwitch::new(true), Hold::new(length));
+        let medium = Arc::new(medium);
+        let backend = SwitchedBackend {
+            medium: Arc::clone(&medium),
             switch: switch.clone(),
+            hold: hold.clone(),
         };
         // After an unclean stop the engine checks every page before it opens.
         let was_checked = Arc::new(AtomicBool::new(false));
@@ -79,13 +83,15 @@ impl Engine {
             .set_repair_callback(move |_| note.store(true, Ordering::Relaxed));
         let mut database = guarded_open(path, || {
             builder
-                .create_with_backend(medium)
+                .create_with_backend(backend)
                 .map_err(|e| StoreError::opening(path, e))
         })?;
         if !was_checked.load(Ordering::Relaxed) {
             guarded_open(path, || check_pages(&mut database, path))?;
         }
         let found = guarded_open(path, || find_life(&database, path, options.owner))?;
+        hold.release(&*medium)
+            .map_err(|e| StoreError::io(path, e))?;
         Ok(Self {
             database,
             switch,
