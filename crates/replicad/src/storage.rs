@@ -14,8 +14,9 @@
 //! # Damage
 //!
 //! Every page is checked when a store is opened, and every entry when it is read: its checksum covers key
-//! and value, and a scan checks number and order. A damaged store is an error that says so: [`NodeDir`]
-//! puts it aside, and the node comes back as one that has lost its data.
+//! and value, and a scan checks number and order. A damaged store is an error that says so: [`StoreFile`]
+//! puts it aside and makes a new one of the partitions that are sound in it. The others come back as those that
+//! have lost their data.
 
 mod backend;
 mod cluster_id;
@@ -31,16 +32,18 @@ mod partition_store;
 mod reader;
 mod record;
 mod restore;
+mod salvage;
 mod snapshot;
 mod state;
 mod store;
+mod store_file;
 mod tables;
 mod waiting;
 
 pub use cluster_id::ClusterId;
 pub use error::StoreError;
 pub(crate) use metrics::StoreMetrics;
-pub use node_dir::{DAMAGED_STORES, NodeDir, NodeDirError, OpenedStore};
+pub use node_dir::{NodeDir, NodeDirError};
 pub use options::{StoreOptions, StoreOwner, SyncPolicy};
 pub use partition_store::PartitionStore;
 pub use reader::StoreReader;
@@ -48,5 +51,6 @@ pub use restore::{RestoreError, restore_snapshot};
 pub use snapshot::{SnapshotManifest, SnapshotReport, read_snapshot_manifest};
 pub use state::{HeadStart, Standing};
 pub use store::{Room, Store};
+pub use store_file::{DAMAGED_STORES, OpenedStore, PutAside, StoreFile};
 
 pub use crate::store::Space;

@@ -246,39 +246,37 @@ fn ports_and_directories_in_use_are_refused() {
 }
 
 #[test]
-fn stores_of_other_nodes_and_damaged_stores_are_refused() {
+fn stores_of_other_nodes_are_refused_and_damaged_stores_are_put_aside() {
     let directory = temporary();
     let process = Process::start(directory.path());
     for n in 0..500 {
         process.ask(1, &[b"SET", format!("key{n}").as_bytes(), &[b'x'; 200]]);
     }
+    process.ask(1, &[b"INCRBY", b"count", b"41"]);
     process.stop();
-    let store = |node: u32| directory.path().join(format!("node-{node}/store"));
-    let intact = fs::read(store(1)).expect("the store is read");
-    let start = || {
-        let port = free_ports().to_string();
-        let output = run(&["--data-dir", utf8(directory.path()), "--port", &port]);
-        assert!(!output.status.success(), "it must not start");
-        complaint(&output)
-    };
-    fs::copy(store(2), store(1)).expect("copied");
-    let refusal = start();
+    let node = directory.path().join("node-1");
+    let store = node.join("store");
+    let intact = fs::read(&store).expect("the store is read");
+    fs::copy(directory.path().join("node-2/store"), &store).expect("copied");
+    let port = free_ports().to_string();
+    let refused = run(&["--data-dir", utf8(directory.path()), "--port", &port]);
+    assert!(!refused.status.success(), "it must not start");
+    let refusal = complaint(&refused);
     assert!(refusal.contains("node 2"), "{refusal}");
-    fs::write(store(1), b"this is no store").expect("written");
-    assert!(start().contains("node 1"));
     // A flipped bit in every page: whatever the engine makes of it, it is an error, not a panic.
-    let mut damaged = intact.clone();
-    damaged
-        .iter_mut()
-        .skip(4_096 + 60)
-        .step_by(4_096)
-        .for_each(|byte| *byte ^= 0x10);
-    fs::write(store(1), damaged).expect("written");
-    let refusal = start();
-    assert!(refusal.contains("node 1"), "{refusal}");
-    fs::write(store(1), &intact[..intact.len() / 2]).expect("written");
-    assert!(start().contains("node 1"));
-    fs::write(store(1), &intact).expect("written");
-    let process = Process::start(directory.path());
-    assert_eq!(process.ask(1, &[b"DBSIZE"]), Value::Integer(500));
+    let mut flipped = intact.clone();
+    let bytes = flipped.iter_mut().skip(4_096 + 60).step_by(4_096);
+    bytes.for_each(|byte| *byte ^= 0x10);
+    let garbage = b"this is no store".to_vec();
+    let cut = intact[..intact.len() / 2].to_vec();
+    for (n, damaged) in [garbage, flipped, cut].into_iter().enumerate() {
+        fs::write(&store, &damaged).expect("written");
+        let process = Process::start(directory.path());
+        assert_eq!(process.ask(1, &[b"DBSIZE"]), Value::Integer(501));
+        let count = process.ask(1, &[b"INCR", b"count"]);
+        assert_eq!(count, Value::Integer(42 + n as i64));
+        process.stop();
+        let aside = fs::read(node.join(format!("store.damaged-{}", n + 1)));
+        assert!(aside.expect("it was put aside") == damaged, "as it was");
+    }
 }

@@ -13,12 +13,12 @@ use super::data_dir::{DataDir, DataDirError};
 use super::local_node::LocalNode;
 use super::mailbox::{InboxLimits, Input, Mailbox};
 use super::spaces::Spaces;
-use super::starting::{Origin, SpaceConfigs, prepare};
+use super::starting::{Origin, SpaceConfigs, Unprepared, prepare};
 use super::wire::{RequestName, SpaceMessage};
 use crate::backend::{AdminError, Backend, NodeState};
 use crate::limits::Limits;
 use crate::storage::{
-    ClusterId, Standing, Store, StoreError, StoreOptions, StoreOwner, StoreReader,
+    ClusterId, Standing, StoreError, StoreFile, StoreOptions, StoreOwner, StoreReader,
 };
 
 /// The cluster of a store here: it is told from others by its directory, and never meets them.
@@ -239,33 +239,29 @@ impl Shared {
         &self,
         node: NodeId,
         origin: Origin,
-        change: impl FnOnce(&mut Spaces<Lww>, Now),
+        change: impl Fn(&mut Spaces<Lww>, Now),
     ) -> Result<(Actor<Lww>, Mailbox<Lww>), StartError> {
         let path = self.dir.store(node)?;
         let options = StoreOptions::new(StoreOwner {
             cluster: LOCAL,
             node,
         });
-        let store =
-            Store::open(&path, options).map_err(|error| StartError::Store { node, error })?;
-        let origin = match (origin, store.standing()) {
+        let file = StoreFile::new(&path, options);
+        let origin = |standing| match (origin, standing) {
             // It was restored from a snapshot, or there is none.
             (Origin::Store, Standing::HeadStart(_) | Standing::Empty) => Origin::Others,
             (origin, _) => origin,
         };
-        let reader = store.reader();
         let router: Arc<dyn Router<Lww>> = Arc::<Inboxes>::clone(&self.inboxes);
         let configs = self.configs(node);
-        let prepared =
-            prepare(&configs, origin, store, router, self.started, change).map_err(|failed| {
-                StartError::Restore {
-                    node,
-                    error: failed.error,
-                }
-            })?;
+        let prepared = prepare(&configs, &file, origin, router, self.started, change);
+        let prepared = prepared.map_err(|failed| match failed {
+            Unprepared::Store(error) => StartError::Store { node, error },
+            Unprepared::Restore(error) => StartError::Restore { node, error },
+        })?;
         self.dir.settle(node)?;
-        lock(&self.readers).insert(node, reader);
-        Ok(prepared)
+        lock(&self.readers).insert(node, prepared.reader);
+        Ok((prepared.actor, prepared.mailbox))
     }
 
     /// Starts an actor's thread.
@@ -364,7 +360,7 @@ impl Shared {
             .filter(|id| *id != node && self.inboxes.get(*id).is_none())
             .collect();
         let change = |spaces: &mut Spaces<Lww>, now: Now| {
-            for node in down {
+            for &node in &down {
                 spaces.handle_reachable(node, false, now);
             }
             if accept_loss {

@@ -4,7 +4,7 @@
 //! replicad-data/
 //!   starting          a first start is under way: nothing has been acknowledged yet
 //!   cluster.json      what the directory holds; written once the nodes' first state is durable
-//!   node-1/store      the store of node 1
+//!   node-1/store      the store of node 1; a damaged one is put aside as store.damaged-1
 //!   node-2/failed     node 2 was taken down: it has no data, and stays down until it is recovered
 //! ```
 

@@ -12,7 +12,7 @@ use super::actor::{Actor, Router};
 use super::formation::{Formation, Offer, Step};
 use super::mailbox::Mailbox;
 use super::network::{Forming, Network};
-use super::starting::{Origin, prepare};
+use super::starting::{Origin, Unprepared, prepare};
 use super::wire::WireMessage;
 use crate::policies::StringPolicy;
 use crate::storage::{ClusterId, NodeDir, NodeDirError, Standing};
@@ -133,42 +133,24 @@ async fn begin<S: StringPolicy>(
     begun.map_err(|error| BeginError::Interrupted(error.to_string()))?
 }
 
-/// The actor of the node. A store that turns out to be damaged while it is read is put aside, and the node
-/// has lost its data.
+/// The actor of the node.
 fn prepare_from<S: StringPolicy>(
     network: &Arc<Network<S>>,
     dir: &NodeDir,
 ) -> Result<(Actor<S>, Mailbox<S>), BeginError> {
     let configs = &network.options.configs;
-    loop {
-        let opened = dir.open_store(|options| network.options.store.apply(options))?;
-        let origin = match opened.store.standing() {
-            Standing::Intact => Origin::Store,
-            Standing::Empty if dir.may_bootstrap() => Origin::Bootstrap,
-            Standing::Empty | Standing::HeadStart(_) => Origin::Others,
-        };
-        tracing::info!(node = network.node.0, ?origin, "the node begins");
-        let reader = opened.store.reader();
-        let router: Arc<dyn Router<S>> = Arc::<Network<S>>::clone(network);
-        match prepare(
-            configs,
-            origin,
-            opened.store,
-            router,
-            network.started,
-            |_, _| (),
-        ) {
-            Ok(prepared) => {
-                network.set_store(Some(reader));
-                return Ok(prepared);
-            }
-            Err(failed) => match failed.damage {
-                Some(cause) => {
-                    drop(reader);
-                    drop(dir.put_aside(&cause)?);
-                }
-                None => return Err(failed.error.into()),
-            },
-        }
-    }
+    let file = dir.store_file(|options| network.options.store.apply(options))?;
+    let origin = |standing| match standing {
+        Standing::Intact => Origin::Store,
+        Standing::Empty if dir.may_bootstrap() => Origin::Bootstrap,
+        Standing::Empty | Standing::HeadStart(_) => Origin::Others,
+    };
+    let router: Arc<dyn Router<S>> = Arc::<Network<S>>::clone(network);
+    let prepared = prepare(configs, &file, origin, router, network.started, |_, _| ());
+    let prepared = prepared.map_err(|failed| match failed {
+        Unprepared::Store(error) => NodeDirError::from(error).into(),
+        Unprepared::Restore(error) => BeginError::Store(error),
+    })?;
+    network.set_store(Some(prepared.reader));
+    Ok((prepared.actor, prepared.mailbox))
 }

@@ -37,6 +37,23 @@ impl TableName {
         Self::of(format!("{space}/{}/{table}", partition.0))
     }
 
+    /// Which partition it is a table of; `None` if of none.
+    pub(super) fn place(&self) -> Option<(Space, PartitionId)> {
+        let (space, rest) = self.name.split_once('/')?;
+        let (partition, _) = rest.split_once('/')?;
+        let space = match space {
+            "strings" => Space::Strings,
+            "types" => Space::Types,
+            _ => return None,
+        };
+        let partition = PartitionId(partition.parse().ok()?);
+        let is_one = |table| Self::new(space, partition, table).name == self.name;
+        Table::ALL
+            .into_iter()
+            .any(is_one)
+            .then_some((space, partition))
+    }
+
     /// A table by its full name.
     pub(super) fn of(name: String) -> Self {
         let seed = XxHash3_64::oneshot(name.as_bytes());
@@ -73,6 +90,29 @@ impl TableName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_which_partition_it_is_a_table_of() {
+        for place in [
+            (Space::Strings, PartitionId(0)),
+            (Space::Types, PartitionId(4095)),
+        ] {
+            for table in Table::ALL {
+                assert_eq!(TableName::new(place.0, place.1, table).place(), Some(place));
+            }
+        }
+        for name in [
+            "store",
+            "",
+            "strings/1",
+            "strings/01/log",
+            "strings/+1/log",
+            "more/1/log",
+            "types/1/logs",
+        ] {
+            assert_eq!(TableName::of(name.to_owned()).place(), None, "{name}");
+        }
+    }
 
     #[test]
     fn an_entry_opens_only_under_its_table_and_key_and_unaltered() {

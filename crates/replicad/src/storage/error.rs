@@ -4,7 +4,7 @@ use redb::DatabaseError;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::StoreOwner;
+use super::{DAMAGED_STORES, StoreOwner};
 use replica::StorageError;
 
 /// Why a store cannot be opened, copied or put aside. What it held is still there.
@@ -61,6 +61,17 @@ pub enum StoreError {
         found: StoreOwner,
         /// Whose it was expected to be.
         expected: StoreOwner,
+    },
+    /// It is damaged, and too many damaged stores lie beside it already.
+    #[error(
+        "{path} is damaged ({cause}), and {DAMAGED_STORES} damaged stores lie beside it already: look at \
+         the disk, remove them, and start again"
+    )]
+    DamagedAgain {
+        /// The file.
+        path: PathBuf,
+        /// How the damage shows.
+        cause: String,
     },
     /// The store was open and failed.
     #[error("{path}: {cause}")]

@@ -13,6 +13,7 @@ pub(crate) struct StoreMetrics {
     changes: Histogram,
     failed: Counter,
     syncs: Counter,
+    lost: Counter,
 }
 
 impl Default for StoreMetrics {
@@ -22,6 +23,7 @@ impl Default for StoreMetrics {
             changes: Histogram::new(exponential_buckets(1.0, 4.0, 9)),
             failed: Counter::default(),
             syncs: Counter::default(),
+            lost: Counter::default(),
         }
     }
 }
@@ -39,6 +41,11 @@ impl StoreMetrics {
     /// Counts a transaction that was not made.
     pub(super) fn failed(&self) {
         self.failed.inc();
+    }
+
+    /// Counts partitions that had lost their data when the store was opened, since an earlier one was damaged.
+    pub(crate) fn lost(&self, partitions: u64) {
+        self.lost.inc_by(partitions);
     }
 
     /// Adds what was counted.
@@ -63,6 +70,11 @@ impl StoreMetrics {
             "storage_syncs",
             "Commits that reached the disk before they counted as made",
             self.syncs.clone(),
+        );
+        registry.register(
+            "storage_partitions_lost",
+            "Partitions that a damaged store has lost, and that were fetched from the other nodes",
+            self.lost.clone(),
         );
     }
 }

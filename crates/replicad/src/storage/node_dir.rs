@@ -6,7 +6,7 @@
 //!   offer.json        the new cluster that the node has agreed to, before it is part of one
 //!   lock              held by the process that uses it
 //!   store             the store
-//!   store.damaged-1   a store that was put aside; the node has recovered from the others
+//!   store.damaged-1   a damaged store that was put aside; what was sound in it is in the store
 //! ```
 
 use replica::NodeId;
@@ -16,7 +16,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::create::{rename, with_suffix};
-use super::{ClusterId, Store, StoreError, StoreOptions, StoreOwner};
+use super::{ClusterId, OpenedStore, StoreError, StoreFile, StoreOptions, StoreOwner};
 use crate::node::Offer;
 use crate::terms::{StoreTerms, TermsDifference};
 
@@ -37,9 +37,6 @@ pub(super) const STORE: &str = "store";
 
 /// Longest manifest that is read, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 16;
-
-/// Damaged stores that are kept. A disk that has damaged so many needs somebody who looks at it.
-pub const DAMAGED_STORES: u32 = 4;
 
 /// Why a data directory cannot be used. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -122,17 +119,6 @@ pub enum NodeDirError {
         /// The directory.
         path: PathBuf,
     },
-    /// Too many stores were damaged already.
-    #[error(
-        "{path} is damaged ({cause}), and {DAMAGED_STORES} damaged stores lie beside it already: look at \
-         the disk, remove them, and start again"
-    )]
-    DamagedAgain {
-        /// The store.
-        path: PathBuf,
-        /// How the damage shows.
-        cause: String,
-    },
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -159,15 +145,6 @@ pub struct NodeDir {
     terms: Option<StoreTerms>,
     offer: Option<Offer>,
     _lock: File,
-}
-
-/// A store that was opened in a data directory.
-#[derive(Debug)]
-pub struct OpenedStore {
-    /// The store; a new one if there was none, or a damaged one.
-    pub store: Store,
-    /// Where the damaged one is now.
-    pub put_aside: Option<PathBuf>,
 }
 
 impl NodeDir {
@@ -304,58 +281,27 @@ impl NodeDir {
         self.write(manifest)
     }
 
-    /// Opens the store, or makes one. `configure` is given the defaults and says how it is kept. A damaged
-    /// store is put aside and a new one made: the node has lost its data, and recovers.
+    /// The store. `configure` is given the defaults and says how it is kept.
     ///
     /// # Errors
-    /// If the node is part of no cluster yet, or the store cannot be used and is not damaged.
+    /// If the node is part of no cluster yet.
+    pub fn store_file(
+        &self,
+        configure: impl FnOnce(StoreOptions) -> StoreOptions,
+    ) -> Result<StoreFile, NodeDirError> {
+        let options = configure(StoreOptions::new(self.known()?.owner));
+        Ok(StoreFile::new(&self.path.join(STORE), options))
+    }
+
+    /// Opens the store, or makes one: [`StoreFile::open`].
+    ///
+    /// # Errors
+    /// If the node is part of no cluster yet, or the store cannot be used.
     pub fn open_store(
         &self,
         configure: impl FnOnce(StoreOptions) -> StoreOptions,
     ) -> Result<OpenedStore, NodeDirError> {
-        let options = configure(StoreOptions::new(self.known()?.owner));
-        let path = self.path.join(STORE);
-        match Store::open(&path, options) {
-            Ok(store) => Ok(OpenedStore {
-                store,
-                put_aside: None,
-            }),
-            Err(StoreError::Damaged { cause, .. }) => {
-                let aside = self.put_aside(&cause)?;
-                Ok(OpenedStore {
-                    store: Store::open(&path, options)?,
-                    put_aside: Some(aside),
-                })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Puts the store aside, because of what [`Store::damage`] says; it must have been dropped. Returns
-    /// where it is now.
-    ///
-    /// # Errors
-    /// If too many lie there already, or the system refuses.
-    pub fn put_aside(&self, cause: &str) -> Result<PathBuf, NodeDirError> {
-        let path = self.path.join(STORE);
-        for number in 1..=DAMAGED_STORES {
-            let aside = with_suffix(&path, &format!("damaged-{number}"));
-            if aside.try_exists().map_err(|e| io_error(&aside, e))? {
-                continue;
-            }
-            rename(&path, &aside).map_err(|e| io_error(&path, e))?;
-            tracing::error!(
-                store = %path.display(),
-                aside = %aside.display(),
-                cause,
-                "the store is damaged; it was put aside, and the node recovers from the others"
-            );
-            return Ok(aside);
-        }
-        Err(NodeDirError::DamagedAgain {
-            path,
-            cause: cause.to_owned(),
-        })
+        Ok(self.store_file(configure)?.open()?)
     }
 
     /// The directory itself.

@@ -115,19 +115,23 @@ fn a_damaged_store_is_put_aside_and_the_node_has_nothing() {
     drop(store(&dir));
     dir.note_started().expect("written");
     let path = temporary.path().join(STORE);
-    for number in 1..=DAMAGED_STORES {
+    for number in 1..=crate::storage::DAMAGED_STORES {
         let garbage = vec![number as u8; 10_000];
         fs::write(&path, &garbage).expect("written");
         let opened = store(&dir);
         assert_eq!(opened.store.standing(), Standing::Empty);
         let aside = opened.put_aside.expect("it was damaged");
-        assert_eq!(fs::read(aside).expect("it is kept"), garbage);
+        assert!(aside.saved.is_empty());
+        assert_eq!(fs::read(aside.path).expect("it is kept"), garbage);
         assert!(dir.has_started(), "so that it is not bootstrapped");
     }
     fs::write(&path, "").expect("written");
     let refused = dir.open_store(|o| o).expect_err("once more");
     assert!(
-        matches!(refused, NodeDirError::DamagedAgain { .. }),
+        matches!(
+            refused,
+            NodeDirError::Store(StoreError::DamagedAgain { .. })
+        ),
         "{refused}"
     );
     assert!(path.exists());

@@ -11,7 +11,7 @@ use super::{StoreError, StoreOwner};
 pub(super) const RECORD_TABLE: &str = "store";
 
 /// The key of the record.
-const STATE_KEY: &[u8] = b"state";
+pub(super) const STATE_KEY: &[u8] = b"state";
 
 const RECORD: TableDefinition<'static, &'static [u8], &'static [u8]> =
     TableDefinition::new(RECORD_TABLE);
@@ -69,9 +69,14 @@ pub(super) fn find_life(
     };
     let stored = table.get(STATE_KEY).map_err(|e| unread(e.into()))?;
     let stored = stored.ok_or_else(|| StoreError::foreign(path))?;
+    read_life(path, stored.value(), owner)
+}
+
+/// Reads a stored record.
+pub(super) fn read_life(path: &Path, stored: &[u8], owner: StoreOwner) -> Result<Life, StoreError> {
     let bytes = TableName::of(RECORD_TABLE.to_owned());
     let bytes = bytes
-        .open(STATE_KEY, stored.value())
+        .open(STATE_KEY, stored)
         .ok_or_else(|| StoreError::damaged(path, "its record of itself has a wrong checksum"))?;
     // The format comes first in every version.
     let (format, _) = postcard::take_from_bytes::<u32>(bytes)

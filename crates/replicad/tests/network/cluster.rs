@@ -160,7 +160,7 @@ impl Cluster {
         self.nodes.insert(node, running);
     }
 
-    fn options(&self, node: u32) -> NetworkOptions {
+    pub(crate) fn options(&self, node: u32) -> NetworkOptions {
         let strings = Config {
             clock: ClockKind::Hybrid {
                 drift_bound_ms: 60_000,
@@ -207,7 +207,7 @@ impl Cluster {
         options
     }
 
-    fn data_dir(&self, node: u32) -> PathBuf {
+    pub(crate) fn data_dir(&self, node: u32) -> PathBuf {
         self.directory.path().join(format!("node-{node}"))
     }
 

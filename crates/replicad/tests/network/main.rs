@@ -1,6 +1,7 @@
 //! Three nodes, each with a store and a transport of its own, connected over TCP.
 
 mod cluster;
+mod damage;
 mod proxy;
 mod silence;
 

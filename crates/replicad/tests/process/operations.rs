@@ -198,6 +198,12 @@ fn a_store_that_is_damaged_while_it_is_used_is_found_and_put_aside() {
     cluster.start(1);
     cluster.until_up();
     until(|| figure(metrics + 1, "replicad_storage_quarantined_stores") == Some(1.0));
+    let lost = figure(metrics + 1, "replicad_storage_partitions_lost_total");
+    // The values are in all partitions of the strings, and there are no others.
+    assert!(
+        lost.is_some_and(|lost| (1.0..=16.0).contains(&lost)),
+        "{lost:?}"
+    );
     cluster.kill(2);
     cluster.start(2);
     cluster.until_up();

@@ -1,5 +1,6 @@
 //! The store of a node: the rules of storage, lost power, full disks, damage, snapshots.
 
+mod aside;
 mod conformance;
 mod damage;
 mod full_disk;
