@@ -291,3 +291,6 @@ impl<K: Ord + Clone + Debug, C: Debug> Debug for MapReplica<K, C> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
