@@ -7,6 +7,7 @@ mod local;
 mod modes;
 mod nodes;
 mod puts;
+mod reconciliation;
 mod recovery;
 mod simulator;
 mod sync;

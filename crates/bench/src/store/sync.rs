@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use cpu_time::ThreadTime;
 use replica::{Level, NodeId};
-use riblt::{CodedSymbol, RatelessIBLT, Symbol, UnmanagedRatelessIBLT};
 use std::cell::RefCell;
 
 use super::nodes::{Message, Nodes, encoded, wire_bytes};
+use super::reconciliation::{Coded, HASH_BYTES, negentropy_bytes};
 use super::{KEYS, OURS, keys, value};
-use crate::data::element;
 use crate::measure::Sample;
 use crate::report::Report;
 use crate::row::{Row, Side, Target, Unit};
@@ -23,6 +22,8 @@ const SLACK: f64 = 1.5;
 /// Comparisons in one repetition: one alone is shorter than the clock can tell.
 const COMPARISONS: usize = 1_000;
 const RIBLT: Side = Side::Peer("riblt", "");
+const NEGENTROPY: Side = Side::Peer("negentropy", "");
+const ALL_HASHES: Side = Side::Floor("a hash of each key");
 const RIBLT_ENCODE: Side = Side::Peer("riblt", "encoding at one side, of 8-byte hashes");
 
 pub fn rows(report: &mut Report) {
@@ -151,6 +152,8 @@ fn bytes(report: &mut Report, large: &mut Lazy, missing: usize) {
         let row = Row::new(name, Unit::Bytes)
             .with(OURS, beyond as f64)
             .with(RIBLT, Coded::new(KEYS, missing).bytes())
+            .with(NEGENTROPY, negentropy_bytes(KEYS, missing) as f64)
+            .with(ALL_HASHES, (HASH_BYTES * KEYS) as f64)
             .target(Target::AtMost(OVERHEAD_BYTES));
         report.add(&row);
     }
@@ -253,65 +256,4 @@ fn medians(
         .finish();
     row.ours_and_floor()
         .expect("both contestants have a figure")
-}
-
-/// The hash of a key, as an element of the sets that are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct KeyHash(u64);
-
-impl Symbol for KeyHash {
-    const BYTE_ARRAY_LENGTH: usize = 8;
-
-    fn encode_to_bytes(&self) -> Vec<u8> {
-        self.0.to_le_bytes().to_vec()
-    }
-
-    fn decode_from_bytes(bytes: &Vec<u8>) -> Self {
-        Self(bytes[..8].try_into().map_or(0, u64::from_le_bytes))
-    }
-}
-
-/// A set of hashes as a rateless table, with as many coded symbols as a set needs that lacks some of them.
-struct Coded {
-    elements: Vec<KeyHash>,
-    symbols: Vec<CodedSymbol<KeyHash>>,
-}
-
-impl Coded {
-    fn new(n: usize, missing: usize) -> Self {
-        let elements: Vec<KeyHash> = (0..n + missing).map(|i| KeyHash(element(i))).collect();
-        let mut ahead = RatelessIBLT::new(elements.clone());
-        let mut behind = RatelessIBLT::new(elements[..n].to_vec());
-        let mut count = missing;
-        loop {
-            ahead.extend_coded_symbols(count - 1);
-            let symbols = ahead.coded_symbols[..count].to_vec();
-            let sent = UnmanagedRatelessIBLT {
-                coded_symbols: symbols.clone(),
-            };
-            let mut difference = behind.collapse(&sent);
-            let found = difference.peel_all_symbols().len();
-            if found == missing && difference.is_empty() {
-                return Self { elements, symbols };
-            }
-            count += missing.div_ceil(20);
-        }
-    }
-
-    fn bytes(&self) -> f64 {
-        self.symbols.iter().map(encoded).sum::<usize>() as f64
-    }
-
-    fn timed_encode(&self, missing: usize) -> Sample {
-        let elements = self.elements.clone();
-        let start = ThreadTime::now();
-        let mut table = RatelessIBLT::new(elements);
-        table.extend_coded_symbols(self.symbols.len() - 1);
-        let elapsed = start.elapsed();
-        assert!(table.coded_symbols.len() >= self.symbols.len());
-        Sample {
-            nanos: elapsed.as_nanos() as f64 / missing as f64,
-            fingerprint: missing as u64,
-        }
-    }
 }
