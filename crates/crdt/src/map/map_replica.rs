@@ -17,7 +17,7 @@ use core::fmt::{self, Debug};
 use core::hash::Hash;
 
 use crate::map::causal_map::CausalMap;
-use crate::map::closed::{Closed, is_tail};
+use crate::map::closed::Closed;
 use crate::map::event_log::EventLog;
 use crate::map::knowledge::{Knowledge, Known};
 use crate::map::stability::Horizon;
@@ -203,7 +203,7 @@ impl<K: Ord + Clone + Debug + Hash, C: Cell> MapReplica<K, C> {
         if writer == self.id {
             return false;
         }
-        let of_writer = |range: &DotRange| range.replica == writer && !is_tail(range);
+        let of_writer = |range: &DotRange| range.replica == writer;
         let mut left: CausalContext = self.knowledge().base().ranges().filter(of_writer).collect();
         for (interval, beyond) in self.knowledge().exceptions() {
             if beyond.last_counter(writer) > 0 {
