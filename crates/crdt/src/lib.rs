@@ -100,6 +100,7 @@ mod envelope;
 mod flag;
 mod hybrid_clock;
 mod invalid_bytes;
+mod knows;
 mod lamport_clock;
 mod lattice;
 mod lattices;
@@ -132,7 +133,7 @@ pub use causal::{
     Edit, Events, Frontier, IdentityReused, JoinError, MergeReport, NotStable, ObjectId, OrMap,
     ReadContext, ReadContextError, Report, Stability, Stable, live_digest,
 };
-pub use causal_context::{CausalContext, DotRange, Knows};
+pub use causal_context::{CausalContext, DotRange};
 pub use cell::{Cell, LwwCell, LwwEntry, MvCell};
 pub use counter::{CounterOverflow, GCounter, PnCounter, ResettableCounter};
 pub use delta_buffer::{
@@ -144,6 +145,7 @@ pub use envelope::{EnvelopeError, Enveloped, Shape, decode, encode, shape_of};
 pub use flag::{DisableWinsFlag, EnableWinsFlag};
 pub use hybrid_clock::{HYBRID_EPOCH_UNIX_MS, HybridClock, SlotTooLarge};
 pub use invalid_bytes::InvalidBytes;
+pub use knows::Knows;
 pub use lamport_clock::LamportClock;
 pub use lattice::{Difference, Lattice};
 pub use lattices::{LexicographicPair, MapOf, Max, Min, Pair, SetUnion};

@@ -94,7 +94,7 @@ impl Closed {
 }
 
 /// Whether a run of events has no end: only closing makes one.
-pub(crate) const fn is_tail(range: &DotRange) -> bool {
+const fn is_tail(range: &DotRange) -> bool {
     range.last == u64::MAX
 }
 

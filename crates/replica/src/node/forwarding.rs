@@ -129,28 +129,28 @@ impl<P: Policy> Forwards<P> {
     }
 
     pub(super) fn set_reachable(&mut self, node: NodeId, reachable: bool) {
-        match reachable {
-            true => self.avoided.unreachable.remove(&node),
-            false => self.avoided.unreachable.insert(node),
-        };
-        self.ask_for_life_again(node, !reachable);
+        if reachable {
+            self.avoided.unreachable.remove(&node);
+        } else {
+            self.avoided.unreachable.insert(node);
+            self.forget_life(node);
+        }
     }
 
     pub(super) fn set_suspected(&mut self, node: NodeId, suspected: bool) {
-        match suspected {
-            true => self.avoided.suspected.insert(node),
-            false => self.avoided.suspected.remove(&node),
-        };
-        self.ask_for_life_again(node, suspected);
+        if suspected {
+            self.avoided.suspected.insert(node);
+            self.forget_life(node);
+        } else {
+            self.avoided.suspected.remove(&node);
+        }
     }
 
     /// An owner that was gone may come back in another life. A write that is sent to no life is carried out in
     /// none, so it is sent once more to the one that the owner tells; one that is sent to a life that has ended
     /// fails, since that life may have carried it out.
-    fn ask_for_life_again(&mut self, node: NodeId, is_gone: bool) {
-        if is_gone {
-            self.lives.remove(&node);
-        }
+    fn forget_life(&mut self, node: NodeId) {
+        self.lives.remove(&node);
     }
 
     /// Nothing is due before this.
